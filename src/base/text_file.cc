@@ -1,0 +1,39 @@
+#include "src/base/text_file.h"
+
+#include <zlib.h>
+
+#include <array>
+#include <cstring>
+
+#include "src/base/error.h"
+
+namespace whyrec {
+
+LineReader::LineReader(const std::filesystem::path& file)
+    : stream_(gzopen(file.c_str(), "rb")), path_(file) {
+  if (stream_ == nullptr || std::filesystem::is_directory(file))
+    Fail(Exit::kData, file.string(), ": cannot be read");
+  gzbuffer(static_cast<gzFile>(stream_), 1 << 17);
+}
+
+LineReader::~LineReader() { gzclose(static_cast<gzFile>(stream_)); }
+
+bool LineReader::Next(std::string& line) {
+  line.clear();
+  std::array<char, 4096> part;
+  while (gzgets(static_cast<gzFile>(stream_), part.data(), part.size()) != nullptr) {
+    line += part.data();
+    if (line.ends_with('\n')) break;
+  }
+  int code = Z_OK;
+  const char* problem = gzerror(static_cast<gzFile>(stream_), &code);
+  if (code != Z_OK && code != Z_STREAM_END)
+    Fail(Exit::kData, path_.string(), ":", line_number_ + 1, ": broken gzip stream: ", problem);
+  if (line.empty()) return false;
+  if (line.ends_with('\n')) line.pop_back();
+  if (line.ends_with('\r')) line.pop_back();
+  ++line_number_;
+  return true;
+}
+
+}  // namespace whyrec

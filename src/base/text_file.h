@@ -1,0 +1,26 @@
+// Lines of a text file, plain or gzip, streamed.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace whyrec {
+
+class LineReader {
+ public:
+  explicit LineReader(const std::filesystem::path& file);  // Error(kData) when it cannot be opened
+  ~LineReader();
+  LineReader(const LineReader&) = delete;
+
+  // False at the end. The line comes without its end ("\n" or "\r\n"). Error(kData) on a broken stream.
+  bool Next(std::string& line);
+  int64_t line_number() const { return line_number_; }  // of the last line, from 1
+  const std::filesystem::path& file() const { return path_; }
+
+ private:
+  void* stream_;
+  std::filesystem::path path_;
+  int64_t line_number_ = 0;
+};
+
+}  // namespace whyrec

@@ -1,0 +1,36 @@
+// Learning-free rules that read item and user numbers alone (isrf 12.1): what they hit is leak.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "src/data/catalogue.h"
+#include "src/data/split.h"
+
+namespace whyrec::data {
+
+struct AuditValue {
+  std::string check;   // "R1", "R2", "R3", "digit_count_direct", "popularity", "markov"
+  std::string metric;  // "HR@1", "HR@5", "NDCG@5", "HR@10", "NDCG@10"
+  double value;
+  int64_t users;
+};
+
+// Sequences in numbers 1..items, in the order of the user numbers: what the rules look at.
+struct NumberedSequences {
+  store::Ragged<int64_t> sequences;
+  int64_t items = 0;
+};
+NumberedSequences Number(const Catalogue& catalogue, const Numbering& numbers);
+
+std::vector<AuditValue> RuleR1(const NumberedSequences& data);
+std::vector<AuditValue> RuleR2(const NumberedSequences& data);
+std::vector<AuditValue> RuleR3(const NumberedSequences& data);
+// Direct task: candidates ranked by the share of training items of the user with as many digits.
+std::vector<AuditValue> RuleDigitCount(const NumberedSequences& data, uint64_t seed);
+
+// Popularity and Markov under file order and under five shuffles of equal time stamps ("popularity",
+// "popularity, ties shuffled (seed 1)", ...). Empty without time stamps.
+std::vector<AuditValue> TieOrder(const config::CatalogueConfig& config);
+
+}  // namespace whyrec::data

@@ -1,0 +1,59 @@
+// Catalogue: users, items, time-ordered interactions, ratings and texts; the one view of a data set.
+// It holds the held-out interactions too: only the split, the audit and the metrics may see it. What
+// builds prompts, texts, graphs and negatives gets a TrainView (split.h).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "proto/config.pb.h"
+#include "src/store/hdf5_file.h"
+
+namespace whyrec::data {
+
+struct Item {
+  std::string id;           // in the source (ASIN)
+  std::string title;        // falls back to text_id; may be empty
+  std::string brand;
+  std::vector<std::string> categories;  // categories or attributes
+  std::string description;
+};
+
+// (name, value) pairs for the manifest: counts, hashes, rules used, lines dropped.
+using Facts = std::vector<std::pair<std::string, std::string>>;
+
+struct Catalogue {
+  std::string dataset;
+  std::string domain;
+  std::vector<std::string> users;  // ids in the source; row u
+  std::vector<Item> items;         // row i, numbered by first appearance (or as the folder numbers them)
+  store::Ragged<int64_t> histories;  // user row -> item rows, oldest first
+  // Parallel to histories.values; empty when the source has none.
+  std::vector<int64_t> times;        // unix seconds
+  std::vector<float> ratings;
+  std::vector<std::string> reviews;
+  store::Ragged<int64_t> given_negatives;  // negative.txt: item rows per user; no rows when absent
+  // explanation.json: (user row, item row, text) of train, validation and test.
+  struct Explanation {
+    int64_t user, item;
+    std::string text;
+  };
+  std::vector<Explanation> explanations[3];
+
+  int64_t user_count() const { return static_cast<int64_t>(users.size()); }
+  int64_t item_count() const { return static_cast<int64_t>(items.size()); }
+};
+
+// Reads what the configuration names (folder, or reviews and items), orders ties, filters.
+// Throws Error(kData) with file:line and what to do. `facts` gets counts and rules.
+Catalogue ReadSource(const config::CatalogueConfig& config, Facts& facts);
+Catalogue ReadP5Folder(const config::CatalogueConfig& config, Facts& facts);
+Catalogue ReadReviews(const config::CatalogueConfig& config, Facts& facts);
+
+void Save(const Catalogue& catalogue, const std::filesystem::path& h5);
+Catalogue LoadCatalogue(const std::filesystem::path& h5);
+
+}  // namespace whyrec::data

@@ -1,0 +1,19 @@
+// Dense numerics behind HostTensor: usable above and below the torch line.
+#pragma once
+
+#include "src/base/host_tensor.h"
+
+namespace whyrec::nn {
+
+// Threads that LibTorch's operators use in this process.
+void SetThreads(int threads);
+
+// Principal components (isrf 6.3): z F32 [n, w] -> F32 [n, p], centred, not whitened; each component's
+// largest-magnitude loading is positive. p <= min(w, n - 1).
+HostTensor Pca(const HostTensor& z, int64_t p);
+
+// K largest cosines of every row with the other rows, self removed by index; ties to the smaller row.
+// x F32 [n, w] (normalised inside), result I32 [n, k]. Exact, in blocks.
+HostTensor TopKCosine(const HostTensor& x, int64_t k);
+
+}  // namespace whyrec::nn

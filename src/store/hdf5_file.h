@@ -1,0 +1,72 @@
+// Typed, minimal HDF5: dense arrays, ragged arrays and texts. One writer per file. The bytes of a file
+// depend on its contents alone (no time stamps), so equal artefacts are equal files.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "src/base/host_tensor.h"
+
+namespace whyrec::store {
+
+// Rows of different lengths: row i is values[offsets[i] .. offsets[i+1]).
+template <typename T>
+struct Ragged {
+  std::vector<int64_t> offsets{0};
+  std::vector<T> values;
+
+  int64_t rows() const { return static_cast<int64_t>(offsets.size()) - 1; }
+  std::span<const T> row(int64_t i) const {
+    return {values.data() + offsets[i], static_cast<size_t>(offsets[i + 1] - offsets[i])};
+  }
+  template <typename Range>
+  void Append(const Range& row) {
+    values.insert(values.end(), row.begin(), row.end());
+    offsets.push_back(static_cast<int64_t>(values.size()));
+  }
+};
+
+class Hdf5Writer {
+ public:
+  explicit Hdf5Writer(const std::filesystem::path& file);  // replaces the file; Error(kCannotWrite)
+  ~Hdf5Writer();
+  Hdf5Writer(const Hdf5Writer&) = delete;
+
+  void Write(const std::string& name, const HostTensor& values);  // name may hold '/'
+  void WriteInts(const std::string& name, const std::vector<int64_t>& values);
+  void WriteFloats(const std::string& name, const std::vector<float>& values);
+  void WriteInts(const std::string& name, const Ragged<int64_t>& rows);       // name/offsets, name/values
+  void WriteTexts(const std::string& name, const std::vector<std::string>& texts);  // UTF-8
+  void Attribute(const std::string& name, std::string_view value);
+  void Close();  // flushes and syncs; also done by the destructor, which cannot report an error
+
+ private:
+  int64_t file_ = -1;
+  std::filesystem::path path_;
+};
+
+// Read errors are Error(kData) with file and dataset name.
+class Hdf5Reader {
+ public:
+  explicit Hdf5Reader(const std::filesystem::path& file);
+  ~Hdf5Reader();
+  Hdf5Reader(const Hdf5Reader&) = delete;
+
+  bool Has(const std::string& name) const;
+  HostTensor Read(const std::string& name) const;
+  std::vector<int64_t> ReadInts(const std::string& name) const;
+  std::vector<float> ReadFloats(const std::string& name) const;
+  Ragged<int64_t> ReadRagged(const std::string& name) const;
+  std::vector<std::string> ReadTexts(const std::string& name) const;
+  std::string Attribute(const std::string& name) const;
+
+ private:
+  int64_t file_ = -1;
+  std::filesystem::path path_;
+};
+
+}  // namespace whyrec::store

@@ -1,0 +1,67 @@
+// A workspace holds the artefacts of a run: <workspace>/<name>/ with files and manifest.txtpb.
+// An artefact counts only when its manifest stands: files are written to <name>.partial/, hashed and
+// synced, the folder is renamed, and the manifest is renamed into it last.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "proto/artefact.pb.h"
+
+namespace whyrec::store {
+
+// What identifies the work behind an artefact (its fingerprint).
+struct Identity {
+  std::string name;      // instance, for example "predict.isrf"; its folder
+  int revision = 1;      // of the stage's code
+  std::vector<std::string> config;      // canonical lines
+  std::vector<artefact::Input> inputs;  // by content
+
+  std::string Fingerprint() const;  // SHA-256
+};
+
+class Workspace {
+ public:
+  explicit Workspace(std::filesystem::path folder);  // created when absent
+
+  const std::filesystem::path& folder() const { return folder_; }
+  std::filesystem::path Of(const std::string& name) const { return folder_ / name; }
+  std::filesystem::path Partial(const std::string& name) const { return folder_ / (name + ".partial"); }
+
+  // The manifest, when it stands and all its files have their sizes.
+  std::optional<artefact::Manifest> Find(const std::string& name) const;
+
+  // "" when the artefact stands with this fingerprint; else why it has to run, as for people:
+  // "no artefact yet", "configuration changed: train.steps=200 was 100", "input split changed", ...
+  std::string ReasonToRun(const Identity& identity) const;
+
+  // <name>.partial/, kept when a former try with the same fingerprint left it (so that a stage can
+  // resume from what it finds there), else made anew.
+  std::filesystem::path Begin(const Identity& identity) const;
+  // Makes <name>.partial/ the artefact. Facts go into the manifest.
+  artefact::Manifest Commit(const Identity& identity, const std::vector<artefact::Fact>& facts,
+                            const std::string& started) const;
+
+  // Full check of one artefact (hashes) or of all; one line per problem.
+  std::vector<std::string> Verify(const std::string& name) const;
+  std::vector<std::string> VerifyAll() const;
+  std::vector<std::string> Names() const;  // artefacts with a manifest, sorted
+  void Remove(const std::string& name) const;  // manifest first
+
+ private:
+  std::filesystem::path folder_;
+};
+
+// An external file or folder as input: name "file:<label>", content by hash.
+artefact::Input ExternalInput(const std::string& label, const std::filesystem::path& path);
+
+// Writes text under a temporary name, syncs it and renames it. Error(kCannotWrite).
+void WriteFileAtomically(const std::filesystem::path& file, std::string_view text);
+std::string ReadTextFile(const std::filesystem::path& file);  // Error(kData)
+void SyncFile(const std::filesystem::path& file_or_folder);
+std::string UtcNow();  // 2026-11-21T03:04:05Z
+
+}  // namespace whyrec::store

@@ -1,0 +1,37 @@
+// Unigram segmentation never crosses a space, so each space-separated word is segmented once.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "src/text/tokenizer.h"
+#include "src/text/whole_word.h"
+
+namespace whyrec::text {
+
+struct Tokens {
+  std::vector<int64_t> ids;          // no </s>
+  std::vector<int64_t> whole_words;  // same length
+};
+
+// Equal to Tokenizer::Encode and WholeWordIds, word by word from a table. Not thread-safe.
+class TokenCache {
+ public:
+  explicit TokenCache(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
+  Tokens Encode(std::string_view prompt, WholeWordRule rule, int64_t users);
+  std::vector<int64_t> EncodeIds(std::string_view text);
+
+ private:
+  struct Word {
+    std::vector<int64_t> ids;
+    std::vector<std::string> pieces;
+  };
+  const Word& Lookup(std::string_view word);
+
+  const Tokenizer& tokenizer_;
+  std::unordered_map<std::string, Word> words_;
+};
+
+}  // namespace whyrec::text

@@ -1,0 +1,31 @@
+// Tokenizers that load published vocabulary files.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace whyrec::text {
+
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+  // Ids of the text alone: no special tokens are added. Texts are UTF-8.
+  virtual std::vector<int64_t> Encode(std::string_view text) const = 0;
+  virtual std::vector<std::string> Pieces(std::string_view text) const = 0;
+  virtual std::string Decode(const std::vector<int64_t>& ids) const = 0;  // special tokens dropped
+  virtual int64_t size() const = 0;  // ids are below it
+};
+
+// T5's unigram model (spiece.model) and its 100 sentinels <extra_id_99..0> at 32000..32099.
+// pad 0, eos 1, unk 2. Error(kData) when the file is no SentencePiece model.
+std::unique_ptr<Tokenizer> LoadSentencePiece(const std::filesystem::path& model);
+
+// BERT's WordPiece with its normaliser (control characters, CJK, lower case, accents, punctuation).
+// vocab.txt: one piece a line, line number - 1 = id. Decode joins "##" pieces.
+std::unique_ptr<Tokenizer> LoadWordPiece(const std::filesystem::path& vocab, bool lower_case = true);
+
+}  // namespace whyrec::text
