@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,6 +23,12 @@ struct Item {
   std::string description;
 };
 
+// A sentence of a review on its item.
+struct ExplanationRecord {
+  int64_t user, item;  // rows
+  std::string text;
+};
+
 // (name, value) pairs for the manifest: counts, hashes, rules used, lines dropped.
 using Facts = std::vector<std::pair<std::string, std::string>>;
 
@@ -33,15 +40,10 @@ struct Catalogue {
   store::Ragged<int64_t> histories;  // user row -> item rows, oldest first
   // Parallel to histories.values; empty when the source has none.
   std::vector<int64_t> times;        // unix seconds
-  std::vector<float> ratings;
+  std::vector<float> ratings;        // 0: none given
   std::vector<std::string> reviews;
   store::Ragged<int64_t> given_negatives;  // negative.txt: item rows per user; no rows when absent
-  // explanation.json: (user row, item row, text) of train, validation and test.
-  struct Explanation {
-    int64_t user, item;
-    std::string text;
-  };
-  std::vector<Explanation> explanations[3];
+  std::vector<ExplanationRecord> explanations[3];  // explanation.json: train, val, test
 
   int64_t user_count() const { return static_cast<int64_t>(users.size()); }
   int64_t item_count() const { return static_cast<int64_t>(items.size()); }
@@ -52,6 +54,10 @@ struct Catalogue {
 Catalogue ReadSource(const config::CatalogueConfig& config, Facts& facts);
 Catalogue ReadP5Folder(const config::CatalogueConfig& config, Facts& facts);
 Catalogue ReadReviews(const config::CatalogueConfig& config, Facts& facts);
+
+// Positions of one user in a new order: those of equal time stamps (adjacent in `times`) are shuffled
+// among themselves, the others stay. A function of seed and user row.
+std::vector<int64_t> ShuffledTies(std::span<const int64_t> times, uint64_t seed, int64_t user);
 
 void Save(const Catalogue& catalogue, const std::filesystem::path& h5);
 Catalogue LoadCatalogue(const std::filesystem::path& h5);

@@ -19,12 +19,8 @@ struct Numbering {
   std::vector<int64_t> item;
   std::vector<int64_t> item_row;   // number - 1 -> row
 };
-
-// A sentence of a training review: first sentence of 4 to 25 words (isrf 4.2), or explanation.json.
-struct ExplanationRecord {
-  int64_t user, item;
-  std::string text;
-};
+// Fills in item_row. Error(kData) unless `item` is a permutation of 1..n.
+Numbering MakeNumbering(std::vector<int64_t> user, std::vector<int64_t> item);
 
 // All that training, prompts, texts, graphs and negatives may know.
 struct TrainView {
@@ -33,6 +29,8 @@ struct TrainView {
   store::Ragged<int64_t> histories;   // positions 1..n-2, item rows
   std::vector<float> ratings;         // parallel to histories.values, or empty
   std::vector<std::string> reviews;   // likewise
+  // Of training positions only: from explanation.json (its train list), else the first sentence of 4 to
+  // 25 words of the review.
   std::vector<ExplanationRecord> explanations;
   Numbering numbers;
 
@@ -66,11 +64,14 @@ class LabelStore {
   std::span<const int64_t> Candidates(Phase phase, int64_t user) const;  // target and negatives, shuffled
   // What a prediction may start from: training items, and for the test the validation item.
   std::vector<int64_t> InputHistory(Phase phase, const TrainView& train, int64_t user) const;
+  // As TrainView::explanations: the val list without test pairs, or the reviews of validation items.
   const std::vector<ExplanationRecord>& ValidationExplanations() const { return explanations_; }
   // Whole histories, as the published code uses them.
   store::Ragged<int64_t> FullHistories(const PublishedProtocol&, const TrainView& train) const;
 
  private:
+  friend void Save(const struct Split& split, const std::filesystem::path& folder);
+
   std::vector<int64_t> validation_, test_;
   store::Ragged<int64_t> validation_candidates_, test_candidates_;
   std::vector<ExplanationRecord> explanations_;

@@ -14,8 +14,9 @@ class Encoder {
  public:
   virtual ~Encoder() = default;
   virtual int64_t width() const = 0;
-  // F32 [texts, width], L2-normalised rows, in the order of the texts. Texts longer than the limit are
-  // cut. Sorted by length inside and batched; no row depends on its batch mates beyond rounding.
+  // F32 [texts, width], L2-normalised rows, in the order of the texts. Texts longer than the limit
+  // are cut. Sorted by length inside and batched; no row depends on its batch mates beyond
+  // rounding.
   virtual HostTensor Encode(const std::vector<std::string>& texts) = 0;
 };
 

@@ -1,7 +1,8 @@
-// Parameters: an ordered map from path ("encoder.block.0.layer.0.SelfAttention.q.weight") to tensor.
-// Models register theirs under the names of the published checkpoints where there are any.
+// Parameters: an ordered map from path ("encoder.block.0.layer.0.SelfAttention.q.weight") to
+// tensor. Models register theirs under the names of the published checkpoints where there are any.
 #pragma once
 
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,9 +31,11 @@ class Parameters {
   at::ScalarType dtype_;
   at::Device device_;
   std::vector<std::pair<std::string, at::Tensor>> all_;
+  std::map<std::string, size_t> index_;  // path to place in all_
 };
 
-// Values from the counter generator, keyed by the parameter's path: they do not depend on rank or order.
+// Values from the counter generator, keyed by the parameter's path: they do not depend on rank or
+// order.
 void FillNormal(at::Tensor parameter, const std::string& path, uint64_t seed, double stddev);
 void FillUniform(at::Tensor parameter, const std::string& path, uint64_t seed, double bound);
 void Fill(at::Tensor parameter, double value);

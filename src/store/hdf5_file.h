@@ -1,5 +1,6 @@
 // Typed, minimal HDF5: dense arrays, ragged arrays and texts. One writer per file. The bytes of a file
-// depend on its contents alone (no time stamps), so equal artefacts are equal files.
+// depend on its contents alone (no time stamps), so equal artefacts are equal files. The serial library
+// is not thread-safe: all files of a process belong to one thread at a time.
 #pragma once
 
 #include <cstdint>

@@ -7,6 +7,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "proto/artefact.pb.h"
@@ -41,7 +42,8 @@ class Workspace {
   // <name>.partial/, kept when a former try with the same fingerprint left it (so that a stage can
   // resume from what it finds there), else made anew.
   std::filesystem::path Begin(const Identity& identity) const;
-  // Makes <name>.partial/ the artefact. Facts go into the manifest.
+  // Makes <name>.partial/ the artefact. Facts go into the manifest. Files and folders whose names begin
+  // with '.' are a stage's scratch: they are neither hashed nor part of the content.
   artefact::Manifest Commit(const Identity& identity, const std::vector<artefact::Fact>& facts,
                             const std::string& started) const;
 
@@ -49,17 +51,20 @@ class Workspace {
   std::vector<std::string> Verify(const std::string& name) const;
   std::vector<std::string> VerifyAll() const;
   std::vector<std::string> Names() const;  // artefacts with a manifest, sorted
-  void Remove(const std::string& name) const;  // manifest first
+  void Remove(const std::string& name) const;  // manifest first; <name>.partial/ too
 
  private:
   std::filesystem::path folder_;
 };
 
-// An external file or folder as input: name "file:<label>", content by hash.
+// An external file or folder as input: name "file:<label>", content by hash (of a folder: over its
+// regular files at any depth, names with a leading '.' left out). Error(kData) when it is not there.
 artefact::Input ExternalInput(const std::string& label, const std::filesystem::path& path);
 
 // Writes text under a temporary name, syncs it and renames it. Error(kCannotWrite).
 void WriteFileAtomically(const std::filesystem::path& file, std::string_view text);
+void WriteFileAtomically(const std::filesystem::path& file,
+                         const std::vector<std::string_view>& parts);  // one after the other
 std::string ReadTextFile(const std::filesystem::path& file);  // Error(kData)
 void SyncFile(const std::filesystem::path& file_or_folder);
 std::string UtcNow();  // 2026-11-21T03:04:05Z

@@ -1,4 +1,5 @@
-// Unigram segmentation never crosses a space, so each space-separated word is segmented once.
+// Unigram segmentation never crosses a space, so each space-separated word is segmented once. The few
+// words whose cut is a near-tie depend on the whole text: a text that holds one is not cached.
 #pragma once
 
 #include <string>
@@ -27,7 +28,10 @@ class TokenCache {
   struct Word {
     std::vector<int64_t> ids;
     std::vector<std::string> pieces;
+    bool cuts_alone;
   };
+  // The words of the text; none when one of them does not cut alone.
+  std::vector<const Word*> Words(std::string_view text);
   const Word& Lookup(std::string_view word);
 
   const Tokenizer& tokenizer_;

@@ -18,6 +18,9 @@ class Tokenizer {
   virtual std::vector<std::string> Pieces(std::string_view text) const = 0;
   virtual std::string Decode(const std::vector<int64_t>& ids) const = 0;  // special tokens dropped
   virtual int64_t size() const = 0;  // ids are below it
+  // True when every text with this word between spaces cuts it as it is cut alone. A unigram model
+  // breaks near-ties by the rounding of a sum over the whole text ("11111": 11|111 or 111|11).
+  virtual bool CutsAlone(std::string_view) const { return true; }
 };
 
 // T5's unigram model (spiece.model) and its 100 sentinels <extra_id_99..0> at 32000..32099.

@@ -1,0 +1,23 @@
+#include "src/base/stop.h"
+
+#include <csignal>
+
+namespace whyrec {
+namespace {
+
+volatile std::sig_atomic_t g_stop = 0;
+
+void OnSignal(int) {
+  if (g_stop) std::signal(SIGINT, SIG_DFL);  // the third Ctrl-C means it
+  g_stop = 1;
+}
+
+}  // namespace
+
+void CatchStopSignals() {
+  for (int signal : {SIGTERM, SIGINT, SIGUSR1, SIGUSR2}) std::signal(signal, OnSignal);
+}
+
+bool StopRequested() { return g_stop != 0; }
+
+}  // namespace whyrec

@@ -1,0 +1,21 @@
+// How the parts that a catalogue and a split share lie in HDF5.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "src/data/catalogue.h"
+
+namespace whyrec::data {
+
+// items/{id, title, brand, description}: texts; items/categories: texts, with offsets per item.
+void SaveItems(store::Hdf5Writer& file, const std::vector<Item>& items);
+std::vector<Item> LoadItems(const store::Hdf5Reader& file);
+
+// name/{user, item}: rows; name/text.
+void SaveExplanations(store::Hdf5Writer& file, const std::string& name,
+                      const std::vector<ExplanationRecord>& records);
+std::vector<ExplanationRecord> LoadExplanations(const store::Hdf5Reader& file,
+                                                const std::string& name);
+
+}  // namespace whyrec::data

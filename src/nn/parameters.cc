@@ -1,0 +1,83 @@
+#include "src/nn/parameters.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
+
+#include "src/base/error.h"
+
+namespace whyrec::nn {
+namespace {
+
+// Blocks have their own stream each, so they can be filled by any number of threads.
+constexpr int64_t kBlock = 1 << 14;
+
+template <typename Draw>
+void FillBlocks(at::Tensor parameter, const std::string& path, uint64_t seed, Draw draw) {
+  const int64_t n = parameter.numel();
+  const at::Tensor values = at::empty({n}, at::kDouble);
+  double* out = values.mutable_data_ptr<double>();
+  at::parallel_for(0, (n + kBlock - 1) / kBlock, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; ++block) {
+      Rng rng(seed, path, 0, static_cast<uint64_t>(block));
+      const int64_t last = std::min(n, (block + 1) * kBlock);
+      for (int64_t i = block * kBlock; i < last; ++i) out[i] = draw(rng);
+    }
+  });
+  const c10::NoGradGuard no_grad;
+  parameter.copy_(values.view(parameter.sizes()));
+}
+
+size_t CommonPrefix(const std::string& a, const std::string& b) {
+  return static_cast<size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first -
+                             a.begin());
+}
+
+}  // namespace
+
+at::Tensor Parameters::Add(const std::string& path, at::IntArrayRef shape, bool trainable) {
+  WR_CHECK(index_.emplace(path, all_.size()).second, "'", path, "' is registered twice");
+  at::Tensor tensor = at::zeros(shape, at::TensorOptions().dtype(dtype_).device(device_));
+  tensor.set_requires_grad(trainable);
+  all_.emplace_back(path, tensor);
+  return tensor;
+}
+
+at::Tensor Parameters::Get(const std::string& path) const {
+  if (const auto found = index_.find(path); found != index_.end())
+    return all_[found->second].second;
+  std::string nearest = "nothing is registered";
+  if (!all_.empty()) {
+    const auto best = std::max_element(all_.begin(), all_.end(), [&](const auto& a, const auto& b) {
+      return CommonPrefix(a.first, path) < CommonPrefix(b.first, path);
+    });
+    nearest = "the nearest is '" + best->first + "'";
+  }
+  Fail(Exit::kInternal, "no parameter '", path, "'; ", nearest);
+}
+
+bool Parameters::Has(const std::string& path) const { return index_.contains(path); }
+
+int64_t Parameters::Count() const {
+  int64_t count = 0;
+  for (const auto& [path, tensor] : all_) count += tensor.numel();
+  return count;
+}
+
+void FillNormal(at::Tensor parameter, const std::string& path, uint64_t seed, double stddev) {
+  FillBlocks(parameter, path, seed, [stddev](Rng& rng) { return rng.Normal() * stddev; });
+}
+
+void FillUniform(at::Tensor parameter, const std::string& path, uint64_t seed, double bound) {
+  FillBlocks(parameter, path, seed, [bound](Rng& rng) { return (2 * rng.Uniform() - 1) * bound; });
+}
+
+void Fill(at::Tensor parameter, double value) {
+  const c10::NoGradGuard no_grad;
+  parameter.fill_(value);
+}
+
+}  // namespace whyrec::nn

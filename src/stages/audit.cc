@@ -1,0 +1,73 @@
+// audit: what rules that read numbers alone can hit (isrf 12.1). Under STRICT such a rule must not beat
+// counting purchases; if it does, the run ends with code 65.
+#include "src/data/audit.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "src/base/error.h"
+#include "src/base/log.h"
+#include "src/data/count_models.h"
+#include "src/eval/metrics.h"
+#include "src/stages/stage.h"
+
+namespace whyrec::stages {
+namespace {
+
+// HR@10 of masked popularity on the test targets, expected rank: the bar for the rules.
+double PopularityBar(const data::TrainView& train, const data::LabelStore& labels) {
+  const auto scores = data::Popularity(train.histories, train.item_count());
+  double sum = 0;
+  for (int64_t user = 0; user < train.user_count(); ++user) {
+    std::vector<uint8_t> mask(scores.size(), 0);
+    for (int64_t item : labels.InputHistory(data::Phase::kTest, train, user)) mask[item] = 1;
+    const auto rank = eval::RankOf(scores, labels.Target(data::Phase::kTest, user), mask);
+    sum += eval::HitRate(rank, 10, eval::Ties::kExpected);
+  }
+  return sum / static_cast<double>(train.user_count());
+}
+
+void CheckStrict(const std::vector<data::AuditValue>& values, double bar, int64_t items) {
+  const double allowed = std::max(bar, 10.0 / static_cast<double>(items));
+  for (const auto& v : values) {
+    if (v.metric != "HR@10" || !v.check.starts_with("R")) continue;
+    const double slack = 3 * std::sqrt(allowed * (1 - allowed) / static_cast<double>(v.users));
+    if (v.value > allowed + slack)
+      Fail(Exit::kData, "STRICT audit: rule ", v.check, ", which reads numbers alone, reaches HR@10 ",
+           v.value, " where counting purchases reaches ", bar,
+           "; set split.item_ids and split.user_ids to PERMUTED, or protocol: AS_PUBLISHED");
+  }
+}
+
+}  // namespace
+
+Stage AuditStage(const config::RunConfig& config) {
+  Stage stage{.name = "audit",
+              .config_parts = {"catalogue", "protocol", "split"},
+              .inputs = {"catalogue", "split"}};
+  // The tie-order check reads the source again, under other orders.
+  stage.files = CatalogueStage(config).files;
+  stage.run = [](const RunContext& context, const std::filesystem::path& partial) -> Facts {
+    const auto& workspace = context.workspace;
+    const auto catalogue = data::LoadCatalogue(workspace.Of("catalogue") / "catalogue.h5");
+    const auto train = data::LoadTrainView(workspace.Of("split"));
+    const auto labels = data::LoadLabels(workspace.Of("split"));
+    const auto numbered = data::Number(catalogue, train.numbers);
+    std::vector<data::AuditValue> values;
+    for (auto&& part : {data::RuleR1(numbered), data::RuleR2(numbered), data::RuleR3(numbered),
+                        data::RuleDigitCount(numbered, context.config.split().negative_seed()),
+                        data::TieOrder(context.config.catalogue())})
+      values.insert(values.end(), part.begin(), part.end());
+    if (context.config.protocol() == config::RunConfig::STRICT)
+      CheckStrict(values, PopularityBar(train, labels), train.item_count());
+    nlohmann::json json = nlohmann::json::array();
+    for (const auto& v : values)
+      json.push_back({{"check", v.check}, {"metric", v.metric}, {"value", v.value}, {"users", v.users}});
+    store::WriteFileAtomically(partial / "audit.json", json.dump(1) + "\n");
+    return {};
+  };
+  return stage;
+}
+
+}  // namespace whyrec::stages

@@ -1,0 +1,25 @@
+// catalogue: the source's files -> catalogue.h5.
+#include "src/data/catalogue.h"
+
+#include "src/base/error.h"
+#include "src/stages/stage.h"
+
+namespace whyrec::stages {
+
+Stage CatalogueStage(const config::RunConfig& config) {
+  const auto& source = config.catalogue();
+  Stage stage{.name = "catalogue", .config_parts = {"catalogue"}};
+  if (source.has_folder() == source.has_reviews())
+    Fail(Exit::kUsage, "catalogue: give either `folder` (P5 files) or `reviews` and `items` (JSON lines)");
+  if (source.has_folder()) stage.files.emplace_back("folder", source.folder());
+  if (source.has_reviews()) stage.files.emplace_back("reviews", source.reviews());
+  if (source.has_items()) stage.files.emplace_back("items", source.items());
+  stage.run = [](const RunContext& context, const std::filesystem::path& partial) {
+    data::Facts facts;
+    data::Save(data::ReadSource(context.config.catalogue(), facts), partial / "catalogue.h5");
+    return facts;
+  };
+  return stage;
+}
+
+}  // namespace whyrec::stages

@@ -1,0 +1,115 @@
+#include <algorithm>
+#include <set>
+
+#include "src/base/error.h"
+#include "src/base/log.h"
+#include "src/config/run_config.h"
+#include "src/stages/stage.h"
+#include "src/systems/system.h"
+
+namespace whyrec::stages {
+namespace {
+
+// The identity of a stage whose inputs all stand; empty fingerprinted inputs otherwise.
+store::Identity IdentityOf(const Stage& stage, const config::RunConfig& config,
+                           const store::Workspace& workspace) {
+  store::Identity identity{.name = stage.name, .revision = stage.revision};
+  if (!stage.config_parts.empty()) identity.config = config::Canonical(config, stage.config_parts);
+  for (const std::string& name : stage.inputs) {
+    artefact::Input input;
+    input.set_name(name);
+    if (const auto manifest = workspace.Find(name)) input.set_content(manifest->content());
+    identity.inputs.push_back(input);
+  }
+  for (const auto& [label, path] : stage.files)
+    identity.inputs.push_back(store::ExternalInput(label, path));
+  return identity;
+}
+
+void RunStage(const Stage& stage, const store::Identity& identity, const std::string& reason,
+              const RunContext& context) {
+  const std::string started = store::UtcNow();
+  const bool root = context.comm.rank() == 0;
+  if (root) {
+    Info(Cat("[", stage.name, "] ", reason));
+    context.workspace.Begin(identity);
+  }
+  context.comm.Barrier();
+  Facts facts;
+  if (root || stage.all_ranks) facts = stage.run(context, context.workspace.Partial(stage.name));
+  context.comm.Barrier();
+  if (root) {
+    std::vector<artefact::Fact> stated;
+    for (const auto& [name, value] : facts) {
+      artefact::Fact& fact = stated.emplace_back();
+      fact.set_name(name);
+      fact.set_value(value);
+    }
+    context.workspace.Commit(identity, stated, started);
+  }
+  context.comm.Barrier();
+}
+
+}  // namespace
+
+std::vector<Stage> Chain(const config::RunConfig& config) {
+  if (config.system_size() == 0)
+    Fail(Exit::kUsage, "the configuration names no system; add for example  system { name: \"isrf\" }");
+  std::set<std::string> needed, names;
+  for (const auto& chosen : config.system()) {
+    const systems::System& system = systems::FindSystem(chosen.name());
+    systems::KnobValues(system, chosen);
+    if (!names.insert(chosen.name()).second)
+      Fail(Exit::kUsage, "system \"", chosen.name(), "\" is named twice");
+    for (const std::string& stage : system.needs(config)) needed.insert(stage);
+  }
+  std::vector<Stage> chain = {CatalogueStage(config), SplitStage(), AuditStage(config)};
+  if (needed.count("embeddings")) {
+    chain.push_back(RationalesStage(config, "item"));
+    chain.push_back(RationalesStage(config, "user"));
+    chain.push_back(EmbeddingsStage(config));
+  }
+  if (needed.count("graphs")) chain.push_back(GraphsStage(config));
+  for (int i = 0; i < config.system_size(); ++i) {
+    chain.push_back(TrainStage(config, i));
+    chain.push_back(PredictStage(config, i));
+    chain.push_back(MetricsStage(config, i));
+  }
+  chain.push_back(ReportStage(config));
+  return chain;
+}
+
+std::vector<std::string> RunChain(const RunContext& context) {
+  std::vector<std::string> ran;
+  for (const Stage& stage : Chain(context.config)) {
+    store::Identity identity;
+    std::string reason;
+    if (context.comm.rank() == 0) {
+      identity = IdentityOf(stage, context.config, context.workspace);
+      reason = context.workspace.ReasonToRun(identity);
+    }
+    int64_t run = !reason.empty();
+    context.comm.Broadcast(&run, sizeof run, 0);
+    if (!run) continue;
+    RunStage(stage, identity, reason, context);
+    ran.push_back(stage.name);
+  }
+  return ran;
+}
+
+std::vector<std::string> PlanChain(const config::RunConfig& config, const store::Workspace& workspace) {
+  std::vector<std::string> lines;
+  std::set<std::string> running;
+  for (const Stage& stage : Chain(config)) {
+    const auto changed = std::find_if(stage.inputs.begin(), stage.inputs.end(),
+                                      [&](const std::string& input) { return running.count(input); });
+    std::string reason = workspace.ReasonToRun(IdentityOf(stage, config, workspace));
+    if (changed != stage.inputs.end() && reason.empty())
+      reason = "perhaps: its input " + *changed + " runs (skipped if that yields the same content)";
+    if (!reason.empty()) running.insert(stage.name);
+    lines.push_back(reason.empty() ? "skip  " + stage.name : "run   " + stage.name + ": " + reason);
+  }
+  return lines;
+}
+
+}  // namespace whyrec::stages

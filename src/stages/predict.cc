@@ -1,0 +1,145 @@
+// predict: every evaluated user is asked for the test item. The system sees queries without answers; here
+// scores become places and lists.
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "src/base/rng.h"
+#include "src/stages/predictions.h"
+#include "src/stages/system_run.h"
+#include "src/stages/units.h"
+
+namespace whyrec::stages {
+namespace {
+
+using systems::Query;
+using systems::Task;
+
+constexpr size_t kListLength = 10;
+
+std::vector<int64_t> EvaluatedUsers(const config::RunConfig& config, int64_t users) {
+  std::vector<int64_t> chosen(static_cast<size_t>(users));
+  std::iota(chosen.begin(), chosen.end(), 0);
+  const int64_t wanted = config.predict().users();
+  if (wanted > 0 && wanted < users) {
+    chosen = Rng(config.seed(), "evaluated users").Permutation(users);
+    chosen.resize(static_cast<size_t>(wanted));
+    std::sort(chosen.begin(), chosen.end());
+  }
+  return chosen;
+}
+
+// The best ten of the unmasked candidates; equal scores in the order of the candidates.
+std::vector<int64_t> Best(const std::vector<double>& scores, std::span<const int64_t> candidates,
+                          const std::vector<uint8_t>& mask) {
+  std::vector<int64_t> order;
+  for (size_t i = 0; i < scores.size(); ++i)
+    if ((mask.empty() || !mask[i]) && !std::isnan(scores[i])) order.push_back(static_cast<int64_t>(i));
+  const size_t k = std::min(kListLength, order.size());
+  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(k), order.end(),
+                    [&](int64_t a, int64_t b) {
+                      return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
+                    });
+  order.resize(k);
+  if (!candidates.empty())
+    for (int64_t& i : order) i = candidates[i];
+  return order;
+}
+
+// One batch of users asked in one task.
+class Asker {
+ public:
+  Asker(systems::Recommender& system, const data::TrainView& train, const data::LabelStore& labels,
+        bool mask_history)
+      : system_(system), train_(train), labels_(labels), mask_history_(mask_history) {}
+
+  TaskPredictions Ask(const std::string& name, Task task, bool candidates,
+                      std::span<const int64_t> users) const {
+    std::vector<Query> queries;
+    for (int64_t user : users) {
+      Query query{user, labels_.InputHistory(data::Phase::kTest, train_, user), {}};
+      if (candidates) query.candidates = labels_.Candidates(data::Phase::kTest, user);
+      queries.push_back(std::move(query));
+    }
+    TaskPredictions out{.task = name, .scored = false, .lists = {}, .ranks = {}};
+    const auto answers = system_.Predict(task, queries);
+    for (size_t i = 0; i < queries.size(); ++i) {
+      out.scored = !answers[i].scores.empty();
+      if (out.scored) Place(queries[i], answers[i].scores, out);
+      else out.lists.Append(answers[i].list);
+    }
+    return out;
+  }
+
+ private:
+  void Place(const Query& query, const std::vector<double>& scores, TaskPredictions& out) const {
+    int64_t target = labels_.Target(data::Phase::kTest, query.user);
+    std::vector<uint8_t> mask;
+    if (!query.candidates.empty()) {
+      target = std::find(query.candidates.begin(), query.candidates.end(), target) -
+               query.candidates.begin();
+    } else if (mask_history_) {
+      mask.assign(scores.size(), 0);
+      for (int64_t item : query.history) mask[item] = 1;
+      mask[target] = 0;
+    }
+    out.ranks.push_back(eval::RankOf(scores, target, mask));
+    out.lists.Append(Best(scores, query.candidates, mask));
+  }
+
+  systems::Recommender& system_;
+  const data::TrainView& train_;
+  const data::LabelStore& labels_;
+  bool mask_history_;
+};
+
+Facts Run(const RunContext& context, const std::filesystem::path& partial, const SystemRun& run) {
+  const auto split = context.workspace.Of("split");
+  const auto train = data::LoadTrainView(split);
+  const auto labels = data::LoadLabels(split);
+  const auto system = run.Build(context, train);
+  system->Load(context.workspace.Of(run.Train()));
+  const auto knobs = systems::KnobValues(run.system, run.chosen);
+  const Asker asker(*system, train, labels, !knobs.count("mask_history") || knobs.at("mask_history") != 0);
+  const std::vector<int64_t> users = EvaluatedUsers(context.config, train.user_count());
+  const bool full = context.config.predict().direct_full();
+  const auto files = DoUnits(
+      context, partial, "  users", "users", std::ssize(users), context.config.predict().batch_users(),
+      [&](int64_t begin, int64_t end, const std::filesystem::path& file) {
+        const auto part = std::span(users).subspan(begin, end - begin);
+        Predictions predictions{.users = {part.begin(), part.end()}, .tasks = {}};
+        predictions.tasks.push_back(asker.Ask("sequential", Task::kSequential, false, part));
+        predictions.tasks.push_back(asker.Ask("direct", Task::kDirect, true, part));
+        if (full && predictions.tasks.back().scored)
+          predictions.tasks.push_back(asker.Ask("direct_full", Task::kDirect, false, part));
+        Save(predictions, file);
+      });
+  if (context.comm.rank() == 0) {
+    Predictions all;
+    for (const auto& file : files) all.Append(LoadPredictions(file));
+    Save(all, partial / "predictions.h5");
+    DropUnits(partial);
+  }
+  return {{"users", Cat(users.size())}};
+}
+
+}  // namespace
+
+Stage PredictStage(const config::RunConfig& config, int i) {
+  const SystemRun run(config, i);
+  Stage stage{.name = run.Predict(),
+              .config_parts = run.system.config_parts,
+              .inputs = {run.Train(), "split"},
+              .files = run.system.files(config),
+              .all_ranks = true};
+  for (const std::string& part : {"predict", "seed"})
+    if (std::find(stage.config_parts.begin(), stage.config_parts.end(), part) == stage.config_parts.end())
+      stage.config_parts.push_back(part);
+  for (const std::string& need : run.system.needs(config)) stage.inputs.push_back(need);
+  stage.run = [i](const RunContext& context, const std::filesystem::path& partial) {
+    return Run(context, partial, SystemRun(context.config, i));
+  };
+  return stage;
+}
+
+}  // namespace whyrec::stages

@@ -1,0 +1,56 @@
+#include "src/stages/predictions.h"
+
+#include "src/base/error.h"
+
+namespace whyrec::stages {
+
+void TaskPredictions::Append(const TaskPredictions& more) {
+  for (int64_t i = 0; i < more.lists.rows(); ++i) lists.Append(more.lists.row(i));
+  ranks.insert(ranks.end(), more.ranks.begin(), more.ranks.end());
+}
+
+void Predictions::Append(const Predictions& more) {
+  users.insert(users.end(), more.users.begin(), more.users.end());
+  if (tasks.empty()) {
+    tasks = more.tasks;
+    return;
+  }
+  WR_CHECK(tasks.size() == more.tasks.size(), tasks.size(), " and ", more.tasks.size(), " tasks");
+  for (size_t i = 0; i < tasks.size(); ++i) tasks[i].Append(more.tasks[i]);
+}
+
+void Save(const Predictions& predictions, const std::filesystem::path& h5) {
+  store::Hdf5Writer file(h5);
+  file.WriteInts("users", predictions.users);
+  std::string names;
+  for (const TaskPredictions& task : predictions.tasks) {
+    names += (names.empty() ? "" : " ") + task.task;
+    file.WriteInts(task.task + "/lists", task.lists);
+    if (!task.scored) continue;
+    std::vector<int64_t> places;  // greater, ties, miss
+    for (const eval::Rank& rank : task.ranks)
+      places.insert(places.end(), {rank.greater, rank.ties, int64_t{rank.miss}});
+    file.WriteInts(task.task + "/ranks", places);
+  }
+  file.Attribute("tasks", names);
+  file.Close();
+}
+
+Predictions LoadPredictions(const std::filesystem::path& h5) {
+  const store::Hdf5Reader file(h5);
+  Predictions out{.users = file.ReadInts("users"), .tasks = {}};
+  std::istringstream names(file.Attribute("tasks"));
+  for (std::string name; names >> name;) {
+    TaskPredictions task{.task = name, .scored = file.Has(name + "/ranks"),
+                         .lists = file.ReadRagged(name + "/lists"), .ranks = {}};
+    if (task.scored) {
+      const auto places = file.ReadInts(name + "/ranks");
+      for (size_t i = 0; i + 2 < places.size(); i += 3)
+        task.ranks.push_back({places[i], places[i + 1], places[i + 2] != 0});
+    }
+    out.tasks.push_back(std::move(task));
+  }
+  return out;
+}
+
+}  // namespace whyrec::stages

@@ -1,0 +1,34 @@
+// The predictions artefact: per user and task the first items, and for systems with scores the target's
+// place.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "src/eval/metrics.h"
+#include "src/store/hdf5_file.h"
+
+namespace whyrec::stages {
+
+// One task over the evaluated users. Systems with scores have ranks; others have lists alone.
+struct TaskPredictions {
+  std::string task;  // "sequential" | "direct" | "direct_full"
+  bool scored = false;
+  store::Ragged<int64_t> lists;    // item rows, best first, at most ten; -1 where an answer is no item
+  std::vector<eval::Rank> ranks;   // parallel to the users, when scored
+
+  void Append(const TaskPredictions& more);
+};
+
+struct Predictions {
+  std::vector<int64_t> users;  // rows, ascending
+  std::vector<TaskPredictions> tasks;
+
+  void Append(const Predictions& more);
+};
+
+void Save(const Predictions& predictions, const std::filesystem::path& h5);
+Predictions LoadPredictions(const std::filesystem::path& h5);
+
+}  // namespace whyrec::stages

@@ -1,0 +1,38 @@
+// train: what a system learns; nothing for those that only count.
+#include "src/stages/stage.h"
+#include "src/stages/system_run.h"
+
+namespace whyrec::stages {
+namespace {
+
+// What training negatives avoid. Held-out items are reachable under the published protocol only.
+store::Ragged<int64_t> NegativeExclusion(const config::SplitConfig& config, const data::TrainView& train,
+                                         const data::LabelStore& labels) {
+  const auto published = data::PublishedProtocol::ForNegatives(config);
+  return published ? labels.FullHistories(*published, train) : train.histories;
+}
+
+}  // namespace
+
+Stage TrainStage(const config::RunConfig& config, int i) {
+  const SystemRun run(config, i);
+  Stage stage{.name = run.Train(),
+              .revision = run.system.revision,
+              .config_parts = run.system.config_parts,
+              .inputs = {"split"},
+              .files = run.system.files(config),
+              .all_ranks = true};
+  for (const std::string& need : run.system.needs(config)) stage.inputs.push_back(need);
+  stage.run = [i](const RunContext& context, const std::filesystem::path& partial) {
+    const auto folder = context.workspace.Of("split");
+    const auto train = data::LoadTrainView(folder);
+    const auto labels = data::LoadLabels(folder);
+    const auto exclusion = NegativeExclusion(context.config.split(), train, labels);
+    systems::TrainContext training{
+        .labels = labels, .negative_exclusion = exclusion, .comm = context.comm, .folder = partial};
+    return SystemRun(context.config, i).Build(context, train)->Train(training);
+  };
+  return stage;
+}
+
+}  // namespace whyrec::stages

@@ -1,0 +1,326 @@
+// isrf: T5 recommender with reasons (ISRF), and its ancestors POD and ELMRec as variants. The network is
+// in isrf_model.cc; here it is trained, validated and asked.
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/embedding.h>
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
+
+#include "src/base/log.h"
+#include "src/graph/csr.h"
+#include "src/store/safetensors.h"
+#include "src/systems/isrf_model.h"
+#include "src/systems/system.h"
+#include "src/systems/t5_decode.h"
+#include "src/systems/t5_samples.h"
+#include "src/tensor/bridge.h"
+#include "src/train/checkpoint.h"
+#include "src/train/reducer.h"
+#include "src/train/trainer.h"
+
+namespace whyrec::systems {
+namespace {
+
+using config::IsrfConfig;
+using config::TrainConfig;
+
+lm::T5Config BackboneConfig(const config::RunConfig& config) {
+  const auto& backbone = config.isrf().backbone();
+  lm::T5Config t5;
+  if (backbone.has_folder()) {
+    t5 = lm::LoadT5Config(backbone.folder());
+  } else {
+    t5.d_model = backbone.d_model();
+    t5.d_ff = backbone.d_ff();
+    t5.d_kv = backbone.d_kv();
+    t5.heads = backbone.heads();
+    t5.encoder_layers = t5.decoder_layers = backbone.layers();
+  }
+  t5.dropout = config.train().dropout();
+  return t5;
+}
+
+IsrfInputs LoadInputs(const BuildContext& context) {
+  IsrfInputs inputs{.users = context.train.user_count(), .items = context.train.item_count()};
+  if (!context.graphs.empty()) {
+    const store::Hdf5Reader file(context.graphs / "graph.h5");
+    inputs.interactions = graph::LoadCsr(file, "interactions");
+    if (!context.embeddings.empty()) inputs.user_graph = graph::LoadCsr(file, "users");
+  }
+  if (!context.embeddings.empty())
+    inputs.item_vectors = store::ReadSafetensors(context.embeddings / "embeddings.safetensors").at("items_pca");
+  return inputs;
+}
+
+IsrfBatch ToDevice(const Batch& batch, int64_t begin, int64_t end) {
+  const auto rows = [&](const HostTensor& t) { return tensor::View(t).narrow(0, begin, end - begin); };
+  return {batch.task, rows(batch.source), rows(batch.mask).to(at::kBool), rows(batch.whole_words),
+          rows(batch.target), rows(batch.users)};
+}
+
+class IsrfRecommender final : public Recommender {
+ public:
+  explicit IsrfRecommender(const BuildContext& context)
+      : config_(context.config), train_(context.train),
+        parameters_(config_.train().dtype() == TrainConfig::FP64 ? at::kDouble : at::kFloat),
+        prompts_(config_.isrf().has_templates() ? text::LoadPrompts(config_.isrf().templates())
+                                                : text::DefaultPrompts()),
+        tokenizer_(text::LoadSentencePiece(config_.isrf().backbone().tokenizer())),
+        batches_(train_, config_.isrf(), prompts_, *tokenizer_),
+        model_(config_.isrf(), BackboneConfig(config_), LoadInputs(context), parameters_),
+        decoder_(train_, config_, batches_, *tokenizer_) {}
+
+  data::Facts Train(TrainContext& context) override;
+
+  void Load(const std::filesystem::path& folder) override {
+    train::LoadParameters(parameters_, folder / "model.safetensors");
+    nodes_ = at::Tensor();
+  }
+
+  std::vector<Prediction> Predict(Task task, const std::vector<Query>& queries) override;
+
+  // E does not change between training steps: once per checkpoint.
+  const at::Tensor& Nodes() {
+    if (!nodes_.defined()) nodes_ = model_.NodeTable();
+    return nodes_;
+  }
+  void ForgetNodes() { nodes_ = at::Tensor(); }
+
+  const config::RunConfig& config_;
+  const data::TrainView& train_;
+  nn::Parameters parameters_;
+  text::PromptSet prompts_;
+  std::unique_ptr<text::Tokenizer> tokenizer_;
+  BatchMaker batches_;
+  IsrfModel model_;
+  NumberDecoder decoder_;
+
+ private:
+  at::Tensor nodes_;
+};
+
+std::vector<Prediction> IsrfRecommender::Predict(Task task, const std::vector<Query>& queries) {
+  c10::NoGradGuard no_grad;
+  const T5Task t5_task = task == Task::kSequential ? IsrfConfig::SEQUENTIAL : IsrfConfig::DIRECT;
+  const auto most = static_cast<size_t>(config_.isrf().max_sequence() - 1);
+  std::vector<Sample> samples;
+  for (const Query& query : queries) {
+    Sample sample{.user = query.user};
+    const std::span<const int64_t> history = query.history;
+    if (task == Task::kDirect) sample.items.assign(query.candidates.begin(), query.candidates.end());
+    else sample.items.assign(history.end() - std::min(most, history.size()), history.end());
+    samples.push_back(std::move(sample));
+  }
+  const IsrfBatch batch = ToDevice(batches_.Make(t5_task, samples), 0, std::ssize(samples));
+  const auto encoded = model_.Encode(batch, Nodes(), /*training=*/false);
+  const lm::BeamOptions options = decoder_.Options(task);
+  lm::T5::Cache cache = model_.t5().Start(encoded.memory, encoded.memory_mask, options.beams);
+  const auto hypotheses = lm::BeamSearch(
+      [&](const at::Tensor& tokens, const at::Tensor& origin) {
+        return model_.t5().Step(cache, tokens, origin);
+      },
+      std::ssize(queries), options, decoder_.Tries(task, queries));
+  std::vector<Prediction> out;
+  for (size_t i = 0; i < queries.size(); ++i)
+    out.push_back({.scores = {}, .list = decoder_.Items(task, queries[i], hypotheses[i])});
+  return out;
+}
+
+// The recommender as the training loop sees it.
+class IsrfTraining final : public train::Trainable {
+ public:
+  IsrfTraining(IsrfRecommender& system, const TrainContext& context)
+      : system_(system), config_(system.config_), labels_(context.labels),
+        exclusion_(context.negative_exclusion), comm_(context.comm),
+        source_(system.train_, config_, context.negative_exclusion, system.prompts_) {}
+
+  nn::Parameters& parameters() override { return system_.parameters_; }
+
+  int64_t steps_per_epoch() const override {
+    return config_.train().epoch_steps() > 0 ? config_.train().epoch_steps() : source_.EpochSteps();
+  }
+
+  // The tasks take turns (isrf 4.5). Every rank renders the whole global batch, so padding and the count
+  // of target tokens are global, and works on its slice.
+  train::StepLoss Loss(int64_t step) override {
+    system_.ForgetNodes();
+    const auto& tasks = source_.tasks();
+    const T5Task task = tasks[static_cast<size_t>(step) % tasks.size()];
+    const int64_t turn = step / std::ssize(tasks), size = config_.train().global_batch();
+    std::vector<Sample> samples;
+    for (int64_t i = 0; i < size; ++i) samples.push_back(source_.Draw(task, turn * size + i));
+    const Batch global = system_.batches_.Make(task, samples);
+    const IsrfBatch batch =
+        ToDevice(global, size * comm_.rank() / comm_.size(), size * (comm_.rank() + 1) / comm_.size());
+    const at::Tensor nodes = task == IsrfConfig::SEQUENTIAL ? at::Tensor() : system_.model_.NodeTable();
+    train::StepLoss loss{.own = {}, .shared = {}, .task = IsrfConfig::Task_Name(task)};
+    const auto encoded = system_.model_.Encode(batch, nodes, /*training=*/true);
+    loss.own = system_.model_.TextLossSum(batch, encoded, /*training=*/true) /
+               system_.model_.CountedTokens(tensor::View(global.target));
+    loss.shared = system_.model_.AlignmentLoss(batch, nodes, comm_);
+    return loss;
+  }
+
+  train::Validation Validate(int64_t step) override {
+    c10::NoGradGuard no_grad;
+    system_.ForgetNodes();
+    return config_.train().stop() == TrainConfig::METRIC ? HitRate() : MeanLoss(step);
+  }
+
+ private:
+  // Values of batches that the ranks share out, added in batch order.
+  double SumOverRanks(std::vector<double> values) {
+    comm_.AllReduce(values.data(), std::ssize(values), DType::kF64, cluster::Reduce::kSum);
+    double sum = 0;
+    for (double v : values) sum += v;
+    return sum;
+  }
+
+  // METRIC: share of users (fixed by seed) whose validation item is among the first ten.
+  train::Validation HitRate() {
+    const bool sequential = std::count(source_.tasks().begin(), source_.tasks().end(),
+                                       IsrfConfig::SEQUENTIAL) > 0;
+    const Task task = sequential ? Task::kSequential : Task::kDirect;
+    std::vector<int64_t> users = Rng(config_.seed(), "validation users").Permutation(labels_.user_count());
+    users.resize(std::min<size_t>(users.size(), config_.train().validation_users()));
+    const auto unit = static_cast<size_t>(config_.predict().batch_users());
+    std::vector<double> hits;
+    for (size_t begin = 0; begin < users.size(); begin += unit) {
+      const std::span<const int64_t> part =
+          std::span(users).subspan(begin, std::min(unit, users.size() - begin));
+      const bool mine = static_cast<int>(hits.size()) % comm_.size() == comm_.rank();
+      hits.push_back(mine ? Hits(task, part) : 0.0);
+    }
+    const double value = SumOverRanks(hits) / static_cast<double>(users.size());
+    return {value, false, {{std::string(NameOf(task)) + " HR@10", value}}};
+  }
+
+  double Hits(Task task, std::span<const int64_t> users) {
+    std::vector<Query> queries;
+    for (int64_t user : users) {
+      Query query{user, labels_.InputHistory(data::Phase::kValidation, system_.train_, user), {}};
+      if (task == Task::kDirect) query.candidates = labels_.Candidates(data::Phase::kValidation, user);
+      queries.push_back(std::move(query));
+    }
+    const auto predictions = system_.Predict(task, queries);
+    double hits = 0;
+    for (size_t i = 0; i < users.size(); ++i) {
+      const auto& list = predictions[i].list;
+      const int64_t target = labels_.Target(data::Phase::kValidation, users[i]);
+      hits += std::find(list.begin(), list.end(), target) != list.end();
+    }
+    return hits;
+  }
+
+  // LOSS_MEAN3: mean over the tasks of the text loss, plain template (isrf section 8, 4).
+  train::Validation MeanLoss(int64_t step) {
+    train::Validation out{0, true, {}};
+    for (T5Task task : source_.tasks()) {
+      const std::vector<Sample> samples = ValidationSamples(task, step);
+      if (samples.empty()) continue;
+      out.parts.emplace_back(IsrfConfig::Task_Name(task), TaskLoss(task, samples));
+    }
+    for (const auto& [name, loss] : out.parts) out.value += loss / static_cast<double>(out.parts.size());
+    return out;
+  }
+
+  double TaskLoss(T5Task task, const std::vector<Sample>& samples) {
+    const size_t unit = 64;
+    std::vector<double> sums;
+    for (size_t begin = 0; begin < samples.size(); begin += unit) {
+      const std::span<const Sample> part =
+          std::span(samples).subspan(begin, std::min(unit, samples.size() - begin));
+      const bool mine = static_cast<int>(sums.size()) % comm_.size() == comm_.rank();
+      sums.push_back(0);
+      if (!mine) continue;
+      const IsrfBatch batch = ToDevice(system_.batches_.Make(task, part), 0, std::ssize(part));
+      const auto encoded = system_.model_.Encode(batch, system_.Nodes(), false);
+      const double sum = system_.model_.TextLossSum(batch, encoded, false).item<double>();
+      sums.back() = sum / static_cast<double>(system_.model_.CountedTokens(batch.target)) *
+                    static_cast<double>(part.size());
+    }
+    return SumOverRanks(std::move(sums)) / static_cast<double>(samples.size());
+  }
+
+  std::vector<Sample> ValidationSamples(T5Task task, int64_t step) {
+    std::vector<Sample> samples;
+    if (task == IsrfConfig::EXPLANATION) {
+      for (const auto& record : labels_.ValidationExplanations())
+        samples.push_back({.user = record.user, .items = {record.item}, .text = record.text});
+      return samples;
+    }
+    const auto most = static_cast<size_t>(config_.isrf().max_sequence() - 1);
+    for (int64_t user = 0; user < labels_.user_count(); ++user) {
+      Sample sample{.user = user, .target = labels_.Target(data::Phase::kValidation, user)};
+      const auto history = system_.train_.histories.row(user);
+      if (task == IsrfConfig::SEQUENTIAL) {
+        sample.items.assign(history.end() - std::min(most, history.size()), history.end());
+      } else if (config_.split().validation_negatives() == config::SplitConfig::FIXED) {
+        const auto candidates = labels_.Candidates(data::Phase::kValidation, user);
+        sample.items.assign(candidates.begin(), candidates.end());
+      } else {
+        Rng rng(config_.seed(), "validation negatives", static_cast<uint64_t>(step),
+                static_cast<uint64_t>(user));
+        std::vector<int64_t> excluded(exclusion_.row(user).begin(), exclusion_.row(user).end());
+        excluded.push_back(sample.target);
+        sample.items = data::DrawNegatives(system_.train_.item_count(), excluded,
+                                           config_.split().direct_negatives(), rng);
+        sample.items.push_back(sample.target);
+        rng.Shuffle(sample.items);
+      }
+      samples.push_back(std::move(sample));
+    }
+    return samples;
+  }
+
+  IsrfRecommender& system_;
+  const config::RunConfig& config_;
+  const data::LabelStore& labels_;
+  const store::Ragged<int64_t>& exclusion_;
+  cluster::Communicator& comm_;
+  SampleSource source_;
+};
+
+data::Facts IsrfRecommender::Train(TrainContext& context) {
+  if (context.comm.size() > config_.train().global_batch())
+    Fail(Exit::kUsage, "train.global_batch is ", config_.train().global_batch(), ", fewer than the ",
+         context.comm.size(), " ranks");
+  model_.Initialise(config_.seed());
+  if (config_.isrf().backbone().has_folder()) model_.t5().Load(config_.isrf().backbone().folder());
+  IsrfTraining training(*this, context);
+  data::Facts facts = train::Run(training, config_.train(), config_.seed(), context.folder, context.comm);
+  if (train_.explanations.empty())
+    facts.emplace_back("explanation task", "off: the data hold no review texts");
+  return facts;
+}
+
+System::Names Needs(const config::RunConfig& config) {
+  if (config.isrf().variant() == IsrfConfig::POD) return {};
+  if (config.isrf().variant() == IsrfConfig::ELMREC) return {"graphs"};
+  return {"graphs", "embeddings"};
+}
+
+System::Files ExternalFiles(const config::RunConfig& config) {
+  const auto& isrf = config.isrf();
+  if (!isrf.backbone().has_tokenizer())
+    Fail(Exit::kUsage, "isrf.backbone.tokenizer is not set: give the T5 SentencePiece model (spiece.model)");
+  System::Files files = {{"tokenizer", isrf.backbone().tokenizer()}};
+  if (isrf.backbone().has_folder()) files.emplace_back("backbone", isrf.backbone().folder());
+  if (isrf.has_templates()) files.emplace_back("templates", isrf.templates());
+  return files;
+}
+
+const Registration kRegistration({
+    .name = "isrf",
+    .description = "T5 with prompt, graph and rationale vectors (ISRF); variants POD, ELMREC, ISRF_CODE",
+    .config_parts = {"isrf", "seed", "split", "train", "predict.sequential_decode", "predict.direct_decode",
+                     "predict.fill", "predict.sequential_beams", "predict.sequential_extra",
+                     "predict.direct_beams", "predict.max_new_tokens", "predict.batch_users"},
+    .variant = [](const auto& config) { return IsrfConfig::Variant_Name(config.isrf().variant()); },
+    .needs = Needs,
+    .files = ExternalFiles,
+    .build = [](const BuildContext& c) { return std::make_unique<IsrfRecommender>(c); },
+});
+
+}  // namespace
+}  // namespace whyrec::systems

@@ -1,0 +1,40 @@
+// markov: what followed the last item most often in training sequences, then popularity.
+#include "src/data/count_models.h"
+#include "src/systems/system.h"
+
+namespace whyrec::systems {
+namespace {
+
+class MarkovRecommender final : public Recommender {
+ public:
+  explicit MarkovRecommender(const BuildContext& context)
+      : model_(context.train.histories, context.train.item_count()) {}
+
+  data::Facts Train(TrainContext&) override { return {}; }
+  void Load(const std::filesystem::path&) override {}
+
+  std::vector<Prediction> Predict(Task, const std::vector<Query>& queries) override {
+    std::vector<Prediction> out;
+    for (const Query& query : queries) {
+      const std::vector<double> all = model_.Scores(query.history.back());
+      Prediction prediction;
+      for (int64_t item : query.candidates) prediction.scores.push_back(all[item]);
+      if (query.candidates.empty()) prediction.scores = all;
+      out.push_back(std::move(prediction));
+    }
+    return out;
+  }
+
+ private:
+  data::Markov model_;
+};
+
+const Registration kRegistration({
+    .name = "markov",
+    .description = "count(last item, item right after it) over training sequences, then popularity",
+    .knobs = {{"mask_history", 1, 0, 1, "leave items of the history out of the ranking"}},
+    .build = [](const BuildContext& c) { return std::make_unique<MarkovRecommender>(c); },
+});
+
+}  // namespace
+}  // namespace whyrec::systems

@@ -1,0 +1,39 @@
+// popularity: items by their number of training interactions. The bar that every system has to pass.
+#include "src/data/count_models.h"
+#include "src/systems/system.h"
+
+namespace whyrec::systems {
+namespace {
+
+class PopularityRecommender final : public Recommender {
+ public:
+  explicit PopularityRecommender(const BuildContext& context)
+      : scores_(data::Popularity(context.train.histories, context.train.item_count())) {}
+
+  data::Facts Train(TrainContext&) override { return {}; }
+  void Load(const std::filesystem::path&) override {}
+
+  std::vector<Prediction> Predict(Task, const std::vector<Query>& queries) override {
+    std::vector<Prediction> out;
+    for (const Query& query : queries) {
+      Prediction prediction;
+      if (query.candidates.empty()) prediction.scores = scores_;
+      for (int64_t item : query.candidates) prediction.scores.push_back(scores_[item]);
+      out.push_back(std::move(prediction));
+    }
+    return out;
+  }
+
+ private:
+  std::vector<double> scores_;
+};
+
+const Registration kRegistration({
+    .name = "popularity",
+    .description = "training interactions per item; ties by chance (expected rank)",
+    .knobs = {{"mask_history", 1, 0, 1, "leave items of the history out of the ranking"}},
+    .build = [](const BuildContext& c) { return std::make_unique<PopularityRecommender>(c); },
+});
+
+}  // namespace
+}  // namespace whyrec::systems

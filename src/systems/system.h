@@ -1,0 +1,98 @@
+// A system is one file that registers itself: what it is, which knobs it has, what it learns from, and
+// how to build it. This header is plain: stages never see a network.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cluster/communicator.h"
+#include "proto/config.pb.h"
+#include "src/data/split.h"
+
+namespace whyrec::systems {
+
+// The tasks that are evaluated: next item over all items; the held-out item among candidates.
+enum class Task { kSequential, kDirect };
+const char* NameOf(Task task);
+
+// A question without its answer.
+struct Query {
+  int64_t user;                          // row
+  std::vector<int64_t> history;          // item rows, oldest first
+  std::span<const int64_t> candidates;   // item rows; empty: the whole catalogue
+};
+
+// Either one score per candidate (per item where the query names none), or an ordered list of item rows
+// in which -1 stands for an answer that is no item.
+struct Prediction {
+  std::vector<double> scores;
+  std::vector<int64_t> list;
+};
+
+// What a system is built from. Folders are artefacts of the stages it asked for; empty when it did not.
+struct BuildContext {
+  const config::RunConfig& config;
+  const data::TrainView& train;
+  std::filesystem::path graphs, embeddings;
+  std::map<std::string, double> knobs;
+};
+
+// What training may use besides: held-out validation targets for early stopping, the histories that
+// negatives avoid, and the ranks it is spread over.
+struct TrainContext {
+  const data::LabelStore& labels;
+  const store::Ragged<int64_t>& negative_exclusion;
+  cluster::Communicator& comm;
+  std::filesystem::path folder;  // checkpoints while under way; the model in the end
+};
+
+class Recommender {
+ public:
+  virtual ~Recommender() = default;
+  // Trains into context.folder, continuing from what an earlier try left there. Systems that only
+  // count do nothing.
+  virtual data::Facts Train(TrainContext& context) = 0;
+  virtual void Load(const std::filesystem::path& folder) = 0;
+  // Answers in the order of the queries; queries of one call form one batch.
+  virtual std::vector<Prediction> Predict(Task task, const std::vector<Query>& queries) = 0;
+};
+
+struct Knob {
+  std::string name;
+  double value, low, high;
+  std::string doc;
+};
+
+struct System {
+  using Names = std::vector<std::string>;
+  using Files = std::vector<std::pair<std::string, std::string>>;
+
+  std::string name;
+  std::string description;  // a sentence with the source
+  std::vector<Knob> knobs = {};
+  Names config_parts = {};  // parts of the configuration that its training reads
+  int revision = 1;         // of its code
+  // For reports.
+  std::function<std::string(const config::RunConfig&)> variant = [](const auto&) { return ""; };
+  // Stages it learns from besides the split: "graphs", "embeddings".
+  std::function<Names(const config::RunConfig&)> needs = [](const auto&) { return Names(); };
+  // External files it reads: label and path.
+  std::function<Files(const config::RunConfig&)> files = [](const auto&) { return Files(); };
+  std::function<std::unique_ptr<Recommender>(const BuildContext&)> build;
+};
+
+const std::vector<System>& AllSystems();             // by name
+const System& FindSystem(const std::string& name);   // Error(kUsage) with the nearest name
+// Defaults overridden by the configuration; unknown or out of range: Error(kUsage).
+std::map<std::string, double> KnobValues(const System& system, const config::SystemConfig& config);
+
+struct Registration {
+  explicit Registration(System system);
+};
+
+}  // namespace whyrec::systems

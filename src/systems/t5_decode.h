@@ -1,0 +1,40 @@
+// From beams to items: which numbers may be decoded, and what becomes of what was decoded (isrf 9.1).
+#pragma once
+
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "proto/config.pb.h"
+#include "src/lm/beam_search.h"
+#include "src/systems/system.h"
+#include "src/systems/t5_samples.h"
+
+namespace whyrec::systems {
+
+class NumberDecoder {
+ public:
+  NumberDecoder(const data::TrainView& train, const config::RunConfig& config, BatchMaker& batches,
+                const text::Tokenizer& tokenizer);
+
+  lm::BeamOptions Options(Task task) const;
+  // One trie per query, or none for FREE. The pointers live as long as this object or until the next call.
+  std::vector<const lm::Trie*> Tries(Task task, const std::vector<Query>& queries);
+  // Item rows of one query's hypotheses, best first, -1 where the text is no item's number; history
+  // dropped and missing places filled as the configuration says. At most ten.
+  std::vector<int64_t> Items(Task task, const Query& query,
+                             const std::vector<lm::Hypothesis>& hypotheses) const;
+
+ private:
+  int64_t ItemOf(const std::vector<int64_t>& tokens) const;
+
+  const data::TrainView& train_;
+  const config::RunConfig& config_;
+  BatchMaker& batches_;
+  const text::Tokenizer& tokenizer_;
+  lm::Trie all_items_;
+  std::vector<lm::Trie> candidates_;
+};
+
+}  // namespace whyrec::systems

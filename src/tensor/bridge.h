@@ -1,0 +1,19 @@
+// HostTensor to and from at::Tensor, without copying where both can share the bytes.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "src/base/host_tensor.h"
+
+namespace whyrec::tensor {
+
+at::ScalarType ScalarTypeOf(DType dtype);
+DType DTypeOf(at::ScalarType type);  // WR_CHECK: bool and the like have no DType
+
+// A CPU tensor over the same bytes; it keeps them alive. Bytes of a file map must not be written.
+at::Tensor View(const HostTensor& host);
+
+// The other way; copies only when the tensor is strided or lives on a device.
+HostTensor ToHost(const at::Tensor& tensor);
+
+}  // namespace whyrec::tensor

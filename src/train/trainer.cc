@@ -1,0 +1,176 @@
+#include "src/train/trainer.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+
+#include <cmath>
+#include <fstream>
+#include <iomanip>
+#include <optional>
+#include <sstream>
+
+#include "src/base/log.h"
+#include "src/base/rng.h"
+#include "src/base/stop.h"
+#include "src/store/workspace.h"
+#include "src/train/checkpoint.h"
+#include "src/train/optimizer.h"
+#include "src/train/reducer.h"
+
+namespace whyrec::train {
+namespace fs = std::filesystem;
+namespace {
+
+// losses.csv, cut back to the checkpoint when a run continues.
+class LossLog {
+ public:
+  LossLog(const fs::path& file, int64_t steps_done) : file_(file) {
+    std::string kept = "step,task,loss\n", line;
+    std::ifstream former(file);
+    for (std::getline(former, line); std::getline(former, line) && steps_done-- > 0;) kept += line + "\n";
+    former.close();
+    store::WriteFileAtomically(file, kept);
+    out_.open(file, std::ios::app);
+  }
+  void Add(int64_t step, const std::string& task, double loss) {
+    out_ << step << "," << task << "," << std::setprecision(9) << loss << "\n";
+  }
+  void Sync() {
+    out_.flush();
+    if (!out_) Fail(Exit::kCannotWrite, file_.string(), ": cannot be written (disk full?)");
+    store::SyncFile(file_);
+  }
+
+ private:
+  fs::path file_;
+  std::ofstream out_;
+};
+
+class Loop {
+ public:
+  Loop(Trainable& model, const config::TrainConfig& config, uint64_t seed, const fs::path& folder,
+       cluster::Communicator& comm)
+      : model_(model), config_(config), seed_(seed), folder_(folder), comm_(comm),
+        optimizer_(model.parameters(), config.learning_rate(), config.weight_decay()),
+        checkpoints_(folder), patience_(config.patience_rule(), config.patience()) {}
+
+  data::Facts Run() {
+    const int64_t per_epoch = model_.steps_per_epoch();
+    const int64_t total = config_.steps() > 0 ? config_.steps() : config_.epochs() * per_epoch;
+    if (checkpoints_.Load(progress_, model_.parameters(), optimizer_))
+      Info(Cat("  continues after step ", progress_.step));
+    std::optional<LossLog> losses;  // rank 0 writes
+    if (root()) losses.emplace(folder_ / "losses.csv", progress_.step);
+    whyrec::Progress bar("  steps", total, "steps");
+    bar.Resume(progress_.step);
+    while (progress_.step < total && !progress_.stopped) {
+      const auto [task, loss] = Step();
+      if (losses) losses->Add(progress_.step, task, loss);
+      bar.Advance(1, Note(task, loss));
+      const bool epoch_ends = progress_.step % per_epoch == 0 || progress_.step == total;
+      if (epoch_ends) ValidateEpoch();
+      const bool stop = AnyRankStops();
+      if (stop || epoch_ends || progress_.step % config_.checkpoint_steps() == 0) {
+        if (losses) losses->Sync();
+        Save();
+      }
+      if (stop)
+        Fail(Exit::kStoppedEarly, "stopped by a signal after step ", progress_.step,
+             "; the checkpoint is complete: run the same command again to continue");
+    }
+    return Finish();
+  }
+
+ private:
+  bool root() const { return comm_.rank() == 0; }
+
+  // Forward, backward, sum over ranks, update. Returns task and global loss.
+  std::pair<std::string, double> Step() {
+    // Dropout draws depend on (seed, step, rank) alone, so a resumed run repeats them.
+    at::detail::getDefaultCPUGenerator().set_current_seed(
+        Rng(seed_, "dropout", static_cast<uint64_t>(progress_.step),
+            static_cast<uint64_t>(comm_.rank())).Next());
+    optimizer_.ZeroGrad();
+    StepLoss loss = model_.Loss(progress_.step);
+    (loss.shared.defined() ? loss.own + loss.shared : loss.own).backward();
+    double value = Sum(loss.own.item<double>(), comm_);
+    if (loss.shared.defined()) value += loss.shared.item<double>();
+    if (!std::isfinite(value))
+      Fail(Exit::kInternal, "the ", loss.task, " loss of step ", progress_.step + 1, " is ", value,
+           "; lower train.learning_rate or look at the samples of that step");
+    SumGradients(model_.parameters(), comm_);
+    optimizer_.Step();
+    ++progress_.step;
+    return {loss.task, value};
+  }
+
+  static std::string Note(const std::string& task, double loss) {
+    std::ostringstream out;
+    out << task << " loss " << std::setprecision(4) << loss;
+    return out.str();
+  }
+
+  void ValidateEpoch() {
+    const Validation v = model_.Validate(progress_.step);
+    const bool improved = progress_.best_step < 0 ||
+                          (v.lower_is_better ? v.value < progress_.best : v.value > progress_.best);
+    std::ostringstream line;
+    line << "  step " << progress_.step << " validation" << std::setprecision(4);
+    for (const auto& [name, value] : v.parts) line << " " << name << " " << value;
+    Info(line.str() + (improved ? " *" : ""));
+    if (improved) {
+      progress_.best = v.value;
+      progress_.best_step = progress_.step;
+      if (root()) SaveParameters(model_.parameters(), checkpoints_.BestFile(progress_.step));
+    }
+    progress_.stopped = !patience_.Continue(improved, progress_.endured);
+  }
+
+  bool AnyRankStops() {
+    int64_t stop = StopRequested();
+    comm_.AllReduce(&stop, 1, DType::kI64, cluster::Reduce::kMax);
+    return stop != 0;
+  }
+
+  void Save() {
+    if (root()) checkpoints_.Save(progress_, model_.parameters(), optimizer_);
+    comm_.Barrier();
+  }
+
+  data::Facts Finish() {
+    comm_.Barrier();
+    if (root()) {
+      fs::copy_file(checkpoints_.BestFile(progress_.best_step), folder_ / "model.safetensors",
+                    fs::copy_options::overwrite_existing);
+      checkpoints_.Drop();
+    }
+    return {{"steps", Cat(progress_.step)},
+            {"best step", Cat(progress_.best_step)},
+            {"best validation", Cat(progress_.best)},
+            {"parameters", Cat(model_.parameters().Count())}};
+  }
+
+  Trainable& model_;
+  const config::TrainConfig& config_;
+  uint64_t seed_;
+  fs::path folder_;
+  cluster::Communicator& comm_;
+  AdamW optimizer_;
+  Checkpoints checkpoints_;
+  Patience patience_;
+  train::Progress progress_;
+};
+
+}  // namespace
+
+bool Patience::Continue(bool improved, int64_t& endured) const {
+  if (!improved) ++endured;
+  else if (rule_ == config::TrainConfig::CONSECUTIVE) endured = 0;
+  return endured < limit_;
+}
+
+data::Facts Run(Trainable& model, const config::TrainConfig& config, uint64_t seed,
+                const fs::path& folder, cluster::Communicator& comm) {
+  return Loop(model, config, seed, folder, comm).Run();
+}
+
+}  // namespace whyrec::train

@@ -1,0 +1,86 @@
+// Real ranks under mpirun: the conformance checks on Mpi, and how a job ends when a rank does.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "tests/cluster/conformance.h"
+#include "tests/procs/command.h"
+
+namespace whyrec {
+namespace {
+
+const std::string kRanks = WHYREC_BINARY_DIR "/cluster_ranks";
+
+class Job : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (RunCommand("mpirun --version", 20).code != 0) GTEST_SKIP() << "mpirun is not installed";
+    if (!std::filesystem::exists(WHYREC_BINARY_DIR "/libwhyrec_mpi.so")) {
+      GTEST_SKIP() << "built without MPI: no libwhyrec_mpi.so";
+    }
+  }
+
+  static Outcome Run(int ranks, const std::string& how) {
+    return RunCommand(Cat("mpirun -n ", ranks, " --allow-run-as-root --oversubscribe --bind-to none ",
+                          kRanks, " ", how),
+                      120);
+  }
+};
+
+TEST_F(Job, MpiConforms) {
+  for (int ranks : {1, 2, 3}) {
+    const Outcome out = Run(ranks, "mpi");
+    EXPECT_EQ(out.code, 0) << out.output;
+    for (const auto& check : cluster::kConformance) {
+      const std::string want = Cat(check.name, " holds on ", ranks, " ranks\n");
+      EXPECT_NE(out.output.find(want), std::string::npos) << want << out.output;
+    }
+  }
+}
+
+// The others are inside a barrier; the launcher ends them, and the job's code tells what happened.
+void ExpectEnd(const Outcome& out, int code) {
+  EXPECT_EQ(out.code, code) << out.output;
+  EXPECT_LT(out.seconds, 10) << out.output;
+  EXPECT_EQ(out.output.find("without the last rank"), std::string::npos) << out.output;
+}
+
+TEST_F(Job, AKilledRankEndsTheJob) { ExpectEnd(Run(3, "kill"), 128 + SIGKILL); }
+
+TEST_F(Job, AbortEndsTheJobWithItsCode) { ExpectEnd(Run(3, "abort"), 70); }
+
+TEST_F(Job, AFailingRankEndsTheJobWithItsCode) {
+  const Outcome out = Run(3, "throw");
+  ExpectEnd(out, static_cast<int>(Exit::kData));
+  EXPECT_NE(out.output.find("the last rank's own reason"), std::string::npos) << out.output;
+}
+
+const std::string kPretended =
+    "env OMPI_COMM_WORLD_RANK=0 OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_LOCAL_RANK=0 "
+    "OMPI_COMM_WORLD_LOCAL_SIZE=2 ";
+
+// As when the launcher belongs to another MPI: it announces two ranks, MPI finds one.
+TEST_F(Job, WorldsOfOneAreRefused) {
+  const Outcome out = RunCommand(kPretended + kRanks, 60);
+  EXPECT_EQ(out.code, static_cast<int>(Exit::kLaunch)) << out.output;
+  EXPECT_NE(out.output.find("Open MPI says rank 0 of 2 (local 0 of 2), MPI says rank 0 of 1"),
+            std::string::npos)
+      << out.output;
+}
+
+// A copy of the program where the module is not: several ranks are refused, one needs no MPI.
+TEST(Module, IsNeededForSeveralRanksOnly) {
+  if (!std::filesystem::exists(kRanks)) GTEST_SKIP() << "built without MPI: no cluster_ranks";
+  const auto folder = std::filesystem::path(testing::TempDir()) / "no_module";
+  std::filesystem::create_directories(folder);
+  std::filesystem::copy_file(kRanks, folder / "ranks",
+                             std::filesystem::copy_options::overwrite_existing);
+  const std::string lonely = (folder / "ranks").string();
+  const Outcome several = RunCommand(kPretended + lonely, 60);
+  EXPECT_EQ(several.code, static_cast<int>(Exit::kLaunch)) << several.output;
+  EXPECT_NE(several.output.find("libwhyrec_mpi.so"), std::string::npos) << several.output;
+  EXPECT_EQ(RunCommand(lonely, 60).code, 0);
+}
+
+}  // namespace
+}  // namespace whyrec
