@@ -24,7 +24,8 @@ std::optional<int> Number(const char* name) {
 // Variables that a launcher always sets together.
 int Need(const char* name, const char* because) {
   const auto value = Number(name);
-  if (!value) Fail(Exit::kLaunch, because, " is set but ", name, " is not; start with launch/run.sh");
+  if (!value)
+    Fail(Exit::kLaunch, because, " is set but ", name, " is not; start with launch/run.sh");
   return *value;
 }
 
@@ -46,8 +47,9 @@ int TasksOfNode(const char* list, int node) {
 void Check(const Launch& launch) {
   if (launch.size < 1 || launch.rank >= launch.size || launch.local_size < 1 ||
       launch.local_rank >= launch.local_size || launch.local_size > launch.size) {
-    Fail(Exit::kLaunch, launch.source, " says rank ", launch.rank, " of ", launch.size, " and local rank ",
-         launch.local_rank, " of ", launch.local_size, ", which cannot be; start with launch/run.sh");
+    Fail(Exit::kLaunch, launch.source, " says rank ", launch.rank, " of ", launch.size,
+         " and local rank ", launch.local_rank, " of ", launch.local_size,
+         ", which cannot be; start with launch/run.sh");
   }
 }
 
@@ -60,7 +62,8 @@ Launch ReadLaunch() {
     launch = {*rank, Need("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
               Need("OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_RANK"),
               Need("OMPI_COMM_WORLD_LOCAL_SIZE", "OMPI_COMM_WORLD_RANK"), "Open MPI"};
-  } else if (const auto rank = Number("PMIX_RANK"); rank && std::getenv("SLURM_NTASKS") != nullptr) {
+  } else if (const auto rank = Number("PMIX_RANK");
+             rank && std::getenv("SLURM_NTASKS") != nullptr) {
     const char* tasks = std::getenv("SLURM_STEP_TASKS_PER_NODE");
     if (tasks == nullptr) tasks = std::getenv("SLURM_TASKS_PER_NODE");
     if (tasks == nullptr) tasks = "";
@@ -72,7 +75,8 @@ Launch ReadLaunch() {
       if (const auto n = Number(other); n && *n > 1) {
         Fail(Exit::kLaunch, other, " says ", *n,
              " ranks, but neither Open MPI nor Slurm's PMIx started this one; use mpirun, or srun "
-             "--mpi=pmix (launch/run.sh does), or unset ", other);
+             "--mpi=pmix (launch/run.sh does), or unset ",
+             other);
       }
     }
   }

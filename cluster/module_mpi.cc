@@ -17,7 +17,8 @@ int Start(WhyrecMpiPlace* place) {
   MPI_Comm_rank(MPI_COMM_WORLD, &place->rank);
   MPI_Comm_size(MPI_COMM_WORLD, &place->size);
   MPI_Comm host;
-  error = MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, place->rank, MPI_INFO_NULL, &host);
+  error =
+      MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, place->rank, MPI_INFO_NULL, &host);
   if (error != MPI_SUCCESS) return error;
   MPI_Comm_rank(host, &place->local_rank);
   MPI_Comm_size(host, &place->local_size);
@@ -31,8 +32,8 @@ int AllToAll(const void* in, const int* in_counts, const int* in_offsets, void* 
 }
 
 int AllGather(const void* in, int n, void* out, const int* counts, const int* offsets) {
-  return MPI_Allgatherv(in == nullptr ? MPI_IN_PLACE : in, n, MPI_BYTE, out, counts, offsets, MPI_BYTE,
-                        MPI_COMM_WORLD);
+  return MPI_Allgatherv(in == nullptr ? MPI_IN_PLACE : in, n, MPI_BYTE, out, counts, offsets,
+                        MPI_BYTE, MPI_COMM_WORLD);
 }
 
 int Broadcast(void* bytes, int n, int root) {

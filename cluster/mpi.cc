@@ -14,7 +14,8 @@
 namespace whyrec::cluster {
 namespace {
 
-// Buffers travel in pieces of this size: MPI counts bytes in an int, and scratch memory stays small.
+// Buffers travel in pieces of this size: MPI counts bytes in an int, and scratch memory stays
+// small.
 constexpr int64_t kPiece = 4 << 20;
 // Below this much to gather, one exchange costs less than two.
 constexpr int64_t kSmall = 32 << 10;
@@ -22,8 +23,10 @@ constexpr int64_t kSmall = 32 << 10;
 const WhyrecMpiTable& Table() {
   constexpr const char* kName = "libwhyrec_mpi.so";
   std::error_code ignored;
-  const auto beside = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path() / kName;
-  // RTLD_GLOBAL: MPI's own plug-ins look for the symbols of the library that the module brings along.
+  const auto beside =
+      std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path() / kName;
+  // RTLD_GLOBAL: MPI's own plug-ins look for the symbols of the library that the module brings
+  // along.
   void* module = dlopen(beside.c_str(), RTLD_NOW | RTLD_GLOBAL);
   std::string why = module == nullptr ? dlerror() : "";
   if (module == nullptr && !std::filesystem::exists(beside)) {
@@ -53,12 +56,15 @@ class Mpi final : public Communicator {
     const Launch launch = ReadLaunch();  // first: MPI adds to the environment
     Call("MPI_Init_thread", mpi_.start(&place_));
     const bool same = launch.rank == place_.rank && launch.size == place_.size &&
-                      launch.local_rank == place_.local_rank && launch.local_size == place_.local_size;
+                      launch.local_rank == place_.local_rank &&
+                      launch.local_size == place_.local_size;
     if (!same && (launch.size > 1 || place_.size > 1)) {
-      Fail(Exit::kLaunch, launch.source, " says rank ", launch.rank, " of ", launch.size, " (local ",
-           launch.local_rank, " of ", launch.local_size, "), MPI says rank ", place_.rank, " of ",
-           place_.size, " (local ", place_.local_rank, " of ", place_.local_size,
-           "): the launcher belongs to another MPI than the program (a container's?); use the mpirun of "
+      Fail(Exit::kLaunch, launch.source, " says rank ", launch.rank, " of ", launch.size,
+           " (local ", launch.local_rank, " of ", launch.local_size, "), MPI says rank ",
+           place_.rank, " of ", place_.size, " (local ", place_.local_rank, " of ",
+           place_.local_size,
+           "): the launcher belongs to another MPI than the program (a container's?); use the "
+           "mpirun of "
            "the MPI that whyrec was built with, or srun --mpi=pmix");
     }
   }
@@ -99,7 +105,8 @@ class Mpi final : public Communicator {
     const int64_t step = kPiece / size();
     for (int64_t at = 0; at < longest; at += step) {
       std::vector<int> counts;
-      for (int64_t s : sizes) counts.push_back(static_cast<int>(std::clamp<int64_t>(s - at, 0, step)));
+      for (int64_t s : sizes)
+        counts.push_back(static_cast<int>(std::clamp<int64_t>(s - at, 0, step)));
       const Layout layout(std::move(counts));
       const std::byte* mine = static_cast<const std::byte*>(bytes) + std::min(at, own);
       Gather(mine, Scratch(layout.total()), layout);
@@ -142,8 +149,8 @@ class Mpi final : public Communicator {
     if (error == 0) return;
     char text[512] = "";
     mpi_.explain(error, text, sizeof text);
-    Fail(Exit::kLaunch, "rank ", place_.rank, " of ", place_.size, " gives up ", operation_, ", operation ",
-         sequence_, ": ", function, ": ", text);
+    Fail(Exit::kLaunch, "rank ", place_.rank, " of ", place_.size, " gives up ", operation_,
+         ", operation ", sequence_, ": ", function, ": ", text);
   }
 
   std::byte* Scratch(int bytes) {
@@ -163,27 +170,29 @@ class Mpi final : public Communicator {
     const Layout layout(std::vector<int>(static_cast<size_t>(size()), bytes));
     std::byte* all = Scratch(layout.total());
     Gather(values, all, layout);
-    for (int r = 1; r < size(); ++r) Accumulate(all, all + layout.offsets[static_cast<size_t>(r)], n, dtype, op);
+    for (int r = 1; r < size(); ++r)
+      Accumulate(all, all + layout.offsets[static_cast<size_t>(r)], n, dtype, op);
     std::memcpy(values, all, static_cast<size_t>(bytes));
   }
 
-  // Rank r receives slice r from everybody, adds in rank order, and all gather the results: each rank
-  // receives about twice the piece, whatever the number of ranks.
+  // Rank r receives slice r from everybody, adds in rank order, and all gather the results: each
+  // rank receives about twice the piece, whatever the number of ranks.
   void ReducePiece(std::byte* values, int64_t n, DType dtype, Reduce op) {
     const auto width = static_cast<int>(SizeOf(dtype));
     std::vector<int> counts;
     for (int r = 0; r < size(); ++r) {
-      counts.push_back(static_cast<int>(SliceBegin(n, size(), r + 1) - SliceBegin(n, size(), r)) * width);
+      counts.push_back(static_cast<int>(SliceBegin(n, size(), r + 1) - SliceBegin(n, size(), r)) *
+                       width);
     }
     const Layout slices(std::move(counts));
     const auto me = static_cast<size_t>(rank());
     const Layout copies(std::vector<int>(static_cast<size_t>(size()), slices.counts[me]));
     std::byte* sum = Scratch(copies.total());
-    Call("MPI_Alltoallv",
-         mpi_.all_to_all(values, slices.counts.data(), slices.offsets.data(), sum, copies.counts.data(),
-                         copies.offsets.data()));
+    Call("MPI_Alltoallv", mpi_.all_to_all(values, slices.counts.data(), slices.offsets.data(), sum,
+                                          copies.counts.data(), copies.offsets.data()));
     for (int r = 1; r < size(); ++r) {
-      Accumulate(sum, sum + copies.offsets[static_cast<size_t>(r)], slices.counts[me] / width, dtype, op);
+      Accumulate(sum, sum + copies.offsets[static_cast<size_t>(r)], slices.counts[me] / width,
+                 dtype, op);
     }
     std::memcpy(values + slices.offsets[me], sum, static_cast<size_t>(slices.counts[me]));
     Gather(nullptr, values, slices);

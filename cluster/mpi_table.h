@@ -1,6 +1,6 @@
-// What libwhyrec_mpi.so offers: plain C over raw buffers, so that the module links MPI and nothing of
-// ours, and the program links no MPI. Counts and offsets are bytes, one per rank. Functions return 0
-// or an MPI error code for `explain`.
+// What libwhyrec_mpi.so offers: plain C over raw buffers, so that the module links MPI and nothing
+// of ours, and the program links no MPI. Counts and offsets are bytes, one per rank. Functions
+// return 0 or an MPI error code for `explain`.
 #pragma once
 
 extern "C" {

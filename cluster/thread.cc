@@ -86,8 +86,10 @@ class Thread final : public Communicator {
 
   void AllReduce(void* values, int64_t count, DType dtype, Reduce op) override {
     Accumulate(values, values, 0, dtype, op);  // throws, if at all, before others touch our values
-    group_.Open(rank_, ++sequence_,
-                {Cat("AllReduce(", op == Reduce::kSum ? "sum" : "max", ") of ", count, " ", NameOf(dtype)), values, 0});
+    group_.Open(
+        rank_, ++sequence_,
+        {Cat("AllReduce(", op == Reduce::kSum ? "sum" : "max", ") of ", count, " ", NameOf(dtype)),
+         values, 0});
     // This rank alone reads and writes its slice of everybody's values.
     const size_t width = SizeOf(dtype);
     const int64_t begin = SliceBegin(count, size(), rank_);

@@ -1,8 +1,10 @@
 #include "src/base/log.h"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <iomanip>
@@ -13,6 +15,7 @@ namespace {
 
 int g_rank = 0;  // set once at start; the log is the one process-wide thing
 ProgressMode g_mode = ProgressMode::kAuto;
+std::atomic<bool> g_bar_stands = false;  // on the terminal's last line, which has no end yet
 
 bool DrawsBar() {
   if (g_mode != ProgressMode::kAuto) return g_mode == ProgressMode::kBar;
@@ -29,18 +32,28 @@ std::string Clock(double seconds) {
   return out.str();
 }
 
+// A line longer than the terminal would wrap, and the next drawing would leave its first rows behind.
+std::string CutToTerminal(std::string line) {
+  winsize size = {};
+  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
+    line.resize(std::min<size_t>(line.size(), size.ws_col - 1));
+  }
+  return line;
+}
+
+void Say(const char* kind, const std::string& line) {
+  if (g_rank != 0) return;
+  std::fprintf(stderr, "%s%s%s\n", g_bar_stands.exchange(false) ? "\r\033[K" : "", kind, line.c_str());
+}
+
 }  // namespace
 
 void SetLogRank(int rank) { g_rank = rank; }
 void SetProgressMode(ProgressMode mode) { g_mode = mode; }
 
-void Info(const std::string& line) {
-  if (g_rank == 0) std::fprintf(stderr, "%s\n", line.c_str());
-}
+void Info(const std::string& line) { Say("", line); }
 
-void Warn(const std::string& line) {
-  if (g_rank == 0) std::fprintf(stderr, "warning: %s\n", line.c_str());
-}
+void Warn(const std::string& line) { Say("warning: ", line); }
 
 Progress::Progress(std::string what, int64_t total, std::string unit)
     : what_(std::move(what)), unit_(std::move(unit)), total_(total), bar_(DrawsBar()),
@@ -80,10 +93,11 @@ std::string Progress::Line() const {
 
 void Progress::Show(bool last) {
   if (g_rank != 0 || g_mode == ProgressMode::kNone) return;
-  if (bar_) std::fprintf(stderr, "\r\033[K%s%s", Line().c_str(), last ? "\n" : "");
+  if (bar_) std::fprintf(stderr, "\r\033[K%s%s", CutToTerminal(Line()).c_str(), last ? "\n" : "");
   else std::fprintf(stderr, "%s\n", Line().c_str());
   std::fflush(stderr);
   drawn_ = !last;
+  g_bar_stands = bar_ && !last;
   shown_ = std::chrono::steady_clock::now();
   shown_done_ = done_;
 }

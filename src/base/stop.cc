@@ -1,6 +1,7 @@
 #include "src/base/stop.h"
 
 #include <csignal>
+#include <initializer_list>
 
 namespace whyrec {
 namespace {

@@ -43,16 +43,25 @@ std::string Suggest(const std::string& word, const std::vector<std::string>& can
 // What the text of a value has to be, for messages.
 std::string Wanted(const FieldDescriptor& field, const std::string& text) {
   switch (field.cpp_type()) {
-    case FieldDescriptor::CPPTYPE_INT32: return "an integer of 32 bits";
-    case FieldDescriptor::CPPTYPE_INT64: return "an integer of 64 bits";
-    case FieldDescriptor::CPPTYPE_UINT32: return "an integer of 32 bits, not negative";
-    case FieldDescriptor::CPPTYPE_UINT64: return "an integer of 64 bits, not negative";
+    case FieldDescriptor::CPPTYPE_INT32:
+      return "an integer of 32 bits";
+    case FieldDescriptor::CPPTYPE_INT64:
+      return "an integer of 64 bits";
+    case FieldDescriptor::CPPTYPE_UINT32:
+      return "an integer of 32 bits, not negative";
+    case FieldDescriptor::CPPTYPE_UINT64:
+      return "an integer of 64 bits, not negative";
     case FieldDescriptor::CPPTYPE_FLOAT:
-    case FieldDescriptor::CPPTYPE_DOUBLE: return "a number";
-    case FieldDescriptor::CPPTYPE_BOOL: return "true or false";
-    case FieldDescriptor::CPPTYPE_STRING: return "a text in quotes";
-    case FieldDescriptor::CPPTYPE_MESSAGE: return "a message { ... }";
-    case FieldDescriptor::CPPTYPE_ENUM: break;
+    case FieldDescriptor::CPPTYPE_DOUBLE:
+      return "a number";
+    case FieldDescriptor::CPPTYPE_BOOL:
+      return "true or false";
+    case FieldDescriptor::CPPTYPE_STRING:
+      return "a text in quotes";
+    case FieldDescriptor::CPPTYPE_MESSAGE:
+      return "a message { ... }";
+    case FieldDescriptor::CPPTYPE_ENUM:
+      break;
   }
   const auto names = NamesOf(*field.enum_type());
   std::string out = "one of";
@@ -63,8 +72,10 @@ std::string Wanted(const FieldDescriptor& field, const std::string& text) {
 bool InRange(double value, const std::string& interval) {
   char open = 0, close = 0;
   double low = 0, high = 0;
-  WR_CHECK(std::sscanf(interval.c_str(), "%c%lf, %lf%c", &open, &low, &high, &close) == 4, interval);
-  return (open == '[' ? value >= low : value > low) && (close == ']' ? value <= high : value < high);
+  WR_CHECK(std::sscanf(interval.c_str(), "%c%lf, %lf%c", &open, &low, &high, &close) == 4,
+           interval);
+  return (open == '[' ? value >= low : value > low) &&
+         (close == ']' ? value <= high : value < high);
 }
 
 std::string Variable(const std::string& name) {

@@ -33,8 +33,9 @@ bool IsMessage(const FieldDescriptor& field);
 // The effective value as text format writes it; `index` for lists, -1 else.
 std::string Print(const Message& holder, const FieldDescriptor& field, int index = -1);
 
-// Sets a single field, or appends to a list, from text format. The value is checked against type and
-// range; a path is made absolute against `folder`. Returns "" or what is wrong, and then sets nothing.
+// Sets a single field, or appends to a list, from text format. The value is checked against type
+// and range; a path is made absolute against `folder`. Returns "" or what is wrong, and then sets
+// nothing.
 std::string SetValue(Message& holder, const FieldDescriptor& field, const std::string& path,
                      const std::string& text, const std::filesystem::path& folder);
 

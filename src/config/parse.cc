@@ -15,27 +15,29 @@ using google::protobuf::io::Tokenizer;
 class Parser : google::protobuf::io::ErrorCollector {
  public:
   Parser(std::string_view text, const std::string& shown, const std::filesystem::path& folder)
-      : shown_(shown), folder_(folder), stream_(text.data(), static_cast<int>(text.size())),
+      : shown_(shown),
+        folder_(folder),
+        stream_(text.data(), static_cast<int>(text.size())),
         tokens_(&stream_, this) {
     tokens_.set_comment_style(Tokenizer::SH_COMMENT_STYLE);
     tokens_.set_allow_f_after_float(true);
-    tokens_.set_require_space_after_number(false);
   }
 
   Parsed Parse(Message& out) {
     Advance();
-    Fields(out, "", "");
+    Fields(out, "", nullptr);
     return std::move(parsed_);
   }
 
  private:
   // Tokens -------------------------------------------------------------------------------------
   void AddError(int line, int column, const std::string& message) override {
-    Add(line, column, message);
+    lexical_line_ = line;
+    parsed_.problems.push_back(Place(line, column) + ": " + message);
   }
-  const Tokenizer::Token& Now() const { return tokens_.current(); }
-  bool At(std::string_view text) const { return Now().text == text; }
-  bool AtEnd() const { return Now().type == Tokenizer::TYPE_END; }
+  const Tokenizer::Token& Now() { return tokens_.current(); }
+  bool At(std::string_view text) { return Now().text == text; }
+  bool AtEnd() { return Now().type == Tokenizer::TYPE_END; }
   void Advance() { tokens_.Next(); }
   bool Take(std::string_view text) {
     if (!At(text) || Now().type != Tokenizer::TYPE_SYMBOL) return false;
@@ -47,20 +49,17 @@ class Parser : google::protobuf::io::ErrorCollector {
   std::string Place(int line, int column) const {
     return Cat(shown_, ":", line + 1, ":", column + 1);
   }
-  void Add(int line, int column, const std::string& message) {
-    parsed_.problems.push_back(Place(line, column) + ": " + message);
-  }
   void Add(const Tokenizer::Token& token, const std::string& message) {
-    Add(token.line, token.column, message);
+    if (token.line == lexical_line_) return;  // the cause is named already
+    parsed_.problems.push_back(Place(token.line, token.column) + ": " + message);
   }
 
   // Grammar ------------------------------------------------------------------------------------
-  // Fields up to `close` ("" for the end of the text), which is taken.
-  void Fields(Message& out, const std::string& prefix, std::string_view close) {
-    const Tokenizer::Token opening = Now();
+  // Fields up to the bracket that closes `opening`, which is taken; without one up to the end.
+  void Fields(Message& out, const std::string& prefix, const Tokenizer::Token* opening) {
     std::set<const FieldDescriptor*> seen;
     while (!AtEnd()) {
-      if (!close.empty() && Take(close)) return;
+      if (opening && Take(opening->text == "{" ? "}" : ">")) return;
       if (Now().type == Tokenizer::TYPE_IDENTIFIER) {
         Field(out, prefix, seen);
       } else {
@@ -68,9 +67,8 @@ class Parser : google::protobuf::io::ErrorCollector {
         SkipLine();
       }
     }
-    if (!close.empty())
-      Add(opening, Cat("the message ", prefix.substr(0, prefix.size() - 1),
-                       " that begins here is not closed with ", close));
+    if (opening)
+      Add(*opening, prefix.substr(0, prefix.size() - 1) + " begins here and is never closed");
   }
 
   void Field(Message& out, const std::string& prefix, std::set<const FieldDescriptor*>& seen) {
@@ -111,7 +109,6 @@ class Parser : google::protobuf::io::ErrorCollector {
     const auto* reflection = out.GetReflection();
     if (field.is_repeated()) path += Cat("[", reflection->FieldSize(out, &field), "]");
     if (IsMessage(field)) {
-      const std::string_view close = At("{") ? "}" : ">";
       if (!At("{") && !At("<")) {
         Add(Now(), path + " is a message; write { ... }");
         return SkipValue();
@@ -120,11 +117,15 @@ class Parser : google::protobuf::io::ErrorCollector {
                                            : *reflection->MutableMessage(&out, &field);
       const Tokenizer::Token opening = Now();
       Advance();
-      return Fields(inner, path + ".", close);
+      return Fields(inner, path + ".", &opening);
     }
     const Tokenizer::Token first = Now();
     const std::string text = Scalar();
-    if (text.empty()) return Add(first, path + " has no value");
+    if (text.empty()) {
+      Add(first, path + " needs one value");
+      if (At("{") || At("[") || At("<")) SkipValue();
+      return;
+    }
     const std::string problem = SetValue(out, field, path, text, folder_);
     if (!problem.empty()) Add(first, problem);
     parsed_.place_of[path] = Place(first.line, first.column);
@@ -149,7 +150,7 @@ class Parser : google::protobuf::io::ErrorCollector {
       if (At("{") || At("<") || At("[")) ++depth;
       if (At("}") || At(">") || At("]")) --depth;
       if (depth < 0) return;  // closes what is around
-      if (depth == 0 && Now().type != Tokenizer::TYPE_SYMBOL) {
+      if (depth == 0 && (Now().type != Tokenizer::TYPE_SYMBOL || At("-"))) {
         Scalar();
         return;
       }
@@ -166,6 +167,7 @@ class Parser : google::protobuf::io::ErrorCollector {
   google::protobuf::io::ArrayInputStream stream_;
   Tokenizer tokens_;
   Parsed parsed_;
+  int lexical_line_ = -1;  // of the last broken token
 };
 
 }  // namespace

@@ -1,6 +1,6 @@
-// Text format into a message, with every error of the text and its place. Protobuf's own parser ends
-// at the first error and points behind it, so the walk over the structure is ours; tokens and values
-// are read by Protobuf. Used inside config only.
+// Text format into a message, with every error of the text and its place. Protobuf's own parser
+// ends at the first error and points behind it, so the walk over the structure is ours; tokens and
+// values are read by Protobuf. Used inside config only.
 #pragma once
 
 #include <filesystem>

@@ -12,9 +12,11 @@ namespace whyrec::config {
 
 // Loads `file`; each override is "path=value" ("train.global_batch=32", "system[0].name=popularity").
 // Order: base file, file, overrides, then for every unset field with a protocol value the value of
-// `protocol`. Paths become absolute (against the file that states them; overrides against the working
-// directory), with ${NAME} replaced from the environment (WHYREC_CACHE falls back to
-// ${XDG_CACHE_HOME:-$HOME/.cache}/whyrec). `name` falls back to the file's stem.
+// `protocol`. A list that a file states replaces its base's list; `base` and the base's `name` do not
+// pass on. An override's index may be the list's length, which appends. Paths become absolute (against
+// the file that states them; overrides against the working directory), with ${NAME} replaced from the
+// environment (WHYREC_CACHE falls back to ${XDG_CACHE_HOME:-$HOME/.cache}/whyrec). `name` falls back to
+// the file's stem.
 // Throws Error(kUsage) whose text holds every error found, one a line, as
 //   file:line:column: message; did you mean "..."?
 //   --set #2 (train.epochs=ten): message
@@ -22,14 +24,15 @@ RunConfig Load(const std::filesystem::path& file, const std::vector<std::string>
 
 // "path=value" lines, sorted, defaults included, floats in hexadecimal: equal configurations print
 // equally, whatever their history. `parts` are paths of fields ("split", "isrf.backbone"); all if empty.
-// Fields marked outside_fingerprint are left out.
+// Fields marked outside_fingerprint are left out. A path prints as "set" or "unset" only: what it leads
+// to enters a fingerprint by content, as an input.
 std::vector<std::string> Canonical(const RunConfig& config, const std::vector<std::string>& parts = {});
 
 // "path=value" of every field that the protocol decides, with the effective value; a value that differs
 // from the protocol's own ends with "  (protocol: X)".
 std::vector<std::string> ProtocolKeys(const RunConfig& config);
 
-// Every field as "path  type  default  doc" lines: the manual page.
+// Every field as "path  type and range  default  doc" lines: the manual page.
 std::string DescribeFields();
 
 // The candidate nearest to `word` by edit distance; empty when none is near.

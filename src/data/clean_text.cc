@@ -8,7 +8,8 @@
 namespace whyrec::data {
 namespace {
 
-constexpr std::pair<std::string_view, uint32_t> kEntities[] = {
+using Entity = std::pair<std::string_view, uint32_t>;
+constexpr Entity kEntities[] = {
     {"amp", '&'},       {"lt", '<'},         {"gt", '>'},        {"quot", '"'},
     {"apos", '\''},     {"nbsp", ' '},       {"ndash", 0x2013},  {"mdash", 0x2014},
     {"lsquo", 0x2018},  {"rsquo", 0x2019},   {"ldquo", 0x201c},  {"rdquo", 0x201d},
@@ -26,7 +27,7 @@ uint32_t EntityCode(std::string_view name) {
         std::from_chars(name.data(), name.data() + name.size(), code, hex ? 16 : 10);
     return error == std::errc() && end == name.data() + name.size() ? code : 0;
   }
-  const auto found = std::ranges::find(kEntities, name, &decltype(kEntities[0])::first);
+  const auto found = std::ranges::find(kEntities, name, &Entity::first);
   return found == std::end(kEntities) ? 0 : found->second;
 }
 

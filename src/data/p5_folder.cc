@@ -18,7 +18,8 @@ namespace {
 namespace fs = std::filesystem;
 
 // Git blob hashes of the files that ELMRec and RDRec ship (isrf section 2).
-constexpr std::pair<std::string_view, const char*> kKnownFiles[] = {
+using KnownFile = std::pair<std::string_view, const char*>;
+constexpr KnownFile kKnownFiles[] = {
     {"a29773026846d857ec8176cb25f37b23ecf20155", "beauty"},
     {"a516bb7a9ccaabadbb13be731382f30bd977c7a8", "beauty"},
     {"3f8fd143fcd2c4f56c0172d56fbe053b33a94529", "beauty"},
@@ -51,8 +52,7 @@ std::string GitBlobHash(std::string_view bytes) {
 void AddFileFacts(const fs::path& file, Facts& facts) {
   const std::string bytes = store::ReadTextFile(file), name = file.filename().string();
   facts.emplace_back(name + " sha256", Sha256Of(bytes));
-  const auto known = std::ranges::find(kKnownFiles, GitBlobHash(bytes),
-                                       &decltype(kKnownFiles[0])::first);
+  const auto known = std::ranges::find(kKnownFiles, GitBlobHash(bytes), &KnownFile::first);
   facts.emplace_back(name + " is", known == std::end(kKnownFiles)
                                        ? std::string("no file of the ISRF paper known here")
                                        : Cat(known->second, " of the ISRF paper (ELMRec, RDRec)"));

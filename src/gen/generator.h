@@ -1,5 +1,5 @@
-// Generator: prompt in, text out. Back ends are chosen by name; none of them knows about recommendation
-// data beyond what the request carries.
+// Generator: prompt in, text out. Back ends are chosen by name; none of them knows about
+// recommendation data beyond what the request carries.
 #pragma once
 
 #include <cstdint>
@@ -23,14 +23,14 @@ struct Request {
 
 // One record of isrf 7.3 (6).
 struct Answer {
-  std::string text;        // the summary; empty when missing
+  std::string text;  // the summary; empty when missing
   std::string why;
   std::string raw_sha256;  // of the raw answer
   std::string model;       // "template", or the model that wrote the replayed text
   std::string prompt_sha256;
   uint64_t seed = 0;
   int64_t tokens_in = 0, tokens_out = 0;
-  std::string parse;       // "json" | "fallback" | "failed" | "template"
+  std::string parse;  // "json" | "fallback" | "failed" | "template"
 };
 
 class Generator {
@@ -41,7 +41,8 @@ class Generator {
   virtual std::vector<Answer> Generate(const std::vector<Request>& requests) = 0;
 };
 
-// Deterministic text from the facts. Never called a language model in a report: its name is "template".
+// Deterministic text from the facts. Never called a language model in a report: its name is
+// "template".
 std::unique_ptr<Generator> MakeTemplate();
 // Records matched by (kind, id, step, prompt_sha256); the error of a missing one names all four.
 std::unique_ptr<Generator> MakeReplay(const std::filesystem::path& jsonl);

@@ -21,7 +21,9 @@ class Encoder {
 };
 
 // A sentence-transformers folder of a BERT model with mean pooling (MiniLM): config.json,
-// model.safetensors, vocab.txt, 1_Pooling/config.json. Error(kData) lists what is missing.
+// model.safetensors, vocab.txt, 1_Pooling/config.json. `max_tokens` counts [CLS] and [SEP].
+// Error(kData) lists what is missing or does not fit; Error(kUsage) when max_tokens is more than
+// the model takes.
 std::unique_ptr<Encoder> LoadEncoder(const std::filesystem::path& folder, int64_t max_tokens);
 
 }  // namespace whyrec::lm

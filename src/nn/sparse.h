@@ -1,4 +1,5 @@
-// Graph propagation: differentiable products with a fixed sparse operator, and LightGCN's layer mean.
+// Graph propagation: differentiable products with a fixed sparse operator, and LightGCN's layer
+// mean.
 #pragma once
 
 #include <memory>
@@ -8,12 +9,12 @@
 
 namespace whyrec::nn {
 
-// A sparse matrix in compressed rows. Row-parallel kernels with a fixed order of summation: results do
-// not depend on threads. fp32 and fp64 operands.
+// A sparse matrix in compressed rows. Row-parallel kernels with a fixed order of summation: results
+// do not depend on threads. fp32 and fp64 operands.
 class SparseOperator {
  public:
-  // offsets I64 [rows+1], indices I64 [nnz], weights F32 [nnz]. The transpose is built for the backward
-  // pass unless the matrix is symmetric.
+  // offsets I64 [rows+1], indices I64 [nnz], weights F32 [nnz]. The transpose is built for the
+  // backward pass unless the matrix is symmetric.
   SparseOperator(HostTensor offsets, HostTensor indices, HostTensor weights, int64_t columns,
                  bool symmetric);
   at::Tensor Multiply(const at::Tensor& x) const;  // [columns, d] -> [rows, d], differentiable in x

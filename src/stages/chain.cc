@@ -15,6 +15,7 @@ store::Identity IdentityOf(const Stage& stage, const config::RunConfig& config,
                            const store::Workspace& workspace) {
   store::Identity identity{.name = stage.name, .revision = stage.revision};
   if (!stage.config_parts.empty()) identity.config = config::Canonical(config, stage.config_parts);
+  identity.config.insert(identity.config.end(), stage.settings.begin(), stage.settings.end());
   for (const std::string& name : stage.inputs) {
     artefact::Input input;
     input.set_name(name);

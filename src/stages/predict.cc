@@ -129,10 +129,11 @@ Stage PredictStage(const config::RunConfig& config, int i) {
   const SystemRun run(config, i);
   Stage stage{.name = run.Predict(),
               .config_parts = run.system.config_parts,
+              .settings = run.Settings(),
               .inputs = {run.Train(), "split"},
               .files = run.system.files(config),
               .all_ranks = true};
-  for (const std::string& part : {"predict", "seed"})
+  for (const char* part : {"predict", "seed"})
     if (std::find(stage.config_parts.begin(), stage.config_parts.end(), part) == stage.config_parts.end())
       stage.config_parts.push_back(part);
   for (const std::string& need : run.system.needs(config)) stage.inputs.push_back(need);

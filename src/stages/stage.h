@@ -27,6 +27,7 @@ struct Stage {
   std::string name;                       // instance, for example "predict.isrf"
   int revision = 1;                       // raise it when the code computes something else
   std::vector<std::string> config_parts;  // what it reads; nothing else may change its artefact
+  std::vector<std::string> settings = {};  // further "name=value" lines of the fingerprint
   std::vector<std::string> inputs;        // names of artefacts
   Files files;                            // external files or folders: label and path
   bool all_ranks = false;                 // else rank 0 works and the others wait

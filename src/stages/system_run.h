@@ -19,7 +19,13 @@ struct SystemRun {
   std::string Train() const { return "train." + system.name; }
   std::string Predict() const { return "predict." + system.name; }
   std::string Metrics() const { return "metrics." + system.name; }
-  double Knob(const std::string& name) const { return systems::KnobValues(system, chosen).at(name); }
+  // "knob.NAME=value" lines for fingerprints.
+  std::vector<std::string> Settings() const {
+    std::vector<std::string> lines;
+    for (const auto& [name, value] : systems::KnobValues(system, chosen))
+      lines.push_back("knob." + name + "=" + Cat(value));
+    return lines;
+  }
 
   std::unique_ptr<systems::Recommender> Build(const RunContext& context,
                                               const data::TrainView& train) const {

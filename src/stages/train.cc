@@ -19,6 +19,7 @@ Stage TrainStage(const config::RunConfig& config, int i) {
   Stage stage{.name = run.Train(),
               .revision = run.system.revision,
               .config_parts = run.system.config_parts,
+              .settings = run.Settings(),
               .inputs = {"split"},
               .files = run.system.files(config),
               .all_ranks = true};

@@ -2,7 +2,9 @@
 
 #include <cstdio>
 
+#include "src/base/error.h"
 #include "src/base/log.h"
+#include "src/base/stop.h"
 
 namespace whyrec::stages {
 namespace fs = std::filesystem;
@@ -26,7 +28,8 @@ std::vector<fs::path> DoUnits(
     char name[32];
     std::snprintf(name, sizeof name, "%08lld", static_cast<long long>(unit));
     files.push_back(UnitFolder(partial) / name);
-    if (unit % context.comm.size() == context.comm.rank() && !fs::exists(files.back())) {
+    const bool mine = unit % context.comm.size() == context.comm.rank();
+    if (mine && !fs::exists(files.back()) && !StopRequested()) {
       fs::path unfinished = files.back();
       unfinished += ".tmp";
       work(begin, end, unfinished);
@@ -34,7 +37,10 @@ std::vector<fs::path> DoUnits(
     }
     progress.Advance(end - begin);
   }
-  context.comm.Barrier();
+  int64_t stop = StopRequested();
+  context.comm.AllReduce(&stop, 1, DType::kI64, cluster::Reduce::kMax);
+  if (stop)
+    Fail(Exit::kStoppedEarly, "stopped by a signal; finished units are kept: run the same command again");
   return files;
 }
 

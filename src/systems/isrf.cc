@@ -63,8 +63,8 @@ class IsrfRecommender final : public Recommender {
   explicit IsrfRecommender(const BuildContext& context)
       : config_(context.config), train_(context.train),
         parameters_(config_.train().dtype() == TrainConfig::FP64 ? at::kDouble : at::kFloat),
-        prompts_(config_.isrf().has_templates() ? text::LoadPrompts(config_.isrf().templates())
-                                                : text::DefaultPrompts()),
+        prompts_(config_.isrf().has_templates() ? text::Templates(config_.isrf().templates())
+                                                : text::Templates()),
         tokenizer_(text::LoadSentencePiece(config_.isrf().backbone().tokenizer())),
         batches_(train_, config_.isrf(), prompts_, *tokenizer_),
         model_(config_.isrf(), BackboneConfig(config_), LoadInputs(context), parameters_),
@@ -89,7 +89,7 @@ class IsrfRecommender final : public Recommender {
   const config::RunConfig& config_;
   const data::TrainView& train_;
   nn::Parameters parameters_;
-  text::PromptSet prompts_;
+  text::Templates prompts_;
   std::unique_ptr<text::Tokenizer> tokenizer_;
   BatchMaker batches_;
   IsrfModel model_;

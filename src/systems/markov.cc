@@ -33,6 +33,7 @@ const Registration kRegistration({
     .name = "markov",
     .description = "count(last item, item right after it) over training sequences, then popularity",
     .knobs = {{"mask_history", 1, 0, 1, "leave items of the history out of the ranking"}},
+    .ties = eval::Ties::kExpected,
     .build = [](const BuildContext& c) { return std::make_unique<MarkovRecommender>(c); },
 });
 

@@ -32,6 +32,7 @@ const Registration kRegistration({
     .name = "popularity",
     .description = "training interactions per item; ties by chance (expected rank)",
     .knobs = {{"mask_history", 1, 0, 1, "leave items of the history out of the ranking"}},
+    .ties = eval::Ties::kExpected,
     .build = [](const BuildContext& c) { return std::make_unique<PopularityRecommender>(c); },
 });
 

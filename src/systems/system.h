@@ -13,6 +13,7 @@
 #include "cluster/communicator.h"
 #include "proto/config.pb.h"
 #include "src/data/split.h"
+#include "src/eval/metrics.h"
 
 namespace whyrec::systems {
 
@@ -77,6 +78,7 @@ struct System {
   std::vector<Knob> knobs = {};
   Names config_parts = {};  // parts of the configuration that its training reads
   int revision = 1;         // of its code
+  eval::Ties ties = eval::Ties::kPessimistic;  // place of the target among equal scores
   // For reports.
   std::function<std::string(const config::RunConfig&)> variant = [](const auto&) { return ""; };
   // Stages it learns from besides the split: "graphs", "embeddings".

@@ -20,11 +20,16 @@ HostTensor Pad(const std::vector<std::vector<int64_t>>& rows) {
   return out;
 }
 
+int64_t TemplateCount(const text::Templates& prompts, T5Task task) {
+  if (task == IsrfConfig::EXPLANATION) return prompts.explanation_count();
+  return task == IsrfConfig::SEQUENTIAL ? prompts.sequential_count() : prompts.direct_count();
+}
+
 }  // namespace
 
 SampleSource::SampleSource(const data::TrainView& train, const config::RunConfig& config,
                            const store::Ragged<int64_t>& negative_exclusion,
-                           const text::PromptSet& prompts)
+                           const text::Templates& prompts)
     : train_(train), config_(config), exclusion_(negative_exclusion), prompts_(prompts) {
   for (int64_t user = 0; user < train.user_count(); ++user)
     if (train.histories.row(user).size() >= 2) users_.push_back(user);
@@ -58,8 +63,7 @@ Sample SampleSource::Draw(T5Task task, int64_t draw) {
                   : task == IsrfConfig::SEQUENTIAL ? Sequential(draw)
                                                    : Direct(draw);
   Rng rng(config_.seed(), "template", static_cast<uint64_t>(task), static_cast<uint64_t>(draw));
-  sample.prompt = static_cast<int64_t>(
-      rng.Below(static_cast<uint64_t>(prompts_.Count(static_cast<text::PromptTask>(task)))));
+  sample.prompt = static_cast<int64_t>(rng.Below(static_cast<uint64_t>(TemplateCount(prompts_, task))));
   return sample;
 }
 
@@ -92,7 +96,7 @@ Sample SampleSource::Direct(int64_t draw) {
 }
 
 BatchMaker::BatchMaker(const data::TrainView& train, const config::IsrfConfig& config,
-                       const text::PromptSet& prompts, const text::Tokenizer& tokenizer)
+                       const text::Templates& prompts, const text::Tokenizer& tokenizer)
     : train_(train), config_(config), prompts_(prompts), cache_(tokenizer) {}
 
 std::vector<int64_t> BatchMaker::NumberTokens(int64_t item_row) {
@@ -102,8 +106,10 @@ std::vector<int64_t> BatchMaker::NumberTokens(int64_t item_row) {
 std::string BatchMaker::Prompt(T5Task task, const Sample& sample) const {
   std::vector<int64_t> numbers;
   for (int64_t item : sample.items) numbers.push_back(train_.numbers.item[item]);
-  return prompts_.Render(static_cast<text::PromptTask>(task), sample.prompt,
-                         train_.numbers.user[sample.user], numbers);
+  const int64_t user = train_.numbers.user[sample.user];
+  if (task == IsrfConfig::EXPLANATION) return prompts_.ExplanationPrompt(sample.prompt, user, numbers[0]);
+  return task == IsrfConfig::SEQUENTIAL ? prompts_.SequentialPrompt(sample.prompt, user, numbers)
+                                        : prompts_.DirectPrompt(sample.prompt, user, numbers);
 }
 
 text::Tokens BatchMaker::Source(T5Task task, const Sample& sample) {

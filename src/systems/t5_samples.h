@@ -23,14 +23,14 @@ struct Sample {
   std::vector<int64_t> items;  // sequential: history; direct: candidates; explanation: the item
   int64_t target = -1;         // item row; unused in the explanation task
   std::string text;            // explanation task
-  int64_t prompt = -1;         // template; -1: the plain one, as in validation and test
+  int64_t prompt = text::kPlain;  // template; validation and test use the plain one
 };
 
 // Training draws of isrf section 4, a function of (task, global draw number).
 class SampleSource {
  public:
   SampleSource(const data::TrainView& train, const config::RunConfig& config,
-               const store::Ragged<int64_t>& negative_exclusion, const text::PromptSet& prompts);
+               const store::Ragged<int64_t>& negative_exclusion, const text::Templates& prompts);
   // Tasks that the data allow, in the order of the cycle (4.5).
   const std::vector<T5Task>& tasks() const { return tasks_; }
   // floor(records / 64) + 2 floor(users / 64) with the configured batch; at least one of each task.
@@ -45,7 +45,7 @@ class SampleSource {
   const data::TrainView& train_;
   const config::RunConfig& config_;
   const store::Ragged<int64_t>& exclusion_;
-  const text::PromptSet& prompts_;
+  const text::Templates& prompts_;
   std::vector<T5Task> tasks_;
   std::vector<int64_t> users_;  // with two training items or more
   std::unique_ptr<data::CursorSampler> explanations_, sequential_, direct_;
@@ -65,7 +65,7 @@ struct Batch {
 class BatchMaker {
  public:
   BatchMaker(const data::TrainView& train, const config::IsrfConfig& config,
-             const text::PromptSet& prompts, const text::Tokenizer& tokenizer);
+             const text::Templates& prompts, const text::Tokenizer& tokenizer);
   Batch Make(T5Task task, std::span<const Sample> samples);
   // Pieces of an item's number as a target, without </s>.
   std::vector<int64_t> NumberTokens(int64_t item_row);
@@ -77,7 +77,7 @@ class BatchMaker {
 
   const data::TrainView& train_;
   const config::IsrfConfig& config_;
-  const text::PromptSet& prompts_;
+  const text::Templates& prompts_;
   text::TokenCache cache_;
 };
 

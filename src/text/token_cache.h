@@ -1,5 +1,5 @@
-// Unigram segmentation never crosses a space, so each space-separated word is segmented once. The few
-// words whose cut is a near-tie depend on the whole text: a text that holds one is not cached.
+// Unigram segmentation never crosses a space, so each space-separated word is segmented once. The
+// few words whose cut is a near-tie depend on the whole text: a text that holds one is not cached.
 #pragma once
 
 #include <string>

@@ -17,7 +17,7 @@ class Tokenizer {
   virtual std::vector<int64_t> Encode(std::string_view text) const = 0;
   virtual std::vector<std::string> Pieces(std::string_view text) const = 0;
   virtual std::string Decode(const std::vector<int64_t>& ids) const = 0;  // special tokens dropped
-  virtual int64_t size() const = 0;  // ids are below it
+  virtual int64_t size() const = 0;                                       // ids are below it
   // True when every text with this word between spaces cuts it as it is cut alone. A unigram model
   // breaks near-ties by the rounding of a sum over the whole text ("11111": 11|111 or 111|11).
   virtual bool CutsAlone(std::string_view) const { return true; }
@@ -29,6 +29,7 @@ std::unique_ptr<Tokenizer> LoadSentencePiece(const std::filesystem::path& model)
 
 // BERT's WordPiece with its normaliser (control characters, CJK, lower case, accents, punctuation).
 // vocab.txt: one piece a line, line number - 1 = id. Decode joins "##" pieces.
-std::unique_ptr<Tokenizer> LoadWordPiece(const std::filesystem::path& vocab, bool lower_case = true);
+std::unique_ptr<Tokenizer> LoadWordPiece(const std::filesystem::path& vocab,
+                                         bool lower_case = true);
 
 }  // namespace whyrec::text

@@ -12,8 +12,8 @@ enum class WholeWordRule {
   kNode,     // user n gets n, item n gets users + n: the row of the graph's node table
 };
 
-// One id per piece of a tokenized prompt without </s>; 0 outside mentions. A mention is the piece before
-// a "_" piece ("▁user", "▁item"), the "_" and the digit pieces after it.
+// One id per piece of a tokenized prompt without </s>; 0 outside mentions. A mention is the piece
+// before a "_" piece ("▁user", "▁item"), the "_" and the digit pieces after it.
 std::vector<int64_t> WholeWordIds(const std::vector<std::string>& pieces, WholeWordRule rule,
                                   int64_t users);
 

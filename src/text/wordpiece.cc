@@ -140,17 +140,18 @@ class WordPiece final : public Tokenizer {
     });
     std::vector<std::string> words;
     bool open = false;  // the last word may grow
-    ForEachCharacter(Normalise(clean, lower_case_), [&](utf8proc_int32_t c, std::string_view bytes) {
-      if (lower_case_ && utf8proc_category(c) == UTF8PROC_CATEGORY_MN) return;
-      if (c == ' ') {
-        open = false;
-        return;
-      }
-      const bool punctuation = IsPunctuation(c);
-      if (!open || punctuation) words.emplace_back();
-      words.back() += bytes;
-      open = !punctuation;
-    });
+    ForEachCharacter(Normalise(clean, lower_case_),
+                     [&](utf8proc_int32_t c, std::string_view bytes) {
+                       if (lower_case_ && utf8proc_category(c) == UTF8PROC_CATEGORY_MN) return;
+                       if (c == ' ') {
+                         open = false;
+                         return;
+                       }
+                       const bool punctuation = IsPunctuation(c);
+                       if (!open || punctuation) words.emplace_back();
+                       words.back() += bytes;
+                       open = !punctuation;
+                     });
     return words;
   }
 
@@ -158,9 +159,8 @@ class WordPiece final : public Tokenizer {
   void AddWord(const std::string& word, std::vector<int64_t>& ids) const {
     std::vector<size_t> ends;  // of the characters, in bytes
     size_t bytes = 0;
-    ForEachCharacter(word, [&](utf8proc_int32_t, std::string_view c) {
-      ends.push_back(bytes += c.size());
-    });
+    ForEachCharacter(
+        word, [&](utf8proc_int32_t, std::string_view c) { ends.push_back(bytes += c.size()); });
     const size_t before = ids.size();
     size_t start = 0;
     while (start < word.size() && ends.size() <= kLongestWord) {

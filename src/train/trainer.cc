@@ -86,7 +86,8 @@ class Loop {
   // Forward, backward, sum over ranks, update. Returns task and global loss.
   std::pair<std::string, double> Step() {
     // Dropout draws depend on (seed, step, rank) alone, so a resumed run repeats them.
-    at::detail::getDefaultCPUGenerator().set_current_seed(
+    at::Generator generator = at::detail::getDefaultCPUGenerator();
+    generator.set_current_seed(
         Rng(seed_, "dropout", static_cast<uint64_t>(progress_.step),
             static_cast<uint64_t>(comm_.rank())).Next());
     optimizer_.ZeroGrad();

@@ -69,7 +69,8 @@ TEST_P(Failure, WakesTheOthers) {
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(3));
 }
 
-INSTANTIATE_TEST_SUITE_P(In, Failure, testing::Values("AllReduce", "AllGather", "Broadcast", "Barrier"),
+INSTANTIATE_TEST_SUITE_P(In, Failure,
+                         testing::Values("AllReduce", "AllGather", "Broadcast", "Barrier"),
                          [](const auto& info) { return info.param; });
 
 std::string MessageOf(int ranks, const std::function<void(Communicator&)>& body) {
@@ -96,7 +97,8 @@ TEST(Thread, ARankThatEndsEarlyIsAnErrorNotAHang) {
   const std::string what = MessageOf(3, [](Communicator& comm) {
     if (comm.rank() != 2) comm.Barrier();
   });
-  EXPECT_NE(what.find("gives up Barrier, operation 1: rank 2 has ended its work"), std::string::npos)
+  EXPECT_NE(what.find("gives up Barrier, operation 1: rank 2 has ended its work"),
+            std::string::npos)
       << what;
 }
 

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <ostream>
 #include <thread>
 #include <vector>
 
@@ -15,8 +16,9 @@
 
 namespace whyrec::cluster {
 
-// Sizes that no number of ranks divides, fewer values than ranks, and one past the piece of Mpi.
-constexpr int64_t kCounts[] = {0, 1, 7, 1000003};
+// Fewer values than ranks, sizes that no number of ranks divides, for Mpi's way with few values
+// and, past its piece, its way with many.
+constexpr int64_t kCounts[] = {0, 1, 7, 501, 1000003};
 
 // Rank r's values, which any rank can make. Magnitudes over six decades, so that the order of a
 // floating-point sum shows in its last bits.
@@ -49,7 +51,8 @@ std::vector<T> SumOver(const std::vector<int>& order, int64_t count) {
 
 template <typename T>
 bool SameBits(const std::vector<T>& a, const std::vector<T>& b) {
-  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
+  return a.size() == b.size() &&
+         (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
 }
 
 template <typename T>
@@ -73,7 +76,8 @@ inline void SumsIntegersExactly(Communicator& comm) {
   const int64_t ranks = comm.size();
   for (int64_t count : kCounts) {
     std::vector<double> values(static_cast<size_t>(count));
-    for (int64_t i = 0; i < count; ++i) values[static_cast<size_t>(i)] = static_cast<double>(i + comm.rank());
+    for (int64_t i = 0; i < count; ++i)
+      values[static_cast<size_t>(i)] = static_cast<double>(i + comm.rank());
     comm.AllReduce(values.data(), count, DType::kF64, Reduce::kSum);
     for (int64_t i = 0; i < count; ++i) {
       const auto want = static_cast<double>(ranks * i + ranks * (ranks - 1) / 2);
@@ -164,6 +168,9 @@ inline void BarrierSeparates(Communicator& comm) {
 struct Check {
   const char* name;
   void (*run)(Communicator&);
+  friend std::ostream& operator<<(std::ostream& out, const Check& check) {
+    return out << check.name;
+  }
 };
 
 constexpr Check kConformance[] = {

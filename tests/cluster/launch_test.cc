@@ -1,5 +1,5 @@
-// What ReadLaunch makes of the environments that launchers give: closed cases, values as Open MPI 4.1
-// and Slurm 22.05 set them.
+// What ReadLaunch makes of the environments that launchers give: closed cases, values as Open
+// MPI 4.1 and Slurm 22.05 set them.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -49,18 +49,31 @@ class ReadLaunchTest : public testing::Test {
   }
 
  private:
-  static constexpr const char* kRead[] = {
-      "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK",
-      "OMPI_COMM_WORLD_LOCAL_SIZE", "PMIX_RANK", "PMI_SIZE", "WORLD_SIZE", "SLURM_NTASKS",
-      "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_STEP_TASKS_PER_NODE",
-      "SLURM_TASKS_PER_NODE"};
+  static constexpr const char* kRead[] = {"OMPI_COMM_WORLD_RANK",
+                                          "OMPI_COMM_WORLD_SIZE",
+                                          "OMPI_COMM_WORLD_LOCAL_RANK",
+                                          "OMPI_COMM_WORLD_LOCAL_SIZE",
+                                          "PMIX_RANK",
+                                          "PMI_SIZE",
+                                          "WORLD_SIZE",
+                                          "SLURM_NTASKS",
+                                          "SLURM_STEP_NUM_TASKS",
+                                          "SLURM_LOCALID",
+                                          "SLURM_NODEID",
+                                          "SLURM_STEP_TASKS_PER_NODE",
+                                          "SLURM_TASKS_PER_NODE"};
   Environment before_;
 };
 
-const Environment kOpenMpi = {{"OMPI_COMM_WORLD_RANK", "5"}, {"OMPI_COMM_WORLD_SIZE", "8"},
-                              {"OMPI_COMM_WORLD_LOCAL_RANK", "1"}, {"OMPI_COMM_WORLD_LOCAL_SIZE", "4"}};
-const Environment kSlurm = {{"PMIX_RANK", "6"}, {"SLURM_NTASKS", "7"}, {"SLURM_LOCALID", "0"},
-                            {"SLURM_NODEID", "3"}, {"SLURM_STEP_TASKS_PER_NODE", "2(x3),1"},
+const Environment kOpenMpi = {{"OMPI_COMM_WORLD_RANK", "5"},
+                              {"OMPI_COMM_WORLD_SIZE", "8"},
+                              {"OMPI_COMM_WORLD_LOCAL_RANK", "1"},
+                              {"OMPI_COMM_WORLD_LOCAL_SIZE", "4"}};
+const Environment kSlurm = {{"PMIX_RANK", "6"},
+                            {"SLURM_NTASKS", "7"},
+                            {"SLURM_LOCALID", "0"},
+                            {"SLURM_NODEID", "3"},
+                            {"SLURM_STEP_TASKS_PER_NODE", "2(x3),1"},
                             {"SLURM_STEP_NUM_TASKS", "7"}};
 
 Environment With(Environment base, const Environment& more) {

@@ -1,5 +1,6 @@
 // Reads the #include lines of the sources and compares them with the table of libraries below (the
-// whyrec_library lines of CMakeLists.txt). The same reader is tried on a small tree with planted faults.
+// whyrec_library lines of CMakeLists.txt). The same reader is tried on a small tree with planted
+// faults.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -44,7 +45,8 @@ const Names kTorch = {"src/tensor", "src/nn", "src/lm", "src/train", "src/system
 bool MayInclude(const std::string& from, const std::string& to) {
   if (from == to) return true;
   const Names& below = kMayInclude.at(from);
-  return std::any_of(below.begin(), below.end(), [&](const auto& next) { return MayInclude(next, to); });
+  return std::any_of(below.begin(), below.end(),
+                     [&](const auto& next) { return MayInclude(next, to); });
 }
 
 struct Include {
@@ -147,16 +149,17 @@ TEST(Layering, PlantedFaultsAreFound) {
   write("src/stages/leak.cc", "#include \"src/lm/facade.h\"\n");
   write("src/new/x.cc", "");
   write("cluster/module_y.cc", "#include \"cluster/communicator.h\"\n");
-  EXPECT_EQ(Faults(root), (Names{
-                              "cluster/module_y.cc:1: a module links nothing of ours",
-                              "src/base/up.cc:2: src/base stands below or beside src/config",
-                              "src/data/side.cc:1: src/data stands below or beside src/graph",
-                              "src/data/torch.cc:1: src/data sees no torch",
-                              "src/lm/fat.cc:3: torch/torch.h is included nowhere",
-                              "src/lm/near.cc:1: quotes are for our headers, named from the root: \"trie.h\"",
-                              "src/new/x.cc:1: src/new is no library of the table",
-                              "src/nn/at.h:1: torch reaches src/stages/leak.cc",
-                          }));
+  EXPECT_EQ(Faults(root),
+            (Names{
+                "cluster/module_y.cc:1: a module links nothing of ours",
+                "src/base/up.cc:2: src/base stands below or beside src/config",
+                "src/data/side.cc:1: src/data stands below or beside src/graph",
+                "src/data/torch.cc:1: src/data sees no torch",
+                "src/lm/fat.cc:3: torch/torch.h is included nowhere",
+                "src/lm/near.cc:1: quotes are for our headers, named from the root: \"trie.h\"",
+                "src/new/x.cc:1: src/new is no library of the table",
+                "src/nn/at.h:1: torch reaches src/stages/leak.cc",
+            }));
 }
 
 }  // namespace

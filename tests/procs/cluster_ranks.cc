@@ -1,4 +1,5 @@
-// One rank of a job for procs/cluster_test.cc: `mpi` or `conform` to run the checks, or a way to die.
+// One rank of a job for procs/cluster_test.cc: `mpi` or `conform` to run the checks, or a way to
+// die.
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>

@@ -21,8 +21,8 @@ class Job : public testing::Test {
   }
 
   static Outcome Run(int ranks, const std::string& how) {
-    return RunCommand(Cat("mpirun -n ", ranks, " --allow-run-as-root --oversubscribe --bind-to none ",
-                          kRanks, " ", how),
+    return RunCommand(Cat("mpirun -n ", ranks,
+                          " --allow-run-as-root --oversubscribe --bind-to none ", kRanks, " ", how),
                       120);
   }
 };

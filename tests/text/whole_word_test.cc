@@ -24,7 +24,8 @@ TEST(WholeWord, ExampleOfTheAncestors) {
 }
 
 TEST(WholeWord, OtherTokensGetZeroAndSpansEndAtTheFirstPieceThatIsNoNumber) {
-  const Pieces pieces{"▁Of", "▁user", "_", "7", ":", "▁item", "_", "1", "2", "▁3", "▁item", "_", "4", ","};
+  const Pieces pieces{"▁Of", "▁user", "_",  "7",     ":", "▁item", "_",
+                      "1",   "2",     "▁3", "▁item", "_", "4",     ","};
   EXPECT_EQ(WholeWordIds(pieces, WholeWordRule::kNode, 100),
             (Ids{0, 7, 7, 7, 0, 112, 112, 112, 112, 0, 104, 104, 104, 0}));
   EXPECT_EQ(WholeWordIds(pieces, WholeWordRule::kOrdinal, 100),
@@ -40,8 +41,9 @@ TEST(WholeWord, MentionWithoutDigitsHasAnOrdinalButNoNode) {
 
 // Words that a prompt may hold: mentions with and without punctuation, plain words, odd characters.
 std::string RandomWord(Rng& rng) {
-  static const Pieces plain{"Order", "record", "of", "café", "x_y", "_", "item_", "½", "a\u00a0b",
-                            "日本", "", "<extra_id_3>", "naïve-", "12", "\u200b", "¨"};
+  static const Pieces plain{"Order",  "record", "of",       "café", "x_y", "_",
+                            "item_",  "½",      "a\u00a0b", "日本", "",    "<extra_id_3>",
+                            "naïve-", "12",     "\u200b",   "¨"};
   static const Pieces ends{"", "", ",", ":", ".", "?"};
   const std::string number = std::to_string(rng.Below(40000));
   const uint64_t kind = rng.Below(4);

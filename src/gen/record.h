@@ -1,0 +1,35 @@
+// Records of generated texts (isrf 7.3 rule 6), one JSON object a line:
+// {kind, id, step, text, why, raw_sha256, model, prompt_sha256, seed, tokens_in, tokens_out,
+// parse}. A missing text is stored as "None".
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "src/base/text_file.h"
+#include "src/gen/generator.h"
+
+namespace whyrec::gen {
+
+struct Record {
+  std::string kind;
+  int64_t id = 0;
+  std::string step;
+  Answer answer;
+};
+
+std::string RecordLine(const Request& request, const Answer& answer);  // without "\n"
+
+class RecordReader {
+ public:
+  explicit RecordReader(const std::filesystem::path& jsonl) : lines_(jsonl) {}  // plain or gzip
+  // False at the end; blank lines are passed over. Error(kData) with file:line for a line that is
+  // no record. kind, id, step, text and prompt_sha256 must be there, the rest may be missing.
+  bool Next(Record& record);
+  std::string place() const;  // file:line of the last record
+
+ private:
+  LineReader lines_;
+};
+
+}  // namespace whyrec::gen

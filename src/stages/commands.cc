@@ -1,0 +1,187 @@
+#include "src/stages/commands.h"
+
+#include <chrono>
+#include <cstdio>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "src/base/error.h"
+#include "src/base/log.h"
+#include "src/config/run_config.h"
+#include "src/data/audit.h"
+#include "src/nn/numeric.h"
+#include "src/stages/stage.h"
+#include "src/systems/system.h"
+
+namespace whyrec::stages {
+namespace fs = std::filesystem;
+namespace {
+
+fs::path WorkspaceOf(const RunOptions& options, const config::RunConfig& config) {
+  return options.workspace.empty() ? fs::path("runs") / config.name() : fs::path(options.workspace);
+}
+
+void SetThreadsOf(const config::RunConfig& config, const cluster::Launch& launch) {
+  const int cores = static_cast<int>(std::thread::hardware_concurrency());
+  const int wanted = config.execution().threads();
+  nn::SetThreads(wanted > 0 ? wanted : std::max(1, cores / launch.local_size));
+}
+
+// <workspace>/log/<UTC>/: what was asked for, by each start that did some work.
+void LogStart(const fs::path& workspace, const config::RunConfig& config) {
+  const fs::path folder = workspace / "log" / store::UtcNow();
+  fs::create_directories(folder);
+  std::string resolved;
+  for (const std::string& line : config::Canonical(config)) resolved += line + "\n";
+  store::WriteFileAtomically(folder / "config.resolved.txt", resolved);
+}
+
+void PrintFiles(const fs::path& workspace) {
+  std::cout << "\nFiles in " << workspace.string()
+            << ": report/report.md and report.json; catalogue/, split/, rationales.*/records.jsonl.gz, "
+               "embeddings/, graphs/, train.*/ (model.safetensors, losses.csv), predict.*/, metrics.*/; "
+               "every folder has a manifest.txtpb\n";
+}
+
+data::Numbering AsGiven(const data::Catalogue& catalogue) {
+  data::Numbering numbers;
+  for (int64_t u = 0; u < catalogue.user_count(); ++u) numbers.user.push_back(u + 1);
+  for (int64_t i = 0; i < catalogue.item_count(); ++i) {
+    numbers.item.push_back(i + 1);
+    numbers.item_row.push_back(i);
+  }
+  return numbers;
+}
+
+std::vector<data::AuditValue> Rules(const data::NumberedSequences& data, const std::string& suffix,
+                                    uint64_t seed) {
+  std::vector<data::AuditValue> all;
+  for (auto&& part : {data::RuleR1(data), data::RuleR2(data), data::RuleR3(data),
+                      data::RuleDigitCount(data, seed)})
+    for (data::AuditValue value : part) {
+      value.check += suffix;
+      all.push_back(value);
+    }
+  return all;
+}
+
+}  // namespace
+
+void Run(const RunOptions& options, const cluster::Launch& launch) {
+  const auto start = std::chrono::steady_clock::now();
+  const config::RunConfig config = config::Load(options.config, options.overrides);
+  SetLogRank(launch.rank);
+  Chain(config);  // everything that can be wrong with the configuration is said before anything starts
+  SetThreadsOf(config, launch);
+  const std::unique_ptr<cluster::Communicator> comm = cluster::Connect(launch);
+  try {
+    store::Workspace workspace(WorkspaceOf(options, config));
+    if (comm->rank() == 0 && options.fresh)
+      for (const std::string& name : workspace.Names()) workspace.Remove(name);
+    comm->Barrier();
+    const auto ran = RunChain({config, *comm, workspace});
+    if (comm->rank() != 0) return;
+    if (!ran.empty()) LogStart(workspace.folder(), config);
+    std::cout << store::ReadTextFile(workspace.Of("report") / "report.md");
+    PrintFiles(workspace.folder());
+    const double seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    char time[32];
+    std::snprintf(time, sizeof time, "%.1f s", seconds);
+    Info(ran.empty() ? Cat("nothing to do: every artefact stands (checked in ", time, ")")
+                     : Cat("done in ", time, ": ", ran.size(), " stages ran"));
+  } catch (const Error& error) {
+    if (comm->size() == 1 || error.code() == Exit::kStoppedEarly) throw;
+    std::cerr << "whyrec: " << error.what() << "\n";
+    comm->Abort(static_cast<int>(error.code()));
+  } catch (const std::exception& error) {
+    if (comm->size() == 1) throw;
+    std::cerr << "whyrec: " << error.what() << "\n";
+    comm->Abort(static_cast<int>(Exit::kInternal));
+  }
+}
+
+void Plan(const RunOptions& options) {
+  const config::RunConfig config = config::Load(options.config, options.overrides);
+  const fs::path folder = WorkspaceOf(options, config);
+  std::cout << "workspace " << folder.string() << "\n";
+  for (const std::string& line : PlanChain(config, store::Workspace(folder))) std::cout << line << "\n";
+  std::cout << "\nprotocol " << config::RunConfig::Protocol_Name(config.protocol()) << "\n";
+  for (const std::string& line : config::ProtocolKeys(config)) std::cout << "  " << line << "\n";
+}
+
+void PrintReport(const fs::path& where, const std::string& format) {
+  const fs::path workspace =
+      fs::is_directory(where) ? where : fs::path("runs") / config::Load(where).name();
+  const fs::path file = workspace / "report" / (format == "json" ? "report.json" : "report.md");
+  if (!store::Workspace(workspace).Find("report"))
+    Fail(Exit::kData, workspace.string(), ": holds no finished report; run `whyrec run` first");
+  std::cout << store::ReadTextFile(file);
+}
+
+void Describe(const std::string& name) {
+  if (name.empty()) {
+    std::cout << config::DescribeFields();
+    return;
+  }
+  const systems::System& system = systems::FindSystem(name);
+  std::cout << system.name << ": " << system.description << "\n";
+  if (system.knobs.empty()) std::cout << "  no knobs\n";
+  for (const auto& knob : system.knobs)
+    std::cout << "  knob { name: \"" << knob.name << "\" value: " << knob.value << " }  in [" << knob.low
+              << ", " << knob.high << "]: " << knob.doc << "\n";
+  if (!system.config_parts.empty()) std::cout << "  configuration:";
+  for (const std::string& part : system.config_parts) std::cout << " " << part;
+  std::cout << "\n";
+}
+
+void ListSystems() {
+  for (const auto& system : systems::AllSystems())
+    std::printf("%-12s %s\n", system.name.c_str(), system.description.c_str());
+}
+
+void Verify(const fs::path& path) {
+  if (!fs::is_directory(path)) Fail(Exit::kData, path.string(), ": is no workspace");
+  const store::Workspace workspace(path);
+  const auto problems = workspace.VerifyAll();
+  std::string all;
+  for (const std::string& problem : problems) all += "\n  " + problem;
+  if (!problems.empty()) Fail(Exit::kData, path.string(), ": ", problems.size(), " problems:", all);
+  std::cout << workspace.Names().size() << " artefacts, all files as their manifests say\n";
+}
+
+void Audit(const fs::path& source, const std::string& format) {
+  config::CatalogueConfig catalogue_config;
+  config::SplitConfig split;
+  if (fs::is_directory(source)) {
+    catalogue_config.set_folder(source.string());
+  } else {
+    const config::RunConfig config = config::Load(source);
+    catalogue_config = config.catalogue();
+    split = config.split();
+  }
+  data::Facts facts;
+  const data::Catalogue catalogue = data::ReadSource(catalogue_config, facts);
+  auto values = Rules(data::Number(catalogue, AsGiven(catalogue)), "", split.negative_seed());
+  split.set_item_ids(config::SplitConfig::PERMUTED);
+  split.set_user_ids(config::SplitConfig::PERMUTED);
+  const data::Split strict = data::MakeSplit(catalogue, split);
+  for (auto&& part : {Rules(data::Number(catalogue, strict.train.numbers), ", renumbered",
+                            split.negative_seed()),
+                      data::TieOrder(catalogue_config)})
+    values.insert(values.end(), part.begin(), part.end());
+  if (format == "json") {
+    nlohmann::json json = nlohmann::json::array();
+    for (const auto& v : values)
+      json.push_back({{"check", v.check}, {"metric", v.metric}, {"value", v.value}, {"users", v.users}});
+    std::cout << json.dump(1) << "\n";
+    return;
+  }
+  std::printf("%-44s %-8s %8s %8s\n", "check", "metric", "value", "users");
+  for (const auto& v : values)
+    std::printf("%-44s %-8s %8.4f %8lld\n", v.check.c_str(), v.metric.c_str(), v.value,
+                static_cast<long long>(v.users));
+}
+
+}  // namespace whyrec::stages

@@ -1,0 +1,101 @@
+// metrics: predictions and test targets -> metrics.json and the target's place for every user.
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "src/base/log.h"
+#include "src/stages/predictions.h"
+#include "src/stages/system_run.h"
+
+namespace whyrec::stages {
+namespace {
+
+using nlohmann::json;
+
+struct Metric {
+  const char* name;
+  bool ndcg;
+  int64_t k;
+};
+constexpr Metric kMetrics[] = {{"HR@1", false, 1},
+                               {"HR@5", false, 5},
+                               {"NDCG@5", true, 5},
+                               {"HR@10", false, 10},
+                               {"NDCG@10", true, 10}};
+
+// Value of one metric for the i-th evaluated user.
+double Value(const Metric& metric, const TaskPredictions& task, int64_t i, int64_t target, bool dedupe,
+             eval::Ties ties) {
+  if (task.scored)
+    return metric.ndcg ? eval::Ndcg(task.ranks[i], metric.k, ties)
+                       : eval::HitRate(task.ranks[i], metric.k, ties);
+  const auto list = task.lists.row(i);
+  return metric.ndcg ? eval::Ndcg(list, target, metric.k, dedupe)
+                     : eval::HitRate(list, target, metric.k, dedupe);
+}
+
+// Place of the target, from 1; 0 when the list does not hold it.
+int64_t Place(const TaskPredictions& task, int64_t i, int64_t target) {
+  if (task.scored) return task.ranks[i].miss ? 0 : task.ranks[i].greater + 1;
+  const auto list = task.lists.row(i);
+  const auto found = std::find(list.begin(), list.end(), target);
+  return found == list.end() ? 0 : found - list.begin() + 1;
+}
+
+Facts Run(const RunContext& context, const std::filesystem::path& partial, const SystemRun& run) {
+  const auto train = data::LoadTrainView(context.workspace.Of("split"));
+  const auto labels = data::LoadLabels(context.workspace.Of("split"));
+  const auto predictions = LoadPredictions(context.workspace.Of(run.Predict()) / "predictions.h5");
+  const auto& config = context.config;
+  json rows = json::array();
+  store::Hdf5Writer places(partial / "places.h5");
+  places.WriteInts("users", predictions.users);
+  for (const TaskPredictions& task : predictions.tasks) {
+    std::vector<std::vector<double>> columns(std::size(kMetrics));
+    std::vector<int64_t> place;
+    for (int64_t i = 0; i < std::ssize(predictions.users); ++i) {
+      const int64_t target = labels.Target(data::Phase::kTest, predictions.users[i]);
+      for (size_t m = 0; m < std::size(kMetrics); ++m)
+        columns[m].push_back(
+            Value(kMetrics[m], task, i, target, config.metrics().dedupe(), run.system.ties));
+      place.push_back(Place(task, i, target));
+    }
+    places.WriteInts(task.task, place);
+    const auto intervals = eval::Bootstrap(columns, config.metrics().bootstrap(), config.seed());
+    for (size_t m = 0; m < std::size(kMetrics); ++m)
+      rows.push_back({{"dataset", train.dataset},
+                      {"system", run.system.name},
+                      {"variant", run.system.variant(config)},
+                      {"protocol", config::RunConfig::Protocol_Name(config.protocol())},
+                      {"task", task.task},
+                      {"candidates", task.task == "direct" ? config.split().direct_negatives() + 1
+                                                           : train.item_count()},
+                      {"metric", kMetrics[m].name},
+                      {"value", intervals[m].mean},
+                      {"low", intervals[m].low},
+                      {"high", intervals[m].high},
+                      {"users", predictions.users.size()},
+                      {"seed", config.seed()}});
+    for (const auto& warning : eval::ImpossibleCells(intervals[1].mean, intervals[2].mean,
+                                                     intervals[3].mean, intervals[4].mean))
+      Warn(run.system.name + ", " + task.task + ": " + warning);
+  }
+  places.Close();
+  store::WriteFileAtomically(partial / "metrics.json", rows.dump(1) + "\n");
+  return {};
+}
+
+}  // namespace
+
+Stage MetricsStage(const config::RunConfig& config, int i) {
+  const SystemRun run(config, i);
+  return {.name = run.Metrics(),
+          .config_parts = {"metrics", "protocol", "seed", "split.direct_negatives"},
+          .settings = {"variant=" + run.system.variant(config)},
+          .inputs = {run.Predict(), "split"},
+          .run = [i](const RunContext& context, const std::filesystem::path& partial) {
+            return Run(context, partial, SystemRun(context.config, i));
+          }};
+}
+
+}  // namespace whyrec::stages

@@ -1,0 +1,161 @@
+// rationales: why an item pleases and whom, what a user looks for (isrf 7.1). records.jsonl.gz holds the
+// texts, prompts.jsonl.gz the prompts that asked for them.
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "src/base/error.h"
+#include "src/base/text_file.h"
+#include "src/data/split.h"
+#include "src/gen/isrf_chain.h"
+#include "src/gen/record.h"
+#include "src/stages/units.h"
+
+namespace whyrec::stages {
+namespace fs = std::filesystem;
+namespace {
+
+gen::ItemFacts FactsOf(const data::Item& item) {
+  return {item.title, item.brand, item.categories, item.description};
+}
+
+// What a profile may see: training positions; the published protocol alone reaches further.
+store::Ragged<int64_t> ProfileHistories(const RunContext& context, const data::TrainView& train) {
+  const auto published = data::PublishedProtocol::ForProfiles(context.config.rationales());
+  if (!published) return train.histories;
+  return data::LoadLabels(context.workspace.Of("split")).FullHistories(*published, train);
+}
+
+std::vector<std::string> ItemTraits(const RunContext& context, int64_t items) {
+  std::vector<std::string> traits(static_cast<size_t>(items));
+  gen::RecordReader reader(context.workspace.Of("rationales.item") / "records.jsonl.gz");
+  for (gen::Record record; reader.Next(record);)
+    if (record.step == "fused") traits.at(record.id) = record.answer.text;
+  return traits;
+}
+
+// The last 20 entries, latest first. Ratings and reviews stand for training positions only.
+gen::UserFacts UserFactsOf(const data::TrainView& train, std::span<const int64_t> history,
+                           const std::vector<std::string>& traits, int64_t user) {
+  gen::UserFacts facts;
+  const int64_t first = train.histories.offsets[user];
+  const auto trained = std::ssize(train.histories.row(user));
+  for (int64_t i = std::ssize(history) - 1; i >= 0 && facts.purchases.size() < gen::kMostPurchases; --i) {
+    const data::Item& item = train.items[history[i]];
+    gen::Purchase purchase{item.title, item.brand, item.categories, traits[history[i]], 0, ""};
+    if (i < trained && !train.ratings.empty()) purchase.rating = train.ratings[first + i];
+    if (i < trained && !train.reviews.empty()) purchase.review = train.reviews[first + i];
+    facts.purchases.push_back(std::move(purchase));
+  }
+  return facts;
+}
+
+// Lines of one unit.
+struct Lines {
+  std::string records, prompts;
+  void Add(const gen::Request& request, const gen::Answer& answer) {
+    records += gen::RecordLine(request, answer) + "\n";
+    prompts += nlohmann::json{{"kind", request.kind}, {"id", request.id}, {"step", request.step},
+                              {"prompt", request.prompt}}.dump() + "\n";
+  }
+};
+
+class Writer {
+ public:
+  Writer(const RunContext& context, const std::string& kind)
+      : train_(data::LoadTrainView(context.workspace.Of("split"))), kind_(kind) {
+    const auto& config = context.config.rationales();
+    generator_ = config.backend() == config::RationalesConfig::REPLAY
+                     ? gen::MakeReplay(config.replay_file())
+                     : gen::MakeTemplate();
+    if (kind == "item") return;
+    histories_ = ProfileHistories(context, train_);
+    traits_ = ItemTraits(context, train_.item_count());
+  }
+
+  int64_t total() const { return kind_ == "item" ? train_.item_count() : train_.user_count(); }
+  std::string model() const { return generator_->name(); }
+
+  // One unit: a folder with its lines.
+  void Write(int64_t begin, int64_t end, const fs::path& folder) {
+    Lines lines;
+    kind_ == "item" ? Items(begin, end, lines) : Users(begin, end, lines);
+    fs::create_directories(folder);
+    WriteGzip(folder / "records.jsonl.gz", lines.records);
+    WriteGzip(folder / "prompts.jsonl.gz", lines.prompts);
+  }
+
+ private:
+  void Items(int64_t begin, int64_t end, Lines& lines) {
+    std::vector<std::pair<int64_t, gen::ItemFacts>> block;
+    for (int64_t i = begin; i < end; ++i) block.emplace_back(i, FactsOf(train_.items[i]));
+    const auto texts = gen::RunItemChain(*generator_, train_.domain, block);
+    for (size_t i = 0; i < block.size(); ++i) {
+      const auto& [id, facts] = block[i];
+      const auto& [pos, neg, fused] = texts[i];
+      lines.Add({kind_, id, "pos", gen::ItemPosPrompt(train_.domain, facts), ""}, pos);
+      lines.Add({kind_, id, "neg", gen::ItemNegPrompt(facts, pos.text), ""}, neg);
+      lines.Add({kind_, id, "fused", gen::ItemFusedPrompt(facts, pos.text, neg.text), ""}, fused);
+    }
+  }
+
+  void Users(int64_t begin, int64_t end, Lines& lines) {
+    std::vector<std::pair<int64_t, gen::UserFacts>> block;
+    for (int64_t u = begin; u < end; ++u)
+      block.emplace_back(u, UserFactsOf(train_, histories_.row(u), traits_, u));
+    const auto texts = gen::RunUserChain(*generator_, train_.domain, block);
+    for (size_t i = 0; i < block.size(); ++i) {
+      const auto& [id, facts] = block[i];
+      const auto& [pos, neg, fused] = texts[i];
+      lines.Add({kind_, id, "pos", gen::UserPosPrompt(train_.domain, facts), ""}, pos);
+      lines.Add({kind_, id, "neg", gen::UserNegPrompt(facts, pos.text), ""}, neg);
+      lines.Add({kind_, id, "fused", gen::UserFusedPrompt(facts, pos.text, neg.text), ""}, fused);
+    }
+  }
+
+  data::TrainView train_;
+  std::string kind_;
+  std::unique_ptr<gen::Generator> generator_;
+  store::Ragged<int64_t> histories_;
+  std::vector<std::string> traits_;
+};
+
+// gzip members in unit order are one gzip file.
+void Merge(const std::vector<fs::path>& units, const std::string& name, const fs::path& partial) {
+  std::ofstream out(partial / name, std::ios::binary);
+  for (const fs::path& unit : units) out << std::ifstream(unit / name, std::ios::binary).rdbuf();
+  if (!out.flush()) Fail(Exit::kCannotWrite, (partial / name).string(), ": cannot be written");
+}
+
+}  // namespace
+
+Stage RationalesStage(const config::RunConfig& config, const std::string& kind) {
+  Stage stage{.name = "rationales." + kind,
+              .config_parts = {"rationales"},
+              .inputs = {"split"},
+              .all_ranks = true};
+  const auto& rationales = config.rationales();
+  if (kind == "user") stage.inputs.push_back("rationales.item");
+  if (rationales.backend() == config::RationalesConfig::REPLAY) {
+    if (!rationales.has_replay_file())
+      Fail(Exit::kUsage, "rationales.backend is REPLAY, but rationales.replay_file is not set");
+    stage.files.emplace_back("replay_file", rationales.replay_file());
+  }
+  stage.run = [kind](const RunContext& context, const fs::path& partial) -> Facts {
+    Writer writer(context, kind);
+    const auto units =
+        DoUnits(context, partial, "  texts", kind + "s", writer.total(),
+                context.config.rationales().unit_size(),
+                [&](int64_t begin, int64_t end, const fs::path& file) { writer.Write(begin, end, file); });
+    if (context.comm.rank() == 0) {
+      Merge(units, "records.jsonl.gz", partial);
+      Merge(units, "prompts.jsonl.gz", partial);
+      DropUnits(partial);
+    }
+    const bool model = context.config.rationales().backend() == config::RationalesConfig::REPLAY;
+    return {{"texts", model ? "replayed from " + context.config.rationales().replay_file()
+                            : "template (made of metadata and reviews; no language model)"}};
+  };
+  return stage;
+}
+
+}  // namespace whyrec::stages

@@ -1,0 +1,103 @@
+// report: metrics of all systems of the run, the audit and the rules -> report.md, report.json.
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "src/config/run_config.h"
+#include "src/eval/table.h"
+#include "src/stages/stage.h"
+#include "src/stages/system_run.h"
+
+namespace whyrec::stages {
+namespace {
+
+using nlohmann::json;
+
+json ReadJson(const RunContext& context, const std::string& artefact, const std::string& file) {
+  return json::parse(store::ReadTextFile(context.workspace.Of(artefact) / file));
+}
+
+std::string SystemName(const json& row) {
+  const std::string variant = row.at("variant");
+  return row.at("system").get<std::string>() + (variant.empty() ? "" : " (" + variant + ")");
+}
+
+// One table per task; a cell is the mean with its 95 % interval.
+std::string Tables(const json& rows) {
+  std::map<std::string, std::vector<json>> tasks;
+  for (const json& row : rows) tasks[row.at("task")].push_back(row);
+  std::string text;
+  for (const char* task : {"sequential", "direct", "direct_full"}) {
+    if (tasks[task].empty()) continue;
+    std::vector<std::string> head = {"system"};
+    std::vector<std::vector<std::string>> lines;
+    for (const json& row : tasks[task]) {
+      const std::string name = SystemName(row), metric = row.at("metric");
+      if (lines.empty() || lines.back()[0] != name) lines.push_back({name});
+      if (lines.size() == 1) head.push_back(metric);
+      lines.back().push_back(eval::Fixed(row.at("value")) + " [" + eval::Fixed(row.at("low")) + ", " +
+                             eval::Fixed(row.at("high")) + "]");
+    }
+    eval::Table table(head);
+    for (auto& line : lines) table.Add(std::move(line));
+    const json& first = tasks[task][0];
+    text += Cat("\n### ", task, ": ", first.at("candidates"), " candidates, ", first.at("users"),
+                " users\n\n", table.Markdown());
+  }
+  return text;
+}
+
+std::string AuditLines(const json& audit) {
+  std::string text;
+  for (const json& value : audit)
+    if (value.at("metric") == "HR@10")
+      text += "- " + value.at("check").get<std::string>() + ": HR@10 " + eval::Fixed(value.at("value")) + "\n";
+  return text;
+}
+
+std::string Notes(const RunContext& context) {
+  std::string text;
+  std::set<std::string> said;
+  for (const std::string& name : context.workspace.Names()) {
+    const auto manifest = context.workspace.Find(name);
+    for (const auto& fact : manifest->fact())
+      if ((fact.name() == "explanation task" || fact.name() == "texts") &&
+          said.insert(fact.name()).second)
+        text += "- " + fact.name() + ": " + fact.value() + "\n";
+  }
+  return text;
+}
+
+Facts Run(const RunContext& context, const std::filesystem::path& partial) {
+  json rows = json::array();
+  for (int i = 0; i < context.config.system_size(); ++i)
+    for (json& row : ReadJson(context, SystemRun(context.config, i).Metrics(), "metrics.json"))
+      rows.push_back(row);
+  const std::string protocol = config::RunConfig::Protocol_Name(context.config.protocol());
+  std::string text = "# " + context.config.name() + ": " + rows.at(0).at("dataset").get<std::string>() +
+                     ", protocol " + protocol + "\n" + Tables(rows);
+  text += "\nCells are means over users with 95 % bootstrap intervals. The sequential task ranks all items "
+          "(history left out), the direct task the test item among its candidates.\n" + Notes(context);
+  text += "\n## Audit: what rules reach that read numbers alone, and what the order of ties is worth\n\n" +
+          AuditLines(ReadJson(context, "audit", "audit.json"));
+  text += "\n## Values that the protocol decides\n\n";
+  for (const std::string& line : config::ProtocolKeys(context.config)) text += "- " + line + "\n";
+  store::WriteFileAtomically(partial / "report.md", text);
+  store::WriteFileAtomically(partial / "report.json", rows.dump(1) + "\n");
+  return {};
+}
+
+}  // namespace
+
+Stage ReportStage(const config::RunConfig& config) {
+  Stage stage{.name = "report",
+              .config_parts = {"name", "protocol"},
+              .settings = config::ProtocolKeys(config),
+              .inputs = {"audit"},
+              .run = Run};
+  for (int i = 0; i < config.system_size(); ++i)
+    stage.inputs.push_back(SystemRun(config, i).Metrics());
+  return stage;
+}
+
+}  // namespace whyrec::stages

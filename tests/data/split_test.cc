@@ -1,0 +1,232 @@
+// The split: by hand on small catalogues; that the halves are kept apart; numbering and negatives.
+#include "src/data/split.h"
+
+#include <algorithm>
+#include <set>
+#include <type_traits>
+
+#include "src/base/hash.h"
+#include "tests/data/shared_data.h"
+
+namespace whyrec::data {
+namespace {
+
+using config::SplitConfig;
+
+// Held-out items are out of reach by type: no key to whole histories can be made at will, and what
+// training gets holds neither labels nor whole histories.
+static_assert(!std::is_default_constructible_v<PublishedProtocol>);
+static_assert(!std::is_convertible_v<Catalogue, TrainView>);
+static_assert(!std::is_convertible_v<TrainView, LabelStore>);
+
+// Three users over six items; item 5 has no interaction.
+Catalogue Small() {
+  Catalogue out;
+  out.dataset = "small";
+  out.domain = "toy";
+  out.users = {"a", "b", "c"};
+  for (const char* id : {"A", "B", "C", "D", "E", "F"}) {
+    Item& item = out.items.emplace_back();
+    item.id = id;
+    item.title = std::string("title ") + id;
+    if (*id == 'B') item.categories = {"x", "y"};
+  }
+  out.histories.Append(std::vector<int64_t>{2, 0, 1, 3});
+  out.histories.Append(std::vector<int64_t>{1, 4, 0});
+  out.histories.Append(std::vector<int64_t>{4, 3, 2, 1, 0});
+  for (int i = 0; i < 12; ++i) {
+    out.times.push_back(i);
+    out.ratings.push_back(static_cast<float>(i));
+    out.reviews.push_back(i % 2 ? "short one" : Cat("Hm. This is review number ", i, ". More."));
+  }
+  return out;
+}
+
+SplitConfig Config(SplitConfig::Numbering items, SplitConfig::Numbering users) {
+  SplitConfig config;
+  config.set_item_ids(items);
+  config.set_user_ids(users);
+  config.set_direct_negatives(1);
+  return config;
+}
+SplitConfig Strict() { return Config(SplitConfig::PERMUTED, SplitConfig::PERMUTED); }
+
+TEST(Split, LeaveOneOutByHand) {
+  const Split split = MakeSplit(Small(), Strict());
+  const TrainView& train = split.train;
+  EXPECT_EQ(train.histories.values, (std::vector<int64_t>{2, 0, 1, 4, 3, 2}));
+  EXPECT_EQ(train.histories.offsets, (std::vector<int64_t>{0, 2, 3, 6}));
+  EXPECT_EQ(train.ratings, (std::vector<float>{0, 1, 4, 7, 8, 9}));
+  EXPECT_EQ(train.reviews.size(), 6u);
+  EXPECT_EQ(split.labels.Target(Phase::kTest, 0), 3);
+  EXPECT_EQ(split.labels.Target(Phase::kTest, 1), 0);
+  EXPECT_EQ(split.labels.Target(Phase::kValidation, 0), 1);
+  EXPECT_EQ(split.labels.Target(Phase::kValidation, 1), 4);
+  EXPECT_EQ(split.labels.Target(Phase::kValidation, 2), 1);
+  EXPECT_EQ(split.labels.InputHistory(Phase::kValidation, train, 0), (std::vector<int64_t>{2, 0}));
+  EXPECT_EQ(split.labels.InputHistory(Phase::kTest, train, 0), (std::vector<int64_t>{2, 0, 1}));
+}
+
+TEST(Split, ExplanationsFromReviewsOfTrainingAndValidationPositions) {
+  const Split split = MakeSplit(Small(), Strict());
+  std::vector<std::string> texts;
+  for (const auto& record : split.train.explanations)
+    texts.push_back(Cat(record.user, " ", record.item, " ", record.text));
+  EXPECT_EQ(texts, (std::vector<std::string>{"0 2 This is review number 0.", "1 1 This is review number 4.",
+                                             "2 3 This is review number 8."}));
+  const auto& validation = split.labels.ValidationExplanations();
+  ASSERT_EQ(validation.size(), 2u);  // reviews 2 and 10; review 5 has no sentence of four words
+  EXPECT_EQ(validation[0].text, "This is review number 2.");
+  EXPECT_EQ(validation[1].user, 2);
+  EXPECT_EQ(validation[1].item, 1);
+}
+
+TEST(Split, GivenExplanationsWithoutHeldOutPairs) {
+  Catalogue catalogue = Small();
+  catalogue.explanations[0] = {{0, 2, "train"}, {0, 1, "is validation"}, {0, 3, "is test"}, {1, 1, "train too"}};
+  catalogue.explanations[1] = {{2, 4, "kept"}, {2, 1, "kept too"}, {2, 0, "is test"}};
+  const Split split = MakeSplit(catalogue, Strict());
+  ASSERT_EQ(split.train.explanations.size(), 2u);
+  EXPECT_EQ(split.train.explanations[0].text, "train");
+  EXPECT_EQ(split.train.explanations[1].text, "train too");
+  ASSERT_EQ(split.labels.ValidationExplanations().size(), 2u);
+  EXPECT_EQ(split.labels.ValidationExplanations()[1].text, "kept too");
+}
+
+TEST(Split, Numbering) {
+  const Numbering published =
+      MakeSplit(Small(), Config(SplitConfig::FIRST_APPEARANCE, SplitConfig::AS_GIVEN)).train.numbers;
+  EXPECT_EQ(published.item, (std::vector<int64_t>{2, 3, 1, 4, 5, 6}));  // walk 2 0 1 3, then 4, then F
+  EXPECT_EQ(published.item_row, (std::vector<int64_t>{2, 0, 1, 3, 4, 5}));
+  EXPECT_EQ(published.user, (std::vector<int64_t>{1, 2, 3}));
+  SplitConfig config = Strict();
+  std::set<std::vector<int64_t>> seen;
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    config.set_id_seed(seed);
+    Numbering numbers = MakeSplit(Small(), config).train.numbers;
+    for (size_t row = 0; row < 6; ++row)
+      EXPECT_EQ(numbers.item_row[static_cast<size_t>(numbers.item[row] - 1)], static_cast<int64_t>(row));
+    seen.insert(numbers.item);
+    std::ranges::sort(numbers.user);
+    EXPECT_EQ(numbers.user, (std::vector<int64_t>{1, 2, 3}));
+  }
+  EXPECT_GT(seen.size(), 15u);
+  EXPECT_NE(ErrorOf([] { MakeNumbering({1}, {1, 3}); }), "no error");
+  EXPECT_NE(ErrorOf([] { MakeNumbering({1}, {1, 1}); }), "no error");
+}
+
+TEST(Split, CandidatesHoldTargetAndUnseenItems) {
+  Catalogue catalogue = Small();
+  const Split drawn = MakeSplit(catalogue, Strict());
+  for (Phase phase : {Phase::kValidation, Phase::kTest})
+    for (int64_t u = 0; u < 3; ++u) {
+      const auto candidates = drawn.labels.Candidates(phase, u);
+      ASSERT_EQ(candidates.size(), 2u);
+      int targets = 0;
+      for (int64_t item : candidates) {
+        const bool is_target = item == drawn.labels.Target(phase, u);
+        targets += is_target;
+        EXPECT_EQ(std::ranges::count(catalogue.histories.row(u), item), is_target ? 1 : 0);
+      }
+      EXPECT_EQ(targets, 1);
+    }
+  catalogue.given_negatives.Append(std::vector<int64_t>{4, 5});
+  catalogue.given_negatives.Append(std::vector<int64_t>{2, 3});
+  catalogue.given_negatives.Append(std::vector<int64_t>{5});
+  const Split given = MakeSplit(catalogue, Strict());
+  const auto row = given.labels.Candidates(Phase::kTest, 0);
+  EXPECT_EQ(std::set<int64_t>(row.begin(), row.end()), (std::set<int64_t>{3, 4, 5}));
+  EXPECT_EQ(given.labels.Candidates(Phase::kValidation, 0).size(), 2u);  // still drawn
+  SplitConfig config = Strict();
+  config.set_direct_negatives(2);
+  EXPECT_EQ(ErrorOf([&] { MakeSplit(Small(), config); }),
+            "of 6 items 1 can be negatives, 2 are wanted; lower split.direct_negatives");
+}
+
+TEST(Split, ShortHistoriesNameTheUserAndTheFilter) {
+  Catalogue catalogue = Small();
+  catalogue.users.push_back("dora");
+  catalogue.histories.Append(std::vector<int64_t>{1, 2});
+  EXPECT_EQ(ErrorOf([&] { MakeSplit(catalogue, Strict()); }),
+            "user dora has 2 items; leave-one-out needs 3: set catalogue.core { min_user: 3 }");
+}
+
+TEST(Split, OnlyAStatedPublishedProtocolOpensWholeHistories) {
+  config::RationalesConfig profiles;
+  SplitConfig negatives;
+  EXPECT_FALSE(PublishedProtocol::ForProfiles(profiles));   // unset enums read as their first value
+  EXPECT_FALSE(PublishedProtocol::ForNegatives(negatives));
+  profiles.set_history(config::RationalesConfig::LAST20_TRAIN);
+  negatives.set_negative_exclude(SplitConfig::TRAIN_ONLY);
+  EXPECT_FALSE(PublishedProtocol::ForProfiles(profiles));
+  EXPECT_FALSE(PublishedProtocol::ForNegatives(negatives));
+  profiles.set_history(config::RationalesConfig::LAST20_FULL);
+  negatives.set_negative_exclude(SplitConfig::FULL);
+  ASSERT_TRUE(PublishedProtocol::ForNegatives(negatives));
+  const auto open = PublishedProtocol::ForProfiles(profiles);
+  ASSERT_TRUE(open);
+  const Split split = MakeSplit(Small(), Strict());
+  EXPECT_EQ(split.labels.FullHistories(*open, split.train).values, Small().histories.values);
+}
+
+// Other held-out items, reviews and ratings of them: the same bytes for training.
+TEST(Split, TrainingFileDoesNotDependOnHeldOutItems) {
+  const TemporaryFolder first, second;
+  Catalogue catalogue = Small();
+  Save(MakeSplit(catalogue, Strict()), first.path);
+  for (int64_t u = 0; u < 3; ++u) {
+    const auto end = static_cast<size_t>(catalogue.histories.offsets[static_cast<size_t>(u) + 1]);
+    std::swap(catalogue.histories.values[end - 1], catalogue.histories.values[end - 2]);
+    catalogue.histories.values[end - 1] = 5;
+    for (size_t at : {end - 1, end - 2}) {
+      catalogue.reviews[at] = "Something else is said here.";
+      catalogue.ratings[at] = 77;
+    }
+  }
+  Save(MakeSplit(catalogue, Strict()), second.path);
+  EXPECT_EQ(Sha256OfFile(first.path / "train.h5"), Sha256OfFile(second.path / "train.h5"));
+  EXPECT_NE(Sha256OfFile(first.path / "labels.h5"), Sha256OfFile(second.path / "labels.h5"));
+}
+
+TEST(Split, FilesKeepEverything) {
+  const TemporaryFolder folder;
+  Catalogue catalogue = Small();
+  catalogue.explanations[1] = {{2, 4, "kept"}};
+  catalogue.given_negatives.Append(std::vector<int64_t>{4, 5});
+  Save(catalogue, folder.path / "catalogue.h5");
+  const Catalogue loaded = LoadCatalogue(folder.path / "catalogue.h5");
+  EXPECT_EQ(loaded.dataset, "small");
+  EXPECT_EQ(loaded.domain, "toy");
+  EXPECT_EQ(loaded.users, catalogue.users);
+  EXPECT_EQ(loaded.histories.values, catalogue.histories.values);
+  EXPECT_EQ(loaded.histories.offsets, catalogue.histories.offsets);
+  EXPECT_EQ(loaded.times, catalogue.times);
+  EXPECT_EQ(loaded.ratings, catalogue.ratings);
+  EXPECT_EQ(loaded.reviews, catalogue.reviews);
+  EXPECT_EQ(loaded.given_negatives.values, catalogue.given_negatives.values);
+  EXPECT_EQ(loaded.items[1].categories, catalogue.items[1].categories);
+  EXPECT_EQ(loaded.items[5].title, "title F");
+  ASSERT_EQ(loaded.explanations[1].size(), 1u);
+  EXPECT_EQ(loaded.explanations[1][0].text, "kept");
+  EXPECT_TRUE(loaded.explanations[0].empty());
+
+  const Split split = MakeSplit(Small(), Strict());
+  Save(split, folder.path);
+  const TrainView train = LoadTrainView(folder.path);
+  EXPECT_EQ(train.histories.values, split.train.histories.values);
+  EXPECT_EQ(train.numbers.item, split.train.numbers.item);
+  EXPECT_EQ(train.numbers.item_row, split.train.numbers.item_row);
+  EXPECT_EQ(train.numbers.user, split.train.numbers.user);
+  EXPECT_EQ(train.reviews, split.train.reviews);
+  EXPECT_EQ(train.explanations.size(), split.train.explanations.size());
+  const LabelStore labels = LoadLabels(folder.path);
+  for (Phase phase : {Phase::kValidation, Phase::kTest})
+    for (int64_t u = 0; u < 3; ++u) {
+      EXPECT_EQ(labels.Target(phase, u), split.labels.Target(phase, u));
+      EXPECT_TRUE(std::ranges::equal(labels.Candidates(phase, u), split.labels.Candidates(phase, u)));
+    }
+  EXPECT_EQ(labels.ValidationExplanations().size(), split.labels.ValidationExplanations().size());
+}
+
+}  // namespace
+}  // namespace whyrec::data

@@ -1,0 +1,40 @@
+"""Writes minilm_golden.safetensors: 200 real texts and the first 96 of 384 values of their vectors.
+
+python make_minilm.py MINILM_FOLDER SHARED_DATA_FOLDER   (torch 2.11, transformers 4.49, safetensors)
+Texts: every 120th Beauty title, and Gift Card reviews from short to longer than the limit of 128 tokens.
+"""
+import gzip
+import json
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from transformers import BertModel, BertTokenizer
+
+minilm, shared = Path(sys.argv[1]), Path(sys.argv[2])
+
+
+def rows(name):
+    with gzip.open(shared / name, "rt", encoding="utf-8") as f:
+        return [json.loads(line) for line in f]
+
+
+titles = [r["title"] for r in rows("beauty/items.jsonl.gz") if r.get("title")][::120][:100]
+reviews = sorted((r["text"] for r in rows("gift-cards/reviews.jsonl.gz") if r.get("text")), key=len)
+texts = titles + reviews[::len(reviews) // 96][:96] + reviews[-4:]
+texts[50] = "Crème brûlée – 北京 & Ωmega™ naïve"  # and one with letters that need the normaliser
+assert len(texts) == 200
+tokenizer, model = BertTokenizer.from_pretrained(minilm), BertModel.from_pretrained(minilm).eval()
+out, lengths = [], []
+with torch.no_grad():
+    for text in texts:  # one at a time: no padding
+        batch = tokenizer(text, truncation=True, max_length=128, return_tensors="pt")
+        lengths.append(batch["input_ids"].shape[1])
+        mean = model(**batch).last_hidden_state.mean(1)
+        out.append(torch.nn.functional.normalize(mean, dim=1)[0])
+print("tokens", sorted(lengths))
+joined = "\0".join(texts).encode()
+save_file({"texts": torch.tensor(list(joined), dtype=torch.uint8),
+           "vectors": torch.stack(out)[:, :96].contiguous()},
+          Path(__file__).parent / "minilm_golden.safetensors")

@@ -1,0 +1,86 @@
+// Losses against closed forms and finite differences.
+#include "src/nn/losses.h"
+
+#include <ATen/ops/eye.h>
+#include <ATen/ops/randn.h>
+#include <ATen/ops/tensor.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+namespace whyrec::nn {
+namespace {
+
+TEST(TextLoss, CountsPaddingUnlessToldNotTo) {
+  // Two tokens with logits (0, log 3): probabilities 1/4 and 3/4.
+  const at::Tensor logits =
+      at::tensor(std::vector<double>{0, std::log(3.0)}).expand({2, 3, 2}).contiguous();
+  const at::Tensor targets = at::tensor(std::vector<int64_t>{1, 1, 0, 1, 0, 0}).view({2, 3});
+  const LossSum all = TextLoss(logits, targets, false), real = TextLoss(logits, targets, true);
+  EXPECT_NEAR(all.sum.item<double>(), 3 * std::log(4 / 3.0) + 3 * std::log(4.0), 1e-12);
+  EXPECT_EQ(all.count, 6);
+  EXPECT_NEAR(real.sum.item<double>(), 3 * std::log(4 / 3.0), 1e-12);
+  EXPECT_EQ(real.count, 3);
+  EXPECT_EQ(TextLoss(logits.to(at::kBFloat16), targets, false).sum.scalar_type(), at::kFloat);
+}
+
+TEST(SoftDotAlignment, GoldenValue) {  // isrf 9.2 and section 14, check 4
+  const at::Tensor i2 = at::eye(2, at::kDouble);
+  EXPECT_NEAR(SoftDotAlignment(i2, i2, 1).item<double>(), 0.582203, 5e-7);
+}
+
+// The formula of isrf 6.6, loop by loop.
+double Plain(const at::Tensor& x, const at::Tensor& y, double tau) {
+  const int64_t n = x.size(0);
+  const auto dot = [](const at::Tensor& a, const at::Tensor& b) {
+    return (a * b).sum().item<double>();
+  };
+  const auto at = [n](int64_t i, int64_t j) { return static_cast<size_t>(i * n + j); };
+  std::vector<double> r(static_cast<size_t>(n * n)), target(r.size());
+  for (int64_t i = 0; i < n; ++i) {
+    double sum = 0;
+    for (int64_t j = 0; j < n; ++j) {
+      r[at(i, j)] = dot(x[i], y[j]) / tau;
+      sum += target[at(i, j)] = std::exp(tau * (dot(y[i], y[j]) + dot(x[i], x[j])) / 2);
+    }
+    for (int64_t j = 0; j < n; ++j) target[at(i, j)] /= sum;
+  }
+  double loss = 0;
+  for (int64_t b = 0; b < n; ++b) {
+    double row = 0, column = 0;
+    for (int64_t k = 0; k < n; ++k) {
+      row += std::exp(r[at(b, k)]);
+      column += std::exp(r[at(k, b)]);
+    }
+    for (int64_t j = 0; j < n; ++j) {
+      loss -= target[at(b, j)] * (r[at(b, j)] - std::log(row)) / 2;
+      loss -= target[at(j, b)] * (r[at(j, b)] - std::log(column)) / 2;
+    }
+  }
+  return loss / static_cast<double>(n);
+}
+
+TEST(SoftDotAlignment, IsTheStatedFormulaAndSoIsItsGradient) {
+  at::Tensor x = at::randn({4, 3}, at::kDouble), y = at::randn({4, 3}, at::kDouble);
+  for (const double tau : {1.0, 0.5}) {
+    const at::Tensor xg = x.clone().set_requires_grad(true), yg = y.clone().set_requires_grad(true);
+    const at::Tensor loss = SoftDotAlignment(xg, yg, tau);
+    EXPECT_NEAR(loss.item<double>(), Plain(x, y, tau), 1e-12);
+    loss.backward();
+    for (const auto& [values, gradient] : {std::pair(x, xg.grad()), std::pair(y, yg.grad())}) {
+      for (int64_t i = 0; i < values.numel(); ++i) {  // central differences, targets moving too
+        double& value = values.data_ptr<double>()[i];
+        const double before = value, h = 1e-5;
+        value = before + h;
+        const double up = Plain(x, y, tau);
+        value = before - h;
+        const double down = Plain(x, y, tau);
+        value = before;
+        EXPECT_NEAR(gradient.const_data_ptr<double>()[i], (up - down) / (2 * h), 1e-7);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace whyrec::nn
