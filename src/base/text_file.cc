@@ -10,9 +10,9 @@
 namespace whyrec {
 
 LineReader::LineReader(const std::filesystem::path& file)
-    : stream_(gzopen(file.c_str(), "rb")), path_(file) {
-  if (stream_ == nullptr || std::filesystem::is_directory(file))
-    Fail(Exit::kData, file.string(), ": cannot be read");
+    : stream_(std::filesystem::is_directory(file) ? nullptr : gzopen(file.c_str(), "rb")),
+      path_(file) {
+  if (stream_ == nullptr) Fail(Exit::kData, file.string(), ": cannot be read");
   gzbuffer(static_cast<gzFile>(stream_), 1 << 17);
 }
 
@@ -21,8 +21,11 @@ LineReader::~LineReader() { gzclose(static_cast<gzFile>(stream_)); }
 bool LineReader::Next(std::string& line) {
   line.clear();
   std::array<char, 4096> part;
-  while (gzgets(static_cast<gzFile>(stream_), part.data(), part.size()) != nullptr) {
-    line += part.data();
+  while (part.fill('\1'),
+         gzgets(static_cast<gzFile>(stream_), part.data(), part.size()) != nullptr) {
+    // The last zero byte is the terminator; one before it belongs to the text.
+    const void* end = memrchr(part.data(), '\0', part.size());
+    line.append(part.data(), static_cast<const char*>(end));
     if (line.ends_with('\n')) break;
   }
   int code = Z_OK;

@@ -36,7 +36,8 @@ class Tally {
     constexpr const char* kNames[] = {"HR@1", "HR@5", "NDCG@5", "HR@10", "NDCG@10"};
     std::vector<AuditValue> out;
     for (size_t i = 0; i < std::size(kNames); ++i)
-      out.push_back({check_, kNames[i], users_ ? sums_[i] / static_cast<double>(users_) : 0, users_});
+      out.push_back(
+          {check_, kNames[i], users_ ? sums_[i] / static_cast<double>(users_) : 0, users_});
     return out;
   }
 
@@ -46,7 +47,8 @@ class Tally {
   int64_t users_ = 0;
 };
 
-// A list of ten numbers of items: the history, repeats and numbers outside 1..items are passed over.
+// A list of ten numbers of items: the history, repeats and numbers outside 1..items are passed
+// over.
 class TopTen {
  public:
   TopTen(Row history, int64_t items) : history_(history), items_(items) {}
@@ -55,7 +57,8 @@ class TopTen {
     const auto in = [item](const auto& range) {
       return std::ranges::find(range, item) != range.end();
     };
-    if (!Full() && item >= 1 && item <= items_ && !in(list_) && !in(history_)) list_.push_back(item);
+    if (!Full() && item >= 1 && item <= items_ && !in(list_) && !in(history_))
+      list_.push_back(item);
   }
   bool Full() const { return list_.size() == 10; }
   const std::vector<int64_t>& list() const { return list_; }
@@ -82,8 +85,8 @@ std::vector<AuditValue> Score(const NumberedSequences& data, const std::string& 
   return tally.Values();
 }
 
-// R2's order: training items of the users up to six places away, by sum of 60/distance (whole numbers,
-// so the order of summation does not matter), then by number.
+// R2's order: training items of the users up to six places away, by sum of 60/distance (whole
+// numbers, so the order of summation does not matter), then by number.
 class Neighbours {
  public:
   explicit Neighbours(const NumberedSequences& data)
@@ -114,7 +117,7 @@ class Neighbours {
   std::vector<int64_t> scores_;
 };
 
-int64_t Digits(int64_t number) { return std::ssize(std::to_string(number)); }
+double Digits(int64_t number) { return static_cast<double>(std::to_string(number).size()); }
 
 // Popularity and Markov, counted on positions 1..n-2, over all items, history kept in the list.
 void CountModels(const store::Ragged<int64_t>& histories, int64_t items, const std::string& suffix,
@@ -140,6 +143,7 @@ NumberedSequences Number(const Catalogue& catalogue, const Numbering& numbers) {
   std::vector<int64_t> row_of(numbers.user.size());
   for (size_t row = 0; row < row_of.size(); ++row)
     row_of[static_cast<size_t>(numbers.user[row] - 1)] = static_cast<int64_t>(row);
+  CheckLengths(catalogue);
   NumberedSequences out;
   out.items = catalogue.item_count();
   for (int64_t row : row_of) {
@@ -172,14 +176,16 @@ std::vector<AuditValue> RuleR3(const NumberedSequences& data) {
   Neighbours neighbours(data);
   return Score(data, "R3", [&](int64_t u, Row history, TopTen& list) {
     const int64_t m = *std::ranges::max_element(history), l = history.back();
-    const std::vector<int64_t> ranked = neighbours.Ranked(u);
+    // The first four are counted among what R2 would list, before m + 1 is passed over as a repeat.
+    std::vector<int64_t> ranked = neighbours.Ranked(u);
+    std::erase_if(ranked,
+                  [&](int64_t item) { return std::ranges::find(history, item) != history.end(); });
+    const auto four = ranked.begin() + std::min<std::ptrdiff_t>(4, std::ssize(ranked));
     list.Offer(m + 1);
-    size_t next = 0;
-    for (size_t size = list.list().size(); next < ranked.size() && list.list().size() < size + 4;)
-      list.Offer(ranked[next++]);
+    for (auto item = ranked.begin(); item != four; ++item) list.Offer(*item);
     list.Offer(l + 1);
     list.Offer(m + 2);
-    for (; next < ranked.size(); ++next) list.Offer(ranked[next]);
+    for (auto item = four; item != ranked.end(); ++item) list.Offer(*item);
   });
 }
 
@@ -189,14 +195,12 @@ std::vector<AuditValue> RuleDigitCount(const NumberedSequences& data, uint64_t s
   for (int64_t u = 0; u < data.sequences.rows(); ++u) {
     const Row row = data.sequences.row(u);
     Rng rng(seed, "audit.digits", 0, static_cast<uint64_t>(u));
-    double with_digits[20] = {};
-    for (int64_t number : row.first(row.size() - 2)) ++with_digits[Digits(number)];
     std::vector<int64_t> excluded;
     for (int64_t number : row) excluded.push_back(number - 1);
     const int64_t count = std::min<int64_t>(kNegatives, data.items - std::ssize(row));
-    std::vector<double> scores{with_digits[Digits(row.back())]};
+    std::vector<double> scores{-Digits(row.back())};
     for (int64_t place : DrawNegatives(data.items, excluded, count, rng))
-      scores.push_back(with_digits[Digits(place + 1)]);
+      scores.push_back(-Digits(place + 1));
     tally.AddRank(eval::RankOf(scores, 0));
   }
   return tally.Values();
@@ -211,6 +215,7 @@ std::vector<AuditValue> TieOrder(const config::CatalogueConfig& config) {
   in_file_order.mutable_order()->set_ties(config::OrderConfig::INPUT);
   Facts unused;
   const Catalogue catalogue = ReadSource(in_file_order, unused);
+  CheckLengths(catalogue);
   CountModels(catalogue.histories, catalogue.item_count(), "", out);
   for (uint64_t seed = 1; seed <= kShuffles; ++seed) {
     store::Ragged<int64_t> shuffled = catalogue.histories;

@@ -26,11 +26,12 @@ NumberedSequences Number(const Catalogue& catalogue, const Numbering& numbers);
 std::vector<AuditValue> RuleR1(const NumberedSequences& data);
 std::vector<AuditValue> RuleR2(const NumberedSequences& data);
 std::vector<AuditValue> RuleR3(const NumberedSequences& data);
-// Direct task: candidates ranked by the share of training items of the user with as many digits.
+// Direct task: the candidate whose number has fewer digits first (early numbers are popular items);
+// 99 negatives of an own draw, ties at their expectation.
 std::vector<AuditValue> RuleDigitCount(const NumberedSequences& data, uint64_t seed);
 
-// Popularity and Markov under file order and under five shuffles of equal time stamps ("popularity",
-// "popularity, ties shuffled (seed 1)", ...). Empty without time stamps.
+// Popularity and Markov under file order and under five shuffles of equal time stamps
+// ("popularity", "popularity, ties shuffled (seed 1)", ...). Empty without time stamps.
 std::vector<AuditValue> TieOrder(const config::CatalogueConfig& config);
 
 }  // namespace whyrec::data

@@ -1,6 +1,6 @@
-// Catalogue: users, items, time-ordered interactions, ratings and texts; the one view of a data set.
-// It holds the held-out interactions too: only the split, the audit and the metrics may see it. What
-// builds prompts, texts, graphs and negatives gets a TrainView (split.h).
+// Catalogue: users, items, time-ordered interactions, ratings and texts; the one view of a data
+// set. It holds the held-out interactions too: only the split, the audit and the metrics may see
+// it. What builds prompts, texts, graphs and negatives gets a TrainView (split.h).
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@
 namespace whyrec::data {
 
 struct Item {
-  std::string id;           // in the source (ASIN)
-  std::string title;        // falls back to text_id; may be empty
+  std::string id;     // in the source (ASIN)
+  std::string title;  // falls back to text_id; may be empty
   std::string brand;
   std::vector<std::string> categories;  // categories or attributes
   std::string description;
@@ -36,11 +36,11 @@ struct Catalogue {
   std::string dataset;
   std::string domain;
   std::vector<std::string> users;  // ids in the source; row u
-  std::vector<Item> items;         // row i, numbered by first appearance (or as the folder numbers them)
+  std::vector<Item> items;  // row i, numbered by first appearance (or as the folder numbers them)
   store::Ragged<int64_t> histories;  // user row -> item rows, oldest first
   // Parallel to histories.values; empty when the source has none.
-  std::vector<int64_t> times;        // unix seconds
-  std::vector<float> ratings;        // 0: none given
+  std::vector<int64_t> times;  // unix seconds
+  std::vector<float> ratings;  // 0: none given
   std::vector<std::string> reviews;
   store::Ragged<int64_t> given_negatives;  // negative.txt: item rows per user; no rows when absent
   std::vector<ExplanationRecord> explanations[3];  // explanation.json: train, val, test
@@ -55,8 +55,8 @@ Catalogue ReadSource(const config::CatalogueConfig& config, Facts& facts);
 Catalogue ReadP5Folder(const config::CatalogueConfig& config, Facts& facts);
 Catalogue ReadReviews(const config::CatalogueConfig& config, Facts& facts);
 
-// Positions of one user in a new order: those of equal time stamps (adjacent in `times`) are shuffled
-// among themselves, the others stay. A function of seed and user row.
+// Positions of one user in a new order: those of equal time stamps (adjacent in `times`) are
+// shuffled among themselves, the others stay. A function of seed and user row.
 std::vector<int64_t> ShuffledTies(std::span<const int64_t> times, uint64_t seed, int64_t user);
 
 void Save(const Catalogue& catalogue, const std::filesystem::path& h5);

@@ -10,11 +10,10 @@ namespace {
 
 using Entity = std::pair<std::string_view, uint32_t>;
 constexpr Entity kEntities[] = {
-    {"amp", '&'},       {"lt", '<'},         {"gt", '>'},        {"quot", '"'},
-    {"apos", '\''},     {"nbsp", ' '},       {"ndash", 0x2013},  {"mdash", 0x2014},
-    {"lsquo", 0x2018},  {"rsquo", 0x2019},   {"ldquo", 0x201c},  {"rdquo", 0x201d},
-    {"hellip", 0x2026}, {"bull", 0x2022},    {"trade", 0x2122},  {"reg", 0xae},
-    {"copy", 0xa9},     {"deg", 0xb0},       {"frac12", 0xbd},   {"eacute", 0xe9},
+    {"amp", '&'},      {"lt", '<'},       {"gt", '>'},        {"quot", '"'},     {"apos", '\''},
+    {"nbsp", ' '},     {"ndash", 0x2013}, {"mdash", 0x2014},  {"lsquo", 0x2018}, {"rsquo", 0x2019},
+    {"ldquo", 0x201c}, {"rdquo", 0x201d}, {"hellip", 0x2026}, {"bull", 0x2022},  {"trade", 0x2122},
+    {"reg", 0xae},     {"copy", 0xa9},    {"deg", 0xb0},      {"frac12", 0xbd},  {"eacute", 0xe9},
 };
 
 // Code point of an entity's name ("amp", "#39", "#x27"), 0 when unknown.
@@ -33,8 +32,8 @@ uint32_t EntityCode(std::string_view name) {
 
 // Length of the tag that starts at text[0] == '<', or 0: "<3" and "a < b" are no tags.
 size_t TagLength(std::string_view text) {
-  if (text.size() < 3 || !(std::isalpha(static_cast<unsigned char>(text[1])) || text[1] == '/' ||
-                           text[1] == '!'))
+  if (text.size() < 3 ||
+      !(std::isalpha(static_cast<unsigned char>(text[1])) || text[1] == '/' || text[1] == '!'))
     return 0;
   const size_t end = text.find('>');
   return end == std::string_view::npos ? 0 : end + 1;
@@ -45,8 +44,10 @@ bool IsBlank(char c) { return static_cast<unsigned char>(c) <= ' ' || c == '\x7f
 std::string OneBlankEach(std::string_view text) {
   std::string out;
   for (char c : text) {
-    if (!IsBlank(c)) out += c;
-    else if (!out.empty() && out.back() != ' ') out += ' ';
+    if (!IsBlank(c))
+      out += c;
+    else if (!out.empty() && out.back() != ' ')
+      out += ' ';
   }
   if (!out.empty() && out.back() == ' ') out.pop_back();
   return out;

@@ -80,12 +80,14 @@ std::string Text(const Json& record, const std::string& key) {
   return out;
 }
 
-void FillItem(const Json& record, const config::FieldMap& fields, Item& item) {
+bool FillItem(const Json& record, const config::FieldMap& fields, Item& item) {
   item.title = Text(record, fields.title());
-  if (item.title.empty()) item.title = Text(record, "text_id");
+  const bool has_title = !item.title.empty();
+  if (!has_title) item.title = Text(record, "text_id");
   item.brand = Text(record, fields.brand());
   item.categories = Texts(record, fields.categories());
   item.description = Text(record, fields.description());
+  return !has_title && !item.title.empty();
 }
 
 }  // namespace whyrec::data

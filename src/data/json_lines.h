@@ -1,4 +1,5 @@
-// Records of JSON-lines sources, read tolerantly: Python literals count as JSON, bad lines are counted.
+// Records of JSON-lines sources, read tolerantly: Python literals count as JSON, bad lines are
+// counted.
 #pragma once
 
 #include <filesystem>
@@ -14,8 +15,8 @@ namespace whyrec::data {
 
 using Json = nlohmann::json;
 
-// A Python literal of dicts, lists, tuples, texts, numbers, True, False, None - the form of the Amazon
-// 2014 metadata and of lists kept as text. Discarded value (is_discarded()) when it is none.
+// A Python literal of dicts, lists, tuples, texts, numbers, True, False, None - the form of the
+// Amazon 2014 metadata and of lists kept as text. Discarded value (is_discarded()) when it is none.
 Json ParsePythonLiteral(std::string_view text);
 
 // Thrown by what reads one record; the line then counts as bad.
@@ -23,19 +24,20 @@ struct BadLine {
   std::string why;
 };
 
-// Calls `take(record, line number)` for every line, plain or gzip; blank lines are skipped. Counts, the
-// file's hash and the numbers of bad lines go into `facts`. Error(kData) naming the first bad line
-// when their share exceeds `max_bad`.
+// Calls `take(record, line number)` for every line, plain or gzip; blank lines are skipped. Counts,
+// the file's hash and the numbers of bad lines go into `facts`. Error(kData) naming the first bad
+// line when their share exceeds `max_bad`.
 void ReadJsonLines(const std::filesystem::path& file, double max_bad, Facts& facts,
                    const std::function<void(const Json&, int64_t)>& take);
 
-// Cleaned texts of a list (nested ones flattened), of a text that holds a Python list, or of one text
-// or number; without empty ones. An absent key gives none.
+// Cleaned texts of a list (nested ones flattened), of a text that holds a Python list, or of one
+// text or number; without empty ones. An absent key gives none.
 std::vector<std::string> Texts(const Json& record, const std::string& key);
 // The same, joined by blanks.
 std::string Text(const Json& record, const std::string& key);
 
-// Title (or text_id), brand, categories and description under the keys of `fields`.
-void FillItem(const Json& record, const config::FieldMap& fields, Item& item);
+// Title (or text_id), brand, categories and description under the keys of `fields`. True when the
+// title is the text_id.
+bool FillItem(const Json& record, const config::FieldMap& fields, Item& item);
 
 }  // namespace whyrec::data

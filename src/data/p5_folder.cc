@@ -67,8 +67,8 @@ std::vector<std::string> NumberedTexts(const Json& maps, const char* key, const 
   for (size_t number = 1; number <= map->size(); ++number) {
     const auto id = map->find(std::to_string(number));
     if (id == map->end() || !id->is_string())
-      Fail(Exit::kData, file.string(), ": ", key, " has ", map->size(), " entries but no text for \"",
-           number, "\"; the numbers have to be 1..", map->size());
+      Fail(Exit::kData, file.string(), ": ", key, " has ", map->size(),
+           " entries but no text for \"", number, "\"; the numbers have to be 1..", map->size());
     out.push_back(id->get<std::string>());
   }
   return out;
@@ -143,10 +143,12 @@ void ReadItems(const config::CatalogueConfig& config, Catalogue& catalogue, Fact
   plural.set_categories("categories");
   config::FieldMap attributes;
   attributes.set_categories("attributes");
+  int64_t titles_from_text_id = 0;
   std::vector<bool> described(catalogue.items.size(), false);
   ReadJsonLines(file, config.max_bad_lines(), facts, [&](const Json& record, int64_t line) {
     const auto number = record.find("id");
-    if (number == record.end() || !number->is_number_integer()) throw BadLine{"no whole number \"id\""};
+    if (number == record.end() || !number->is_number_integer())
+      throw BadLine{"no whole number \"id\""};
     const int64_t row = number->get<int64_t>() - 1;
     const auto wrong = [&](const auto&... parts) {
       Fail(Exit::kData, file.string(), ":", line, ": item ", row + 1, parts...);
@@ -158,15 +160,18 @@ void ReadItems(const config::CatalogueConfig& config, Catalogue& catalogue, Fact
     described[at] = true;
     Item& item = catalogue.items[at];
     if (const std::string asin = Text(record, "asin"); !asin.empty() && asin != item.id)
-      wrong(" is ", asin, " here and ", item.id, " in datamaps.json; the files number items differently");
-    FillItem(record, record.contains("categories") ? plural : attributes, item);
+      wrong(" is ", asin, " here and ", item.id,
+            " in datamaps.json; the files number items differently");
+    titles_from_text_id +=
+        FillItem(record, record.contains("categories") ? plural : attributes, item);
   });
-  facts.emplace_back("items without a line in items.jsonl", Cat(std::ranges::count(described, false)));
+  facts.emplace_back("titles taken from text_id", Cat(titles_from_text_id));
+  facts.emplace_back("items without a line in items.jsonl",
+                     Cat(std::ranges::count(described, false)));
 }
 
 void ReadNegatives(const fs::path& file, Catalogue& catalogue, Facts& facts) {
-  catalogue.given_negatives =
-      ReadNumberLines(file, catalogue.user_count(), catalogue.item_count());
+  catalogue.given_negatives = ReadNumberLines(file, catalogue.user_count(), catalogue.item_count());
   for (int64_t u = 0; u < catalogue.user_count(); ++u) {
     const auto history = catalogue.histories.row(u);
     for (int64_t item : catalogue.given_negatives.row(u))
@@ -209,8 +214,8 @@ void CheckCore(const config::CoreFilter& core, const fs::path& file, const Catal
   for (int64_t u = 0; u < catalogue.user_count(); ++u)
     if (std::ssize(catalogue.histories.row(u)) < core.min_user())
       Fail(Exit::kData, file.string(), ":", u + 1, ": user ", u + 1, " has ",
-           catalogue.histories.row(u).size(), " items, fewer than catalogue.core.min_user = ",
-           core.min_user());
+           catalogue.histories.row(u).size(),
+           " items, fewer than catalogue.core.min_user = ", core.min_user());
   for (size_t i = 0; i < uses.size(); ++i)
     if (uses[i] < core.min_item())
       Fail(Exit::kData, file.string(), ": item ", i + 1, " has ", uses[i],
@@ -235,8 +240,8 @@ Catalogue ReadP5Folder(const config::CatalogueConfig& config, Facts& facts) {
   for (int64_t item : catalogue.histories.values) used[static_cast<size_t>(item)] = true;
   facts.emplace_back("items without interactions", Cat(std::ranges::count(used, false)));
   facts.emplace_back("order", "as given, without time stamps: ties of one day cannot be undone");
-  facts.emplace_back("core filter", Cat("checked: users >= ", config.core().min_user(), ", items >= ",
-                                        config.core().min_item()));
+  facts.emplace_back("core filter", Cat("checked: users >= ", config.core().min_user(),
+                                        ", items >= ", config.core().min_item()));
   return catalogue;
 }
 

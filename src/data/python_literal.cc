@@ -83,8 +83,10 @@ class Parser {
     const char quote = Next();
     std::string out;
     for (char c = Next(); c != quote; c = Next()) {
-      if (c == '\\') Escape(Next(), out);
-      else out += c;
+      if (c == '\\')
+        Escape(Next(), out);
+      else
+        out += c;
     }
     return out;
   }

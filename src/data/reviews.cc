@@ -1,6 +1,7 @@
 // Reviews and item metadata as JSON lines. Order of work: stable sort by time within a user, first
 // interaction of a user and an item kept, core filter, ties, numbers by first appearance.
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <numeric>
 #include <optional>
@@ -39,16 +40,23 @@ struct Reviews {
   std::vector<Review> all;
 };
 
-// A number, or a text that holds one.
+// A number, or a text that holds one; no larger than any time stamp.
 std::optional<double> NumberAt(const Json& record, const std::string& key) {
+  constexpr double kLargest = 1e15;
   const auto found = record.find(key);
   if (found == record.end()) return std::nullopt;
-  if (found->is_number()) return found->get<double>();
-  if (!found->is_string()) return std::nullopt;
-  const auto& text = found->get_ref<const std::string&>();
-  char* end = nullptr;
-  const double value = std::strtod(text.c_str(), &end);
-  return end != text.c_str() && *end == '\0' ? std::optional(value) : std::nullopt;
+  double value = 0;
+  if (found->is_string()) {
+    const auto& text = found->get_ref<const std::string&>();
+    char* end = nullptr;
+    value = std::strtod(text.c_str(), &end);
+    if (end == text.c_str() || *end != '\0') return std::nullopt;
+  } else if (found->is_number()) {
+    value = found->get<double>();
+  } else {
+    return std::nullopt;
+  }
+  return std::abs(value) <= kLargest ? std::optional(value) : std::nullopt;  // NaN is none either
 }
 
 // An id: a text as it stands, or a number.
@@ -81,7 +89,8 @@ Reviews ParseReviews(const config::CatalogueConfig& config, Facts& facts) {
 
 // Sorts and keeps the first interaction of every user and item.
 void OrderAndDeduplicate(Reviews& reviews, Facts& facts) {
-  std::ranges::stable_sort(reviews.all, {}, [](const Review& r) { return std::pair(r.user, r.time); });
+  std::ranges::stable_sort(reviews.all, {},
+                           [](const Review& r) { return std::pair(r.user, r.time); });
   std::vector<int32_t> last_user(reviews.items.names.size(), -1);
   const auto dropped = std::erase_if(reviews.all, [&](const Review& r) {
     return std::exchange(last_user[static_cast<size_t>(r.item)], r.user) == r.user;
@@ -184,8 +193,9 @@ Catalogue ReadReviews(const config::CatalogueConfig& config, Facts& facts) {
          "lower catalogue.core.min_user or min_item");
   Catalogue catalogue = Number(std::move(reviews), config.order());
   const bool shuffled = config.order().ties() == config::OrderConfig::SHUFFLED;
-  facts.emplace_back("order", Cat("time; ties ", shuffled ? Cat("shuffled, seed ", config.order().seed())
-                                                          : std::string("as in the file")));
+  facts.emplace_back("order",
+                     Cat("time; ties ", shuffled ? Cat("shuffled, seed ", config.order().seed())
+                                                 : std::string("as in the file")));
   if (config.has_items()) ReadMetadata(config, catalogue, facts);
   return catalogue;
 }

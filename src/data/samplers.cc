@@ -42,7 +42,8 @@ std::vector<int64_t> DrawNegatives(int64_t items, std::span<const int64_t> exclu
   if (left < count)
     Fail(Exit::kData, "of ", items, " items ", left, " can be negatives, ", count,
          " are wanted; lower split.direct_negatives");
-  // Floyd's draw of `count` of the places 0..left-1, each then moved past the excluded rows below it.
+  // Floyd's draw of `count` of the places 0..left-1, each then moved past the excluded rows below
+  // it.
   std::unordered_set<int64_t> taken;
   std::vector<int64_t> out;
   for (int64_t last = left - count; last < left; ++last) {

@@ -1,5 +1,5 @@
-// Training draws of isrf section 4. All are functions of the global sample number, so any rank can make
-// any sample and a resumed run needs no state.
+// Training draws of isrf section 4. All are functions of the global sample number, so any rank can
+// make any sample and a resumed run needs no state.
 #pragma once
 
 #include <cstdint>
@@ -32,9 +32,11 @@ class CursorSampler {
 // Segment of a training history (4.3), both ends included: with n = training positions + 2,
 // a in 0..n-4, b in a+1..n-3, then the last `max_sequence` entries. Histories of fewer than two
 // training items have no segment: {-1, -1}.
-std::pair<int64_t, int64_t> SequentialSegment(int64_t training_items, int64_t max_sequence, Rng& rng);
+std::pair<int64_t, int64_t> SequentialSegment(int64_t training_items, int64_t max_sequence,
+                                              Rng& rng);
 
-// `count` distinct uniform rows of 0..items-1 outside `excluded`. Error(kData) when too few are left.
+// `count` distinct uniform rows of 0..items-1 outside `excluded`. Error(kData) when too few are
+// left.
 std::vector<int64_t> DrawNegatives(int64_t items, std::span<const int64_t> excluded, int64_t count,
                                    Rng& rng);
 

@@ -35,21 +35,14 @@ std::vector<int64_t> Numbers(SplitConfig::Numbering how, int64_t rows, Rng rng,
   return numbers;
 }
 
-void CheckLengths(const Catalogue& catalogue) {
-  for (int64_t u = 0; u < catalogue.user_count(); ++u)
-    if (catalogue.histories.row(u).size() < 3)
-      Fail(Exit::kData, "user ", catalogue.users[static_cast<size_t>(u)], " has ",
-           catalogue.histories.row(u).size(),
-           " items; leave-one-out needs 3: set catalogue.core { min_user: 3 }");
-}
-
 // Training positions of everything that lies parallel to the histories.
 void TakeTrainingPositions(const Catalogue& catalogue, TrainView& train) {
   const auto& [offsets, values] = catalogue.histories;
   for (int64_t u = 0; u < catalogue.user_count(); ++u) {
     const auto row = catalogue.histories.row(u);
     train.histories.Append(row.first(row.size() - 2));
-    const auto begin = offsets[static_cast<size_t>(u)], end = offsets[static_cast<size_t>(u) + 1] - 2;
+    const auto begin = offsets[static_cast<size_t>(u)],
+               end = offsets[static_cast<size_t>(u) + 1] - 2;
     const auto take = [&](const auto& from, auto& to) {
       if (!from.empty()) to.insert(to.end(), from.begin() + begin, from.begin() + end);
     };
@@ -105,7 +98,8 @@ store::Ragged<int64_t> Candidates(const Catalogue& catalogue, const SplitConfig&
   for (int64_t u = 0; u < catalogue.user_count(); ++u) {
     Rng rng(config.negative_seed(), purpose, 0, static_cast<uint64_t>(u));
     std::vector<int64_t> row;
-    if (given.rows() > 0) row.assign(given.row(u).begin(), given.row(u).end());
+    if (given.rows() > 0)
+      row.assign(given.row(u).begin(), given.row(u).end());
     else
       row = DrawNegatives(catalogue.item_count(), catalogue.histories.row(u),
                           config.direct_negatives(), rng);
@@ -183,6 +177,14 @@ store::Ragged<int64_t> LabelStore::FullHistories(const PublishedProtocol&,
   return out;
 }
 
+void CheckLengths(const Catalogue& catalogue) {
+  for (int64_t u = 0; u < catalogue.user_count(); ++u)
+    if (catalogue.histories.row(u).size() < 3)
+      Fail(Exit::kData, "user ", catalogue.users[static_cast<size_t>(u)], " has ",
+           catalogue.histories.row(u).size(),
+           " items; leave-one-out needs 3: set catalogue.core { min_user: 3 }");
+}
+
 Split MakeSplit(const Catalogue& catalogue, const SplitConfig& config) {
   CheckLengths(catalogue);
   Split out;
@@ -201,8 +203,8 @@ Split MakeSplit(const Catalogue& catalogue, const SplitConfig& config) {
     validation.push_back(row[row.size() - 2]);
     test.push_back(row.back());
   }
-  const bool given = std::ranges::any_of(catalogue.explanations,
-                                         [](const auto& part) { return !part.empty(); });
+  const bool given =
+      std::ranges::any_of(catalogue.explanations, [](const auto& part) { return !part.empty(); });
   Explanations explanations = given ? GivenExplanations(catalogue) : ReviewSentences(catalogue);
   train.explanations = std::move(explanations.train);
   auto of_validation = Candidates(catalogue, config, "negatives.validation", validation, {});

@@ -1,5 +1,6 @@
-// Leave-one-out: of a user's items s_1..s_n training sees s_1..s_{n-2}, validation predicts s_{n-1},
-// the test predicts s_n. The halves are different types: a TrainView cannot lead to a held-out item.
+// Leave-one-out: of a user's items s_1..s_n training sees s_1..s_{n-2}, validation predicts
+// s_{n-1}, the test predicts s_n. The halves are different types: a TrainView cannot lead to a
+// held-out item.
 #pragma once
 
 #include <filesystem>
@@ -13,11 +14,12 @@
 
 namespace whyrec::data {
 
-// Numbers that prompts show: 1..n, by user row and item row. Internal rows never appear in a prompt.
+// Numbers that prompts show: 1..n, by user row and item row. Internal rows never appear in a
+// prompt.
 struct Numbering {
-  std::vector<int64_t> user;       // row -> number
+  std::vector<int64_t> user;  // row -> number
   std::vector<int64_t> item;
-  std::vector<int64_t> item_row;   // number - 1 -> row
+  std::vector<int64_t> item_row;  // number - 1 -> row
 };
 // Fills in item_row. Error(kData) unless `item` is a permutation of 1..n.
 Numbering MakeNumbering(std::vector<int64_t> user, std::vector<int64_t> item);
@@ -26,11 +28,11 @@ Numbering MakeNumbering(std::vector<int64_t> user, std::vector<int64_t> item);
 struct TrainView {
   std::string dataset, domain;
   std::vector<Item> items;
-  store::Ragged<int64_t> histories;   // positions 1..n-2, item rows
-  std::vector<float> ratings;         // parallel to histories.values, or empty
-  std::vector<std::string> reviews;   // likewise
-  // Of training positions only: from explanation.json (its train list), else the first sentence of 4 to
-  // 25 words of the review.
+  store::Ragged<int64_t> histories;  // positions 1..n-2, item rows
+  std::vector<float> ratings;        // parallel to histories.values, or empty
+  std::vector<std::string> reviews;  // likewise
+  // Of training positions only: from explanation.json (its train list), else the first sentence of
+  // 4 to 25 words of the review.
   std::vector<ExplanationRecord> explanations;
   Numbering numbers;
 
@@ -40,8 +42,8 @@ struct TrainView {
 
 enum class Phase { kValidation, kTest };
 
-// Shown by code that means to follow a published protocol into held-out data; only a configuration that
-// asks for it (profile history LAST20_FULL, negatives EXCLUDE FULL) yields one.
+// Shown by code that means to follow a published protocol into held-out data; only a configuration
+// that asks for it (profile history LAST20_FULL, negatives EXCLUDE FULL) yields one.
 class PublishedProtocol {
  public:
   static std::optional<PublishedProtocol> ForProfiles(const config::RationalesConfig& config);
@@ -60,11 +62,13 @@ class LabelStore {
              std::vector<ExplanationRecord> validation_explanations);
 
   int64_t user_count() const { return static_cast<int64_t>(test_.size()); }
-  int64_t Target(Phase phase, int64_t user) const;                   // item row
-  std::span<const int64_t> Candidates(Phase phase, int64_t user) const;  // target and negatives, shuffled
+  int64_t Target(Phase phase, int64_t user) const;  // item row
+  std::span<const int64_t> Candidates(Phase phase,
+                                      int64_t user) const;  // target and negatives, shuffled
   // What a prediction may start from: training items, and for the test the validation item.
   std::vector<int64_t> InputHistory(Phase phase, const TrainView& train, int64_t user) const;
-  // As TrainView::explanations: the val list without test pairs, or the reviews of validation items.
+  // As TrainView::explanations: the val list without test pairs, or the reviews of validation
+  // items.
   const std::vector<ExplanationRecord>& ValidationExplanations() const { return explanations_; }
   // Whole histories, as the published code uses them.
   store::Ragged<int64_t> FullHistories(const PublishedProtocol&, const TrainView& train) const;
@@ -82,7 +86,9 @@ struct Split {
   LabelStore labels;
 };
 
-// Users with fewer than 3 items cannot be split: Error(kData) naming the first and the filter to set.
+// Users with fewer than 3 items cannot be split: Error(kData) naming the first and the filter to
+// set.
+void CheckLengths(const Catalogue& catalogue);
 Split MakeSplit(const Catalogue& catalogue, const config::SplitConfig& config);
 
 // Two files: train.h5 (TrainView) and labels.h5 (LabelStore).

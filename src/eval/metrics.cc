@@ -105,8 +105,8 @@ std::vector<Interval> Bootstrap(const std::vector<std::vector<double>>& columns,
     double sum = 0;
     for (double value : columns[c]) sum += value;
     std::ranges::sort(means[c]);
-    out.push_back({sum / static_cast<double>(users), Quantile(means[c], 0.025),
-                   Quantile(means[c], 0.975)});
+    out.push_back(
+        {sum / static_cast<double>(users), Quantile(means[c], 0.025), Quantile(means[c], 0.975)});
   }
   return out;
 }

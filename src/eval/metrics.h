@@ -15,8 +15,8 @@ struct Rank {
   bool miss = false;    // the target has no finite score
 };
 
-// Rank of `target` (an index of `scores`); NaN scores lose. Candidates with mask[i] != 0 do not count;
-// an empty mask masks nothing, and the target itself is never masked.
+// Rank of `target` (an index of `scores`); NaN scores lose. Candidates with mask[i] != 0 do not
+// count; an empty mask masks nothing, and the target itself is never masked.
 Rank RankOf(std::span<const double> scores, int64_t target, std::span<const uint8_t> mask = {});
 
 enum class Ties {
@@ -39,8 +39,8 @@ struct Interval {
 std::vector<Interval> Bootstrap(const std::vector<std::vector<double>>& columns, int resamples,
                                 uint64_t seed);
 
-// Warnings where a row of HR@5, NDCG@5, HR@10, NDCG@10 breaks the arithmetic that links them when no
-// duplicate is counted (isrf 9.2); rounding slack 1e-4.
+// Warnings where a row of HR@5, NDCG@5, HR@10, NDCG@10 breaks the arithmetic that links them when
+// no duplicate is counted (isrf 9.2); rounding slack 1e-4.
 std::vector<std::string> ImpossibleCells(double hr5, double ndcg5, double hr10, double ndcg10);
 
 }  // namespace whyrec::eval

@@ -28,7 +28,8 @@ Table::Table(std::vector<std::string> head) { rows_.push_back(std::move(head)); 
 void Table::Add(std::vector<std::string> cells) {
   WR_CHECK(cells.size() == rows_[0].size(), cells.size(), " cells under ", rows_[0].size());
   for (std::string& cell : cells)
-    for (size_t at = 0; (at = cell.find('|', at)) != std::string::npos; at += 2) cell.insert(at, "\\");
+    for (size_t at = 0; (at = cell.find('|', at)) != std::string::npos; at += 2)
+      cell.insert(at, "\\");
   rows_.push_back(std::move(cells));
 }
 
@@ -45,7 +46,8 @@ std::string Table::Markdown() const {
     out += " |\n";
     if (r > 0) continue;
     for (size_t c = 0; c < widths.size(); ++c)
-      out += c == 0 ? "| " + std::string(widths[c], '-') : " | " + std::string(widths[c] - 1, '-') + ":";
+      out += c == 0 ? "| " + std::string(widths[c], '-')
+                    : " | " + std::string(widths[c] - 1, '-') + ":";
     out += " |\n";
   }
   return out;

@@ -38,7 +38,8 @@ Csr Transpose(const Csr& a) {
   out.weights.resize(a.weights.size());
   std::vector<int64_t> next(out.offsets.begin(), out.offsets.end() - 1);
   for (int64_t row = 0; row < a.rows(); ++row)
-    for (int64_t i = a.offsets[static_cast<size_t>(row)]; i < a.offsets[static_cast<size_t>(row) + 1]; ++i) {
+    for (int64_t i = a.offsets[static_cast<size_t>(row)];
+         i < a.offsets[static_cast<size_t>(row) + 1]; ++i) {
       const auto from = static_cast<size_t>(i);
       const auto to = static_cast<size_t>(next[static_cast<size_t>(a.indices[from])]++);
       out.indices[to] = row;

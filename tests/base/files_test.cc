@@ -102,6 +102,13 @@ TEST(LineReader, LinesAroundTheBufferSize) {
   }
 }
 
+TEST(LineReader, ZeroBytesBelongToTheirLine) {
+  const Temporary folder;
+  const std::string zero(1, '\0');
+  std::ofstream(folder / "f") << zero << "a" << zero << zero << "\nb\n" << zero;
+  EXPECT_EQ(Lines(folder / "f"), (std::vector<std::string>{zero + "a" + zero + zero, "b", zero}));
+}
+
 TEST(LineReader, BrokenInputIsAnError) {
   const Temporary folder;
   EXPECT_THROW(LineReader(folder / "absent"), Error);

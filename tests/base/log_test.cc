@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <regex>
+#include <cstdio>
 #include <string>
 
 namespace whyrec {
@@ -38,10 +38,15 @@ TEST(Progress, PlainLinesAreFirstAndLast) {
     Progress progress("train", 1000, "steps");
     for (int i = 0; i < 1000; ++i) progress.Advance(1, "loss 2.31");
   });
-  EXPECT_TRUE(std::regex_match(
-      text, std::regex("train 1/1000 steps, [0-9.e+]+ steps/s, \\d+[smh]\\S* left, loss 2.31\n"
-                       "train 1000/1000 steps in 0s, loss 2.31\n")))
-      << text;
+  double rate = 0;
+  char left[16] = "";
+  int read = 0;
+  std::sscanf(text.c_str(),
+              "train 1/1000 steps, %lf steps/s, %15s left, loss 2.31\n"
+              "train 1000/1000 steps in 0s, loss 2.31\n%n",
+              &rate, left, &read);
+  EXPECT_EQ(read, static_cast<int>(text.size())) << text;
+  EXPECT_GT(rate, 0);
 }
 
 TEST(Progress, BarIsRedrawnInPlaceAndAtMostTenTimesASecond) {
@@ -60,10 +65,10 @@ TEST(Progress, ResumedWorkIsNotCountedAsSpeed) {
     progress.Resume(999999990);
     progress.Advance();
   });
-  std::smatch rate;
-  ASSERT_TRUE(std::regex_search(text, rate, std::regex("999999991/.*steps, (\\S+) steps/s")))
+  double rate = 0;
+  ASSERT_EQ(std::sscanf(text.c_str(), "train 999999991/1000000000 steps, %lf steps/s", &rate), 1)
       << text;
-  EXPECT_LT(std::stod(rate[1]), 1e8);  // one step, not a thousand million, in some microseconds
+  EXPECT_LT(rate, 1e8);  // one step, not a thousand million, in some microseconds
 }
 
 TEST(Progress, StoppedWorkShowsWhereItStopped) {

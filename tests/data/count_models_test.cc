@@ -29,9 +29,10 @@ Parts Load(const config::CatalogueConfig& config) {
   return out;
 }
 
-// HR@5, NDCG@5, HR@10, NDCG@10 of the test items among all items; ties at their expectation. With
-// `masked` the history, validation item included, is left out of the list.
-std::vector<double> Evaluate(const Parts& parts, const Scores& scores, bool masked) {
+// HR@5, NDCG@5, HR@10, NDCG@10 of the test items among all items. With `masked` the history,
+// validation item included, is left out of the list.
+std::vector<double> Evaluate(const Parts& parts, const Scores& scores, bool masked,
+                             eval::Ties ties = eval::Ties::kExpected) {
   std::vector<double> sums(4, 0);
   std::vector<uint8_t> mask(static_cast<size_t>(parts.catalogue.item_count()), 0);
   for (int64_t u = 0; u < parts.catalogue.user_count(); ++u) {
@@ -44,8 +45,8 @@ std::vector<double> Evaluate(const Parts& parts, const Scores& scores, bool mask
       for (int64_t item : history) mask[static_cast<size_t>(item)] = 0;
     size_t at = 0;
     for (int64_t k : {5, 10}) {
-      sums[at++] += eval::HitRate(rank, k, eval::Ties::kExpected);
-      sums[at++] += eval::Ndcg(rank, k, eval::Ties::kExpected);
+      sums[at++] += eval::HitRate(rank, k, ties);
+      sums[at++] += eval::Ndcg(rank, k, ties);
     }
   }
   for (double& sum : sums) sum /= static_cast<double>(parts.catalogue.user_count());
@@ -53,7 +54,8 @@ std::vector<double> Evaluate(const Parts& parts, const Scores& scores, bool mask
 }
 
 void ExpectRow(const std::vector<double>& got, const std::vector<double>& stated) {
-  for (size_t i = 0; i < stated.size(); ++i) EXPECT_NEAR(got[i], stated[i], 0.0005) << "column " << i;
+  for (size_t i = 0; i < stated.size(); ++i)
+    EXPECT_NEAR(got[i], stated[i], 0.0005) << "column " << i;
 }
 
 TEST(CountModels, CountsByHand) {
@@ -63,59 +65,73 @@ TEST(CountModels, CountsByHand) {
   histories.Append(std::vector<int64_t>{0, 2});
   EXPECT_EQ(Popularity(histories, 4), (std::vector<double>{3, 3, 2, 0}));
   const Markov markov(histories, 4);
-  EXPECT_EQ(markov.Scores(0), (std::vector<double>{3, 2 * 4 + 3, 4 + 2, 0}));  // largest popularity 3
+  EXPECT_EQ(markov.Scores(0),
+            (std::vector<double>{3, 2 * 4 + 3, 4 + 2, 0}));  // largest popularity 3
   EXPECT_EQ(markov.Scores(3), (std::vector<double>{3, 3, 2, 0}));
 }
 
 struct Stated {
   const char* name;
   std::vector<double> popularity, popularity_masked, markov, markov_masked, with_validation_masked;
+  // The README breaks the last ties by one random order; among 458 users that order shows. It put
+  // the one target of Gift Cards that ties across place 5 behind its equal.
+  eval::Ties markov_ties = eval::Ties::kExpected;
 };
+
+void PrintTo(const Stated& stated, std::ostream* out) { *out << stated.name; }
 
 class ReadmeFigures : public ::testing::TestWithParam<Stated> {};
 
 TEST_P(ReadmeFigures, Hold) {
   WR_SHARED_DATA(folder, GetParam().name);
-  const Parts parts = Load(std::string(GetParam().name) == "gift-cards" ? GiftCards(*folder) : Folder(*folder));
+  const Parts parts =
+      Load(std::string(GetParam().name) == "gift-cards" ? GiftCards(*folder) : Folder(*folder));
   const int64_t items = parts.catalogue.item_count();
   const std::vector<double> popularity = Popularity(parts.train, items);
   const auto by_popularity = [&](int64_t) { return popularity; };
   const Markov markov(parts.train, items);
   const auto by_markov = [&](int64_t last) { return markov.Scores(last); };
   ExpectRow(Evaluate(parts, by_popularity, false), GetParam().popularity);
-  ExpectRow(Evaluate(parts, by_markov, false), GetParam().markov);
+  ExpectRow(Evaluate(parts, by_markov, false, GetParam().markov_ties), GetParam().markov);
   if (GetParam().popularity_masked.empty()) return;
   ExpectRow(Evaluate(parts, by_popularity, true), GetParam().popularity_masked);
   ExpectRow(Evaluate(parts, by_markov, true), GetParam().markov_masked);
   const Markov longer(parts.seen, items);
-  ExpectRow(Evaluate(parts, [&](int64_t last) { return longer.Scores(last); }, true),
+  ExpectRow(Evaluate(
+                parts, [&](int64_t last) { return longer.Scores(last); }, true),
             GetParam().with_validation_masked);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    All, ReadmeFigures,
-    ::testing::Values(Stated{"beauty",
-                             {.0073, .0040, .0114, .0053},
-                             {.0074, .0041, .0115, .0055},
-                             {.0504, .0377, .0656, .0427},
-                             {.0514, .0390, .0666, .0439},
-                             {.0596, .0451, .0758, .0503}},
-                      Stated{"toys",
-                             {.0055, .0038, .0089, .0049},
-                             {.0055, .0038, .0090, .0049},
-                             {.0576, .0431, .0705, .0474},
-                             {.0585, .0439, .0706, .0479},
-                             {.0660, .0503, .0823, .0556}},
-                      Stated{"gift-cards", {.0742, .0443, .0983, .0520}, {}, {.2096, .1458, .3035, .1755}, {}, {}}),
-    [](const auto& info) {
-      std::string name = info.param.name;
-      std::erase(name, '-');
-      return name;
-    });
+INSTANTIATE_TEST_SUITE_P(All, ReadmeFigures,
+                         ::testing::Values(Stated{"beauty",
+                                                  {.0073, .0040, .0114, .0053},
+                                                  {.0074, .0041, .0115, .0055},
+                                                  {.0504, .0377, .0656, .0427},
+                                                  {.0514, .0390, .0666, .0439},
+                                                  {.0596, .0451, .0758, .0503}},
+                                           Stated{"toys",
+                                                  {.0055, .0038, .0089, .0049},
+                                                  {.0055, .0038, .0090, .0049},
+                                                  {.0576, .0431, .0705, .0474},
+                                                  {.0585, .0439, .0706, .0479},
+                                                  {.0660, .0503, .0823, .0556}},
+                                           Stated{"gift-cards",
+                                                  {.0742, .0443, .0983, .0520},
+                                                  {},
+                                                  {.2096, .1458, .3035, .1755},
+                                                  {},
+                                                  {},
+                                                  eval::Ties::kPessimistic}),
+                         [](const auto& info) {
+                           std::string name = info.param.name;
+                           std::erase(name, '-');
+                           return name;
+                         });
 
 // README: 1 test item among 99 drawn ones; an own draw, so within 4 standard errors of both draws.
 TEST(CountModels, PopularityAmongHundredCandidates) {
-  for (const auto& [name, hr5, hr10] : {std::tuple("beauty", .172, .289), std::tuple("toys", .153, .240)}) {
+  for (const auto& [name, hr5, hr10] :
+       {std::tuple("beauty", .172, .289), std::tuple("toys", .153, .240)}) {
     WR_SHARED_DATA(folder, name);
     const Parts parts = Load(Folder(*folder));
     const std::vector<double> popularity = Popularity(parts.train, parts.catalogue.item_count());

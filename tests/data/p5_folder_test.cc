@@ -12,13 +12,17 @@ class P5Folder : public ::testing::Test {
                  R"({"id2user": {"1": "ann", "2": "bob"},
                      "id2item": {"1": "A1", "2": "A2", "3": "A3", "4": "A4", "5": "A5"}})");
     folder.Write("items.jsonl",
-                 "{\"id\": 1, \"asin\": \"A1\", \"title\": \"Nail &amp; Co\", \"attributes\": [\"OPI\", \"Nails\"]}\n"
+                 "{\"id\": 1, \"asin\": \"A1\", \"title\": \"Nail &amp; Co\", \"attributes\": "
+                 "[\"OPI\", \"Nails\"]}\n"
                  "{\"id\": 2, \"title\": \"\", \"text_id\": \"red shatter\", \"brand\": \"B\"}\n"
-                 "{\"id\": 3, \"categories\": [[\"Skin\", \"Face\"]], \"description\": \"<b>Soft</b> cream\"}\n");
+                 "{\"id\": 3, \"categories\": [[\"Skin\", \"Face\"]], \"description\": "
+                 "\"<b>Soft</b> cream\"}\n");
   }
 
   Catalogue Read() { return ReadSource(Folder(folder.path), facts); }
-  std::string Broken() { return ErrorOf([&] { Read(); }); }
+  std::string Broken() {
+    return ErrorOf([&] { Read(); });
+  }
   std::string At(const std::string& name) const { return (folder.path / name).string(); }
 
   TemporaryFolder folder;
@@ -27,8 +31,9 @@ class P5Folder : public ::testing::Test {
 
 TEST_F(P5Folder, ReadsAllFilesWithRowsOneBelowNumbers) {
   folder.Write("negative.txt", "1 4 5\n2 5\n");
-  folder.Write("explanation.json",
-               R"({"train": [{"user": 1, "item": 2, "explanation": "good &amp; cheap", "feature": "x"}],
+  folder.Write(
+      "explanation.json",
+      R"({"train": [{"user": 1, "item": 2, "explanation": "good &amp; cheap", "feature": "x"}],
                    "val": [], "test": [{"user": 2, "item": 3, "explanation": "fine", "feature": "y"}]})");
   const Catalogue got = Read();
   EXPECT_EQ(got.users, (std::vector<std::string>{"ann", "bob"}));
@@ -48,6 +53,7 @@ TEST_F(P5Folder, ReadsAllFilesWithRowsOneBelowNumbers) {
   EXPECT_EQ(got.explanations[2][0].item, 2);
   EXPECT_EQ(FactOf(facts, "items without a line in items.jsonl"), "2");
   EXPECT_EQ(FactOf(facts, "items without interactions"), "1");
+  EXPECT_EQ(FactOf(facts, "titles taken from text_id"), "1");
   EXPECT_EQ(FactOf(facts, "interactions"), "7");
   EXPECT_EQ(got.dataset, folder.path.filename().string());
 }
@@ -79,7 +85,8 @@ TEST_F(P5Folder, NamesFileAndLineOfBadSequences) {
 TEST_F(P5Folder, NamesFileAndCauseOfBadMaps) {
   const std::string file = At("datamaps.json");
   folder.Write("datamaps.json", R"({"id2user": {"1": "ann", "3": "bob"}, "id2item": {}})");
-  EXPECT_EQ(Broken(), file + ": id2user has 2 entries but no text for \"2\"; the numbers have to be 1..2");
+  EXPECT_EQ(Broken(),
+            file + ": id2user has 2 entries but no text for \"2\"; the numbers have to be 1..2");
   folder.Write("datamaps.json", R"({"id2item": {}})");
   EXPECT_EQ(Broken(), file + ": no object \"id2user\"; it maps \"1\", \"2\", ... to ids");
   folder.Write("datamaps.json", "{");
@@ -94,31 +101,40 @@ TEST_F(P5Folder, NamesFileAndLineOfBadItems) {
   EXPECT_EQ(Broken(), file + ":2: item 6 is outside 1..5, the items of datamaps.json");
   folder.Write("items.jsonl", "{\"id\": 1}\n{\"id\": 1}\n");
   EXPECT_EQ(Broken(), file + ":2: item 1 stands twice; keep one line per item");
-  folder.Write("items.jsonl", "{\"id\": 1, \"asin\": \"A2\"}\n");  // the trap of Toys: another numbering
-  EXPECT_EQ(Broken(), file + ":1: item 1 is A2 here and A1 in datamaps.json; the files number items "
-                             "differently");
+  folder.Write("items.jsonl",
+               "{\"id\": 1, \"asin\": \"A2\"}\n");  // the trap of Toys: another numbering
+  EXPECT_EQ(Broken(), file +
+                          ":1: item 1 is A2 here and A1 in datamaps.json; the files number items "
+                          "differently");
   folder.Write("items.jsonl", "{\"id\": 1}\n{\"id\": \n{\"title\": \"no id\"}\n");
-  EXPECT_EQ(Broken(), file + ":2: neither JSON nor a Python literal; 2 of 3 lines cannot be used (lines 2, "
-                             "3), more than catalogue.max_bad_lines allows");
+  EXPECT_EQ(Broken(),
+            file +
+                ":2: neither JSON nor a Python literal; 2 of 3 lines cannot be used (lines 2, "
+                "3), more than catalogue.max_bad_lines allows");
   fs::remove(file);
-  EXPECT_EQ(Broken(), folder.path.string() + ": no items.jsonl or items.jsonl.gz; write one line "
-                                             "{\"id\": 1, \"title\": ...} per item");
+  EXPECT_EQ(Broken(), folder.path.string() +
+                          ": no items.jsonl or items.jsonl.gz; write one line "
+                          "{\"id\": 1, \"title\": ...} per item");
 }
 
 TEST_F(P5Folder, ChecksNegativesExplanationsAndCore) {
   folder.Write("negative.txt", "1 4 5\n2 5 3\n");
-  EXPECT_EQ(Broken(), At("negative.txt") +
-                          ":2: item 3 is in the user's history; negatives are items the user never had");
+  EXPECT_EQ(Broken(),
+            At("negative.txt") +
+                ":2: item 3 is in the user's history; negatives are items the user never had");
   fs::remove(At("negative.txt"));
-  folder.Write("explanation.json", R"({"train": [{"user": 3, "item": 1, "explanation": ""}], "val": [], "test": []})");
-  EXPECT_EQ(Broken(), At("explanation.json") + ": train[0]: user 3 or item 1 is outside datamaps.json");
+  folder.Write("explanation.json",
+               R"({"train": [{"user": 3, "item": 1, "explanation": ""}], "val": [], "test": []})");
+  EXPECT_EQ(Broken(),
+            At("explanation.json") + ": train[0]: user 3 or item 1 is outside datamaps.json");
   folder.Write("explanation.json", R"({"train": [], "val": []})");
   EXPECT_EQ(Broken(), At("explanation.json") + ": no list \"test\"");
   fs::remove(At("explanation.json"));
   config::CatalogueConfig config = Folder(folder.path);
   config.mutable_core()->set_min_user(4);
-  EXPECT_EQ(ErrorOf([&] { ReadSource(config, facts); }),
-            At("sequential.txt") + ":1: user 1 has 3 items, fewer than catalogue.core.min_user = 4");
+  EXPECT_EQ(
+      ErrorOf([&] { ReadSource(config, facts); }),
+      At("sequential.txt") + ":1: user 1 has 3 items, fewer than catalogue.core.min_user = 4");
 }
 
 TEST(ReadSource, WantsOneSource) {
@@ -131,7 +147,10 @@ struct Published {
   const char* name;
   int64_t users, items;
   size_t interactions;
+  const char* untitled;  // README: seven titles of Beauty are empty, Toys have none
 };
+
+void PrintTo(const Published& value, std::ostream* out) { *out << value.name; }
 
 class RealFolder : public ::testing::TestWithParam<Published> {};
 
@@ -147,13 +166,13 @@ TEST_P(RealFolder, HasThePublishedCountsAndHash) {
             std::string(GetParam().name) + " of the ISRF paper (ELMRec, RDRec)");
   EXPECT_EQ(FactOf(facts, "items without a line in items.jsonl"), "0");
   EXPECT_EQ(FactOf(facts, "items.jsonl.gz bad lines"), "0");
-  // README: of Beauty one text_id and seven titles are empty, never both; Toys have no titles at all.
+  EXPECT_EQ(FactOf(facts, "titles taken from text_id"), GetParam().untitled);
   for (const Item& item : got.items) EXPECT_FALSE(item.title.empty()) << item.id;
 }
 
 INSTANTIATE_TEST_SUITE_P(All, RealFolder,
-                         ::testing::Values(Published{"beauty", 22363, 12101, 198502},
-                                           Published{"toys", 19412, 11924, 167597}),
+                         ::testing::Values(Published{"beauty", 22363, 12101, 198502, "7"},
+                                           Published{"toys", 19412, 11924, 167597, "11924"}),
                          [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace

@@ -48,7 +48,8 @@ TEST(SequentialSegment, PairsAndFrequencies) {
   for (int64_t a = 0; a < 4; ++a)
     for (int64_t b = a + 1; b < 5; ++b) {
       const double p = 0.25 / static_cast<double>(4 - a);
-      EXPECT_NEAR((seen[{a, b}]), kDraws * p, 4.5 * std::sqrt(kDraws * p * (1 - p))) << a << " " << b;
+      EXPECT_NEAR((seen[{a, b}]), kDraws * p, 4.5 * std::sqrt(kDraws * p * (1 - p)))
+          << a << " " << b;
     }
 }
 

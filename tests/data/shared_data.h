@@ -21,14 +21,16 @@ namespace fs = std::filesystem;
 inline std::optional<fs::path> SharedData(const std::string& name) {
   const char* set = std::getenv("WHYREC_SHARED");
   const fs::path shared = set ? fs::path(set) : fs::path(WHYREC_SOURCE_DIR) / "../shared";
-  for (const fs::path& folder : {shared / "data" / name, fs::path(WHYREC_SOURCE_DIR) / "examples" / name,
-                                 fs::path(WHYREC_SOURCE_DIR) / "examples" / name / "data"})
-    if (fs::exists(folder / "sequential.txt") || fs::exists(folder / "reviews.jsonl.gz")) return folder;
+  for (const fs::path& folder :
+       {shared / "data" / name, fs::path(WHYREC_SOURCE_DIR) / "examples" / name,
+        fs::path(WHYREC_SOURCE_DIR) / "examples" / name / "data"})
+    if (fs::exists(folder / "sequential.txt") || fs::exists(folder / "reviews.jsonl.gz"))
+      return folder;
   return std::nullopt;
 }
 
-#define WR_SHARED_DATA(variable, name)                                                        \
-  const auto variable = SharedData(name);                                                     \
+#define WR_SHARED_DATA(variable, name)    \
+  const auto variable = SharedData(name); \
   if (!variable) GTEST_SKIP() << "the real data set " << name << " is not here; set WHYREC_SHARED"
 
 inline config::CatalogueConfig GiftCards(const fs::path& folder) {

@@ -72,7 +72,8 @@ TEST(Split, ExplanationsFromReviewsOfTrainingAndValidationPositions) {
   std::vector<std::string> texts;
   for (const auto& record : split.train.explanations)
     texts.push_back(Cat(record.user, " ", record.item, " ", record.text));
-  EXPECT_EQ(texts, (std::vector<std::string>{"0 2 This is review number 0.", "1 1 This is review number 4.",
+  EXPECT_EQ(texts, (std::vector<std::string>{"0 2 This is review number 0.",
+                                             "1 1 This is review number 4.",
                                              "2 3 This is review number 8."}));
   const auto& validation = split.labels.ValidationExplanations();
   ASSERT_EQ(validation.size(), 2u);  // reviews 2 and 10; review 5 has no sentence of four words
@@ -83,7 +84,8 @@ TEST(Split, ExplanationsFromReviewsOfTrainingAndValidationPositions) {
 
 TEST(Split, GivenExplanationsWithoutHeldOutPairs) {
   Catalogue catalogue = Small();
-  catalogue.explanations[0] = {{0, 2, "train"}, {0, 1, "is validation"}, {0, 3, "is test"}, {1, 1, "train too"}};
+  catalogue.explanations[0] = {
+      {0, 2, "train"}, {0, 1, "is validation"}, {0, 3, "is test"}, {1, 1, "train too"}};
   catalogue.explanations[1] = {{2, 4, "kept"}, {2, 1, "kept too"}, {2, 0, "is test"}};
   const Split split = MakeSplit(catalogue, Strict());
   ASSERT_EQ(split.train.explanations.size(), 2u);
@@ -95,8 +97,10 @@ TEST(Split, GivenExplanationsWithoutHeldOutPairs) {
 
 TEST(Split, Numbering) {
   const Numbering published =
-      MakeSplit(Small(), Config(SplitConfig::FIRST_APPEARANCE, SplitConfig::AS_GIVEN)).train.numbers;
-  EXPECT_EQ(published.item, (std::vector<int64_t>{2, 3, 1, 4, 5, 6}));  // walk 2 0 1 3, then 4, then F
+      MakeSplit(Small(), Config(SplitConfig::FIRST_APPEARANCE, SplitConfig::AS_GIVEN))
+          .train.numbers;
+  EXPECT_EQ(published.item,
+            (std::vector<int64_t>{2, 3, 1, 4, 5, 6}));  // walk 2 0 1 3, then 4, then F
   EXPECT_EQ(published.item_row, (std::vector<int64_t>{2, 0, 1, 3, 4, 5}));
   EXPECT_EQ(published.user, (std::vector<int64_t>{1, 2, 3}));
   SplitConfig config = Strict();
@@ -105,7 +109,8 @@ TEST(Split, Numbering) {
     config.set_id_seed(seed);
     Numbering numbers = MakeSplit(Small(), config).train.numbers;
     for (size_t row = 0; row < 6; ++row)
-      EXPECT_EQ(numbers.item_row[static_cast<size_t>(numbers.item[row] - 1)], static_cast<int64_t>(row));
+      EXPECT_EQ(numbers.item_row[static_cast<size_t>(numbers.item[row] - 1)],
+                static_cast<int64_t>(row));
     seen.insert(numbers.item);
     std::ranges::sort(numbers.user);
     EXPECT_EQ(numbers.user, (std::vector<int64_t>{1, 2, 3}));
@@ -154,7 +159,7 @@ TEST(Split, ShortHistoriesNameTheUserAndTheFilter) {
 TEST(Split, OnlyAStatedPublishedProtocolOpensWholeHistories) {
   config::RationalesConfig profiles;
   SplitConfig negatives;
-  EXPECT_FALSE(PublishedProtocol::ForProfiles(profiles));   // unset enums read as their first value
+  EXPECT_FALSE(PublishedProtocol::ForProfiles(profiles));  // unset enums read as their first value
   EXPECT_FALSE(PublishedProtocol::ForNegatives(negatives));
   profiles.set_history(config::RationalesConfig::LAST20_TRAIN);
   negatives.set_negative_exclude(SplitConfig::TRAIN_ONLY);
@@ -223,7 +228,8 @@ TEST(Split, FilesKeepEverything) {
   for (Phase phase : {Phase::kValidation, Phase::kTest})
     for (int64_t u = 0; u < 3; ++u) {
       EXPECT_EQ(labels.Target(phase, u), split.labels.Target(phase, u));
-      EXPECT_TRUE(std::ranges::equal(labels.Candidates(phase, u), split.labels.Candidates(phase, u)));
+      EXPECT_TRUE(
+          std::ranges::equal(labels.Candidates(phase, u), split.labels.Candidates(phase, u)));
     }
   EXPECT_EQ(labels.ValidationExplanations().size(), split.labels.ValidationExplanations().size());
 }

@@ -21,7 +21,8 @@ TEST(FirstSentence, FourToTwentyFiveWords) {
   EXPECT_EQ(FirstSentence("one two three four"), "one two three four");
   EXPECT_EQ(FirstSentence("one two three."), "");
   EXPECT_EQ(FirstSentence(""), "");
-  EXPECT_EQ(FirstSentence("It costs 2.50 a piece\nand works? Yes."), "It costs 2.50 a piece and works?");
+  EXPECT_EQ(FirstSentence("It costs 2.50 a piece\nand works? Yes."),
+            "It costs 2.50 a piece and works?");
   std::string words = "w";
   for (int i = 1; i < 25; ++i) words += " w";
   EXPECT_EQ(FirstSentence(words + "."), words + ".");
@@ -34,7 +35,8 @@ TEST(PythonLiteral, MeansWhatPythonMeans) {
   EXPECT_EQ(ParsePythonLiteral("{'k': [1, -2.5, 3L, None], 't': (True, False), 'n': {}}"),
             Json::parse(R"({"k": [1, -2.5, 3, null], "t": [true, false], "n": {}})"));
   EXPECT_EQ(ParsePythonLiteral(" [ ] "), Json::array());
-  for (const char* text : {"", "[", "['a'", "['a' 'b'", "{'a'}", "{1: 2}", "['\\x4']", "[1] 2", "name", "'a"})
+  for (const char* text :
+       {"", "[", "['a'", "['a' 'b'", "{'a'}", "{1: 2}", "['\\x4']", "[1] 2", "name", "'a"})
     EXPECT_TRUE(ParsePythonLiteral(text).is_discarded()) << text;
   EXPECT_TRUE(ParsePythonLiteral(std::string(100000, '[')).is_discarded());
 }

@@ -1,4 +1,4 @@
-// Graphs against dense arithmetic in double, closed forms (isrf 14, checks 1 and 2), and Beauty.
+// Graphs against dense arithmetic in double and closed forms (isrf 14, checks 1 and 2).
 #include "src/graph/csr.h"
 
 #include <gtest/gtest.h>
@@ -17,9 +17,11 @@ namespace {
 using Dense = std::vector<std::vector<double>>;
 
 Dense ToDense(const Csr& a) {
-  Dense out(static_cast<size_t>(a.rows()), std::vector<double>(static_cast<size_t>(a.columns), 0.0));
+  Dense out(static_cast<size_t>(a.rows()),
+            std::vector<double>(static_cast<size_t>(a.columns), 0.0));
   for (size_t row = 0; row < out.size(); ++row)
-    for (auto i = static_cast<size_t>(a.offsets[row]); i < static_cast<size_t>(a.offsets[row + 1]); ++i)
+    for (auto i = static_cast<size_t>(a.offsets[row]); i < static_cast<size_t>(a.offsets[row + 1]);
+         ++i)
       out[row][static_cast<size_t>(a.indices[i])] += a.weights[i];
   return out;
 }
@@ -104,7 +106,8 @@ TEST(Transpose, OfARectangle) {
 }
 
 TEST(Csr, FilesKeepEverything) {
-  const auto file = std::filesystem::temp_directory_path() / ("whyrec_csr_" + std::to_string(getpid()) + ".h5");
+  const auto file =
+      std::filesystem::temp_directory_path() / ("whyrec_csr_" + std::to_string(getpid()) + ".h5");
   const Csr graph = InteractionGraph(Rows({{0, 1}, {1}}), 2);
   {
     store::Hdf5Writer writer(file);

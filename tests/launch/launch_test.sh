@@ -86,10 +86,11 @@ interrupted() {
   unstub "$1"
   expect "killed in $1: exit 137" [ "$rc" = 137 ]
 }
-interrupted unzip "mkdir -p $tmp/cache/tmp/new/torch/lib; echo half >$tmp/cache/tmp/new/torch/lib/libtorch_cpu.so"
+interrupted unzip "mkdir -p $tmp/cache/tmp/new/torch/lib; echo half | tee $tmp/cache/tmp/new/torch/lib/{libtorch_cpu,stale}.so"
 expect "killed while unpacking: nothing half-done in place" absent "$lib/torch"
 try setup
 expect "killed while unpacking: the next one completes" complete
+expect "killed while unpacking: what it left is gone" absent "$lib/torch/lib/stale.so"
 interrupted cp "mkdir -p $lib/nvidia/cu13/lib; echo half >$lib/nvidia/cu13/lib/libcupti.so.13"
 try setup
 expect "killed while merging: the next one completes" complete
