@@ -24,8 +24,8 @@ bool LineReader::Next(std::string& line) {
   while (part.fill('\1'),
          gzgets(static_cast<gzFile>(stream_), part.data(), part.size()) != nullptr) {
     // The last zero byte is the terminator; one before it belongs to the text.
-    const void* end = memrchr(part.data(), '\0', part.size());
-    line.append(part.data(), static_cast<const char*>(end));
+    const char* end = static_cast<const char*>(memrchr(part.data(), 0, part.size()));
+    line.append(part.data(), static_cast<size_t>(end - part.data()));
     if (line.ends_with('\n')) break;
   }
   int code = Z_OK;

@@ -1,4 +1,5 @@
-// A run's configuration: text-format files merged along `base:`, overrides, protocol values, checks.
+// A run's configuration: text-format files merged along `base:`, overrides, protocol values,
+// checks.
 #pragma once
 
 #include <filesystem>
@@ -10,26 +11,27 @@
 
 namespace whyrec::config {
 
-// Loads `file`; each override is "path=value" ("train.global_batch=32", "system[0].name=popularity").
-// Order: base file, file, overrides, then for every unset field with a protocol value the value of
-// `protocol`. A list that a file states replaces its base's list; `base` and the base's `name` do not
-// pass on. An override's index may be the list's length, which appends. Paths become absolute (against
-// the file that states them; overrides against the working directory), with ${NAME} replaced from the
-// environment (WHYREC_CACHE falls back to ${XDG_CACHE_HOME:-$HOME/.cache}/whyrec). `name` falls back to
-// the file's stem.
-// Throws Error(kUsage) whose text holds every error found, one a line, as
+// Loads `file`; each override is "path=value" ("train.global_batch=32",
+// "system[0].name=popularity"). Order: base file, file, overrides, then for every unset field with
+// a protocol value the value of `protocol`. A list that a file states replaces its base's list;
+// `base` and the base's `name` do not pass on. An override's index may be the list's length, which
+// appends. Paths become absolute (against the file that states them; overrides against the working
+// directory), with ${NAME} replaced from the environment (WHYREC_CACHE falls back to
+// ${XDG_CACHE_HOME:-$HOME/.cache}/whyrec). `name` falls back to the file's stem. Throws
+// Error(kUsage) whose text holds every error found, one a line, as
 //   file:line:column: message; did you mean "..."?
 //   --set #2 (train.epochs=ten): message
 RunConfig Load(const std::filesystem::path& file, const std::vector<std::string>& overrides = {});
 
 // "path=value" lines, sorted, defaults included, floats in hexadecimal: equal configurations print
-// equally, whatever their history. `parts` are paths of fields ("split", "isrf.backbone"); all if empty.
-// Fields marked outside_fingerprint are left out. A path prints as "set" or "unset" only: what it leads
-// to enters a fingerprint by content, as an input.
-std::vector<std::string> Canonical(const RunConfig& config, const std::vector<std::string>& parts = {});
+// equally, whatever their history. `parts` are paths of fields ("split", "isrf.backbone"); all if
+// empty. Fields marked outside_fingerprint are left out. A path prints as "set" or "unset" only:
+// what it leads to enters a fingerprint by content, as an input.
+std::vector<std::string> Canonical(const RunConfig& config,
+                                   const std::vector<std::string>& parts = {});
 
-// "path=value" of every field that the protocol decides, with the effective value; a value that differs
-// from the protocol's own ends with "  (protocol: X)".
+// "path=value" of every field that the protocol decides, with the effective value; a value that
+// differs from the protocol's own ends with "  (protocol: X)".
 std::vector<std::string> ProtocolKeys(const RunConfig& config);
 
 // Every field as "path  type and range  default  doc" lines: the manual page.

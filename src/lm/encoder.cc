@@ -23,9 +23,9 @@
 namespace whyrec::lm {
 namespace {
 
-// Texts of a pack lie end to end without padding, so all but attention runs over tokens alone.
-// About this many tokens keep the feed-forward activations near the caches.
-constexpr int64_t kPackTokens = 1024;
+// Texts of a pack lie end to end without padding, so all but attention runs over tokens alone. Fewer
+// tokens leave the threads too little between two meetings, above all on a busy machine.
+constexpr int64_t kPackTokens = 4096;
 
 struct BertConfig {
   int64_t width = 0, layers = 0, heads = 0, positions = 0;

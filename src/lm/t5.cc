@@ -100,8 +100,8 @@ at::Tensor T5::Heads(const at::Tensor& x, const at::Tensor& weight) const {
 // scaled by 1/sqrt(dk): T5's initialisation accounts for it.
 at::Tensor T5::Attend(const at::Tensor& x, const Attention& a, const at::Tensor& keys,
                       const at::Tensor& values, const at::Tensor& bias, bool training) const {
-  at::Tensor scores = at::matmul(Heads(Norm(x, a.norm), a.q), keys.transpose(2, 3));
-  if (bias.defined()) scores = scores + bias;
+  const at::Tensor scores = at::matmul(Heads(Norm(x, a.norm), a.q), keys.transpose(2, 3));
+  if (bias.defined()) scores.add_(bias);
   const at::Tensor weights = Dropout(at::softmax(scores, -1), training);
   const at::Tensor read = at::matmul(weights, values).transpose(1, 2).flatten(2);
   return x + Dropout(at::linear(read, a.o), training);
@@ -136,9 +136,9 @@ at::Tensor T5::MaskBias(const at::Tensor& allowed) const {
   return allowed.logical_not().to(shared_.scalar_type()).mul_(kMasked).unsqueeze(1).unsqueeze(1);
 }
 
-at::Tensor T5::Head(const at::Tensor& hidden, bool training) const {
+at::Tensor T5::Head(const at::Tensor& hidden, const at::Tensor& rows, bool training) const {
   const at::Tensor last = Dropout(Norm(hidden, decoder_.norm), training);
-  return at::linear(last * std::pow(static_cast<double>(config_.d_model), -0.5), shared_);
+  return at::linear(last * std::pow(static_cast<double>(config_.d_model), -0.5), rows);
 }
 
 at::Tensor T5::Embed(const at::Tensor& ids) const { return at::embedding(shared_, ids); }
@@ -169,7 +169,7 @@ at::Tensor T5::Decode(const at::Tensor& inputs, const at::Tensor& memory,
                cross_bias, training);
     x = FeedForward(x, block, training);
   }
-  return Head(x, training);
+  return Head(x, shared_, training);
 }
 
 T5::Cache T5::Start(const at::Tensor& memory, const std::optional<at::Tensor>& memory_mask,
@@ -210,8 +210,9 @@ at::Tensor T5::Step(Cache& cache, const at::Tensor& tokens, const at::Tensor& or
                cache.cross_keys[i], cache.cross_values[i], cross_bias, false);
     x = FeedForward(x.view({rows, 1, config_.d_model}), block, false);
   }
-  ++cache.steps;
-  return Head(x.squeeze(1), false);
+  if (cache.steps++ == 0)
+    cache.head = cache.pieces.defined() ? shared_.index_select(0, cache.pieces) : shared_;
+  return Head(x.squeeze(1), cache.head, false);
 }
 
 }  // namespace whyrec::lm

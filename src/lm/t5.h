@@ -51,10 +51,12 @@ class T5 {
     std::optional<at::Tensor> memory_mask;             // [B,S]
     std::vector<at::Tensor> cross_keys, cross_values;  // per layer [B,H,S,dk]
     std::vector<at::Tensor> keys, values;              // per layer [B*beams,H,steps,dk]
+    at::Tensor pieces;  // i64 [P]: the pieces that are scored, in this order; undefined: all V
+    at::Tensor head;    // their rows [P,d], filled by the first step
   };
   Cache Start(const at::Tensor& memory, const std::optional<at::Tensor>& memory_mask,
               int64_t beams) const;
-  // tokens i64 [B*beams] -> logits [B*beams, V]; row r of `origin` (i64 [B*beams]) says which
+  // tokens i64 [B*beams] -> logits [B*beams, V or P]; row r of `origin` (i64 [B*beams]) says which
   // former row it continues (ignored at the first step).
   at::Tensor Step(Cache& cache, const at::Tensor& tokens, const at::Tensor& origin) const;
 
@@ -82,7 +84,7 @@ class T5 {
   at::Tensor PositionBias(const Stack& stack, int64_t first_query, int64_t queries,
                           int64_t keys) const;
   at::Tensor MaskBias(const at::Tensor& allowed) const;
-  at::Tensor Head(const at::Tensor& hidden, bool training) const;
+  at::Tensor Head(const at::Tensor& hidden, const at::Tensor& rows, bool training) const;
 
   T5Config config_;
   nn::Parameters* parameters_;

@@ -13,6 +13,7 @@
 
 #include "src/nn/at.h"
 #include "src/tensor/bridge.h"
+#include "src/tensor/parallel.h"
 
 namespace whyrec::nn {
 
@@ -54,7 +55,8 @@ HostTensor TopKCosine(const HostTensor& x, int64_t k) {
   const int64_t n = x.dim(0);
   WR_CHECK(k >= 1 && k < n, "k = ", k, " of ", n, " rows");
   const c10::NoGradGuard no_grad;
-  // Products in double, compared in float: equal rows then tie exactly, whatever block they fall in.
+  // Products in double, compared in float: equal rows then tie exactly, whatever block they fall
+  // in.
   const at::Tensor rows = tensor::View(x).to(at::kDouble);
   const at::Tensor unit = rows / at::linalg_vector_norm(rows, 2, {1}, true).clamp_min(1e-30);
   HostTensor out = HostTensor::Zeros(DType::kI32, {n, k});
@@ -62,7 +64,7 @@ HostTensor TopKCosine(const HostTensor& x, int64_t k) {
   for (int64_t first = 0; first < n; first += kBlock) {
     const int64_t count = std::min(kBlock, n - first);
     const at::Tensor scores = at::mm(unit.narrow(0, first, count), unit.t()).to(at::kFloat);
-    at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
+    tensor::ParallelFor(count, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         Best(scores.const_data_ptr<float>() + i * n, n, first + i, out.row<int32_t>(first + i));
       }

@@ -1,6 +1,5 @@
 #include "src/nn/parameters.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
@@ -8,6 +7,7 @@
 #include <algorithm>
 
 #include "src/base/error.h"
+#include "src/tensor/parallel.h"
 
 namespace whyrec::nn {
 namespace {
@@ -20,7 +20,7 @@ void FillBlocks(at::Tensor parameter, const std::string& path, uint64_t seed, Dr
   const int64_t n = parameter.numel();
   const at::Tensor values = at::empty({n}, at::kDouble);
   double* out = values.mutable_data_ptr<double>();
-  at::parallel_for(0, (n + kBlock - 1) / kBlock, 1, [&](int64_t begin, int64_t end) {
+  tensor::ParallelFor((n + kBlock - 1) / kBlock, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
       Rng rng(seed, path, 0, static_cast<uint64_t>(block));
       const int64_t last = std::min(n, (block + 1) * kBlock);

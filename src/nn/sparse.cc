@@ -1,14 +1,31 @@
 #include "src/nn/sparse.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
 #include <numeric>
 
 #include "src/tensor/linear_map.h"
+#include "src/tensor/parallel.h"
 
 namespace whyrec::nn {
+namespace {
+
+// sum += w * term. Compiled for several vector widths; the program picks at start-up.
+#define WR_VECTORISED \
+  __attribute__((optimize("O3"), target_clones("avx512f", "avx2,fma", "default")))
+
+WR_VECTORISED void AddScaled(const float* __restrict term, float w, int64_t n,
+                             float* __restrict sum) {
+  for (int64_t j = 0; j < n; ++j) sum[j] += w * term[j];
+}
+
+WR_VECTORISED void AddScaled(const double* __restrict term, double w, int64_t n,
+                             double* __restrict sum) {
+  for (int64_t j = 0; j < n; ++j) sum[j] += w * term[j];
+}
+
+}  // namespace
 
 struct SparseOperator::Matrix {
   int64_t rows = 0, columns = 0;
@@ -48,12 +65,10 @@ void SparseOperator::Matrix::Rows(int64_t begin, int64_t end, const T* x, int64_
   const int64_t* to = indices.values<int64_t>().data();
   const float* weight = weights.values<float>().data();
   for (int64_t row = begin; row < end; ++row) {
-    T* __restrict sum = out + row * width;
+    T* sum = out + row * width;
     std::fill_n(sum, width, T(0));
     for (int64_t k = from[row]; k < from[row + 1]; ++k) {
-      const T* __restrict term = x + to[k] * width;
-      const T w = static_cast<T>(weight[k]);
-      for (int64_t j = 0; j < width; ++j) sum[j] += w * term[j];
+      AddScaled(x + to[k] * width, static_cast<T>(weight[k]), width, sum);
     }
   }
 }
@@ -70,7 +85,7 @@ at::Tensor SparseOperator::Matrix::Times(const at::Tensor& x) const {
     return static_cast<int64_t>(
         std::lower_bound(from.begin(), from.end(), from.back() * share / kShares) - from.begin());
   };
-  at::parallel_for(0, kShares, 1, [&](int64_t begin, int64_t end) {
+  tensor::ParallelFor(kShares, [&](int64_t begin, int64_t end) {
     const int64_t low = first_row(begin), high = first_row(end);
     if (in.scalar_type() == at::kDouble) {
       Rows(low, high, in.const_data_ptr<double>(), x.size(1), out.mutable_data_ptr<double>());

@@ -1,6 +1,6 @@
-// Typed, minimal HDF5: dense arrays, ragged arrays and texts. One writer per file. The bytes of a file
-// depend on its contents alone (no time stamps), so equal artefacts are equal files. The serial library
-// is not thread-safe: all files of a process belong to one thread at a time.
+// Typed, minimal HDF5: dense arrays, ragged arrays and texts. One writer per file. The bytes of a
+// file depend on its contents alone (no time stamps), so equal artefacts are equal files. The
+// serial library is not thread-safe: all files of a process belong to one thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -40,7 +40,8 @@ class Hdf5Writer {
   void Write(const std::string& name, const HostTensor& values);  // name may hold '/'
   void WriteInts(const std::string& name, const std::vector<int64_t>& values);
   void WriteFloats(const std::string& name, const std::vector<float>& values);
-  void WriteInts(const std::string& name, const Ragged<int64_t>& rows);       // name/offsets, name/values
+  void WriteInts(const std::string& name,
+                 const Ragged<int64_t>& rows);  // name/offsets, name/values
   void WriteTexts(const std::string& name, const std::vector<std::string>& texts);  // UTF-8
   void Attribute(const std::string& name, std::string_view value);
   void Close();  // flushes and syncs; also done by the destructor, which cannot report an error

@@ -1,6 +1,6 @@
 // A workspace holds the artefacts of a run: <workspace>/<name>/ with files and manifest.txtpb.
-// An artefact counts only when its manifest stands: files are written to <name>.partial/, hashed and
-// synced, the folder is renamed, and the manifest is renamed into it last.
+// An artefact counts only when its manifest stands: files are written to <name>.partial/, hashed
+// and synced, the folder is renamed, and the manifest is renamed into it last.
 #pragma once
 
 #include <filesystem>
@@ -16,8 +16,8 @@ namespace whyrec::store {
 
 // What identifies the work behind an artefact (its fingerprint).
 struct Identity {
-  std::string name;      // instance, for example "predict.isrf"; its folder
-  int revision = 1;      // of the stage's code
+  std::string name;                     // instance, for example "predict.isrf"; its folder
+  int revision = 1;                     // of the stage's code
   std::vector<std::string> config;      // canonical lines
   std::vector<artefact::Input> inputs;  // by content
 
@@ -30,7 +30,9 @@ class Workspace {
 
   const std::filesystem::path& folder() const { return folder_; }
   std::filesystem::path Of(const std::string& name) const { return folder_ / name; }
-  std::filesystem::path Partial(const std::string& name) const { return folder_ / (name + ".partial"); }
+  std::filesystem::path Partial(const std::string& name) const {
+    return folder_ / (name + ".partial");
+  }
 
   // The manifest, when it stands and all its files have their sizes.
   std::optional<artefact::Manifest> Find(const std::string& name) const;
@@ -42,15 +44,15 @@ class Workspace {
   // <name>.partial/, kept when a former try with the same fingerprint left it (so that a stage can
   // resume from what it finds there), else made anew.
   std::filesystem::path Begin(const Identity& identity) const;
-  // Makes <name>.partial/ the artefact. Facts go into the manifest. Files and folders whose names begin
-  // with '.' are a stage's scratch: they are neither hashed nor part of the content.
+  // Makes <name>.partial/ the artefact. Facts go into the manifest. Files and folders whose names
+  // begin with '.' are a stage's scratch: they are neither hashed nor part of the content.
   artefact::Manifest Commit(const Identity& identity, const std::vector<artefact::Fact>& facts,
                             const std::string& started) const;
 
   // Full check of one artefact (hashes) or of all; one line per problem.
   std::vector<std::string> Verify(const std::string& name) const;
   std::vector<std::string> VerifyAll() const;
-  std::vector<std::string> Names() const;  // artefacts with a manifest, sorted
+  std::vector<std::string> Names() const;      // artefacts with a manifest, sorted
   void Remove(const std::string& name) const;  // manifest first; <name>.partial/ too
 
  private:
@@ -58,14 +60,15 @@ class Workspace {
 };
 
 // An external file or folder as input: name "file:<label>", content by hash (of a folder: over its
-// regular files at any depth, names with a leading '.' left out). Error(kData) when it is not there.
+// regular files at any depth, names with a leading '.' left out). Error(kData) when it is not
+// there.
 artefact::Input ExternalInput(const std::string& label, const std::filesystem::path& path);
 
 // Writes text under a temporary name, syncs it and renames it. Error(kCannotWrite).
 void WriteFileAtomically(const std::filesystem::path& file, std::string_view text);
 void WriteFileAtomically(const std::filesystem::path& file,
                          const std::vector<std::string_view>& parts);  // one after the other
-std::string ReadTextFile(const std::filesystem::path& file);  // Error(kData)
+std::string ReadTextFile(const std::filesystem::path& file);           // Error(kData)
 void SyncFile(const std::filesystem::path& file_or_folder);
 std::string UtcNow();  // 2026-11-21T03:04:05Z
 

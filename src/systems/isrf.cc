@@ -1,10 +1,11 @@
 // isrf: T5 recommender with reasons (ISRF), and its ancestors POD and ELMRec as variants. The network is
 // in isrf_model.cc; here it is trained, validated and asked.
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/embedding.h>
+#include <ATen/ops/tensor.h>
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "src/base/log.h"
 #include "src/graph/csr.h"
@@ -115,9 +116,14 @@ std::vector<Prediction> IsrfRecommender::Predict(Task task, const std::vector<Qu
   const auto encoded = model_.Encode(batch, Nodes(), /*training=*/false);
   const lm::BeamOptions options = decoder_.Options(task);
   lm::T5::Cache cache = model_.t5().Start(encoded.memory, encoded.memory_mask, options.beams);
+  const bool restricted = decoder_.Restricted(task);
+  if (restricted) cache.pieces = at::tensor(decoder_.pieces());
   const auto hypotheses = lm::BeamSearch(
       [&](const at::Tensor& tokens, const at::Tensor& origin) {
-        return model_.t5().Step(cache, tokens, origin);
+        if (!restricted) return model_.t5().Step(cache, tokens, origin);
+        at::Tensor logits = model_.t5().Step(cache, cache.pieces.index_select(0, tokens), origin);
+        logits.select(1, options.start).fill_(-std::numeric_limits<float>::infinity());
+        return logits;
       },
       std::ssize(queries), options, decoder_.Tries(task, queries));
   std::vector<Prediction> out;

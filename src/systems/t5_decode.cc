@@ -23,7 +23,22 @@ NumberDecoder::NumberDecoder(const data::TrainView& train, const config::RunConf
     Fail(Exit::kUsage, "predict.sequential_decode is CANDIDATE_TRIE, but the sequential task has no "
                        "candidates; use TRIE");
   for (int64_t item = 0; item < train.item_count(); ++item)
-    all_items_.Insert(batches.NumberTokens(item));
+    all_items_.Insert(Columns(item));
+}
+
+// The pieces of an item's number as columns; new pieces get the next one.
+std::vector<int64_t> NumberDecoder::Columns(int64_t item) {
+  std::vector<int64_t> columns = batches_.NumberTokens(item);
+  for (int64_t& token : columns) {
+    const auto [found, is_new] = columns_.try_emplace(token, std::ssize(pieces_));
+    if (is_new) pieces_.push_back(token);
+    token = found->second;
+  }
+  return columns;
+}
+
+bool NumberDecoder::Restricted(Task task) const {
+  return DecodeOf(task, config_.predict()) != PredictConfig::FREE;
 }
 
 lm::BeamOptions NumberDecoder::Options(Task task) const {
@@ -43,14 +58,16 @@ std::vector<const lm::Trie*> NumberDecoder::Tries(Task task, const std::vector<Q
   candidates_.assign(queries.size(), lm::Trie());
   std::vector<const lm::Trie*> tries;
   for (size_t i = 0; i < queries.size(); ++i) {
-    for (int64_t item : queries[i].candidates) candidates_[i].Insert(batches_.NumberTokens(item));
+    for (int64_t item : queries[i].candidates) candidates_[i].Insert(Columns(item));
     tries.push_back(&candidates_[i]);
   }
   return tries;
 }
 
 // The integer of the first space-separated part.
-int64_t NumberDecoder::ItemOf(const std::vector<int64_t>& tokens) const {
+int64_t NumberDecoder::ItemOf(Task task, std::vector<int64_t> tokens) const {
+  if (Restricted(task))
+    for (int64_t& token : tokens) token = pieces_[token];
   std::string text = tokenizer_.Decode(tokens);
   text.erase(0, text.find_first_not_of(' '));
   text.resize(std::min(text.size(), text.find(' ')));
@@ -65,7 +82,7 @@ std::vector<int64_t> NumberDecoder::Items(Task task, const Query& query,
                                           const std::vector<lm::Hypothesis>& hypotheses) const {
   std::vector<int64_t> list;
   for (const lm::Hypothesis& hypothesis : hypotheses) {
-    const int64_t item = ItemOf(hypothesis.tokens);
+    const int64_t item = ItemOf(task, hypothesis.tokens);
     if (task == Task::kSequential) {  // ELMRec's "re-ranking": history and unparsable answers go
       const auto& h = query.history;
       if (item < 0 || std::find(h.begin(), h.end(), item) != h.end()) continue;

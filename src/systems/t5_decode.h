@@ -1,9 +1,9 @@
 // From beams to items: which numbers may be decoded, and what becomes of what was decoded (isrf 9.1).
 #pragma once
 
-#include <map>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "proto/config.pb.h"
@@ -13,12 +13,17 @@
 
 namespace whyrec::systems {
 
+// Under TRIE and CANDIDATE_TRIE probabilities are normalised over the pieces that occur in item numbers
+// (isrf 13.6): a few hundred instead of 32,128. Tokens are then columns, positions in pieces(): 0 is the
+// start, 1 is EOS in both worlds.
 class NumberDecoder {
  public:
   NumberDecoder(const data::TrainView& train, const config::RunConfig& config, BatchMaker& batches,
                 const text::Tokenizer& tokenizer);
 
   lm::BeamOptions Options(Task task) const;
+  bool Restricted(Task task) const;
+  const std::vector<int64_t>& pieces() const { return pieces_; }
   // One trie per query, or none for FREE. The pointers live as long as this object or until the next call.
   std::vector<const lm::Trie*> Tries(Task task, const std::vector<Query>& queries);
   // Item rows of one query's hypotheses, best first, -1 where the text is no item's number; history
@@ -27,12 +32,15 @@ class NumberDecoder {
                              const std::vector<lm::Hypothesis>& hypotheses) const;
 
  private:
-  int64_t ItemOf(const std::vector<int64_t>& tokens) const;
+  int64_t ItemOf(Task task, std::vector<int64_t> tokens) const;
+  std::vector<int64_t> Columns(int64_t item);
 
   const data::TrainView& train_;
   const config::RunConfig& config_;
   BatchMaker& batches_;
   const text::Tokenizer& tokenizer_;
+  std::vector<int64_t> pieces_ = {0, 1};
+  std::unordered_map<int64_t, int64_t> columns_;
   lm::Trie all_items_;
   std::vector<lm::Trie> candidates_;
 };

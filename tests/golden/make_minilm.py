@@ -1,7 +1,7 @@
 """Writes minilm_golden.safetensors: 200 real texts and the first 96 of 384 values of their vectors.
 
-python make_minilm.py MINILM_FOLDER SHARED_DATA_FOLDER   (torch 2.11, transformers 4.49, safetensors)
-Texts: every 120th Beauty title, and Gift Card reviews from short to longer than the limit of 128 tokens.
+python make_minilm.py MINILM_FOLDER GIFT_CARDS_FOLDER   (torch 2.11, transformers 4.49, safetensors)
+Texts: titles, descriptions and reviews of Gift Cards, from short to longer than the limit of 128 tokens.
 """
 import gzip
 import json
@@ -12,17 +12,18 @@ import torch
 from safetensors.torch import save_file
 from transformers import BertModel, BertTokenizer
 
-minilm, shared = Path(sys.argv[1]), Path(sys.argv[2])
+minilm, data = Path(sys.argv[1]), Path(sys.argv[2])
 
 
-def rows(name):
-    with gzip.open(shared / name, "rt", encoding="utf-8") as f:
-        return [json.loads(line) for line in f]
+def texts_of(name, field, count):
+    with gzip.open(data / name, "rt", encoding="utf-8") as f:
+        found = {json.loads(line).get(field) or "" for line in f} - {""}
+    found = sorted(found, key=lambda text: (len(text), text))
+    return found[::len(found) // count][:count - 2] + found[-2:]
 
 
-titles = [r["title"] for r in rows("beauty/items.jsonl.gz") if r.get("title")][::120][:100]
-reviews = sorted((r["text"] for r in rows("gift-cards/reviews.jsonl.gz") if r.get("text")), key=len)
-texts = titles + reviews[::len(reviews) // 96][:96] + reviews[-4:]
+texts = (texts_of("items.jsonl.gz", "title", 60) + texts_of("items.jsonl.gz", "description", 60)
+         + texts_of("reviews.jsonl.gz", "text", 80))
 texts[50] = "Crème brûlée – 北京 & Ωmega™ naïve"  # and one with letters that need the normaliser
 assert len(texts) == 200
 tokenizer, model = BertTokenizer.from_pretrained(minilm), BertModel.from_pretrained(minilm).eval()

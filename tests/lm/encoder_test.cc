@@ -62,11 +62,13 @@ TEST(Encoder, RowsDoNotDependOnBatchMates) {
   NEED_MINILM();
   const Golden golden;
   const auto encoder = LoadEncoder(Folder(), 128);
-  const HostTensor all = encoder->Encode(golden.texts);
-  for (const int64_t i : {0, 50, 199}) {
-    const HostTensor alone = encoder->Encode({golden.texts[static_cast<size_t>(i)]});
-    for (size_t j = 0; j < 384; ++j)
-      EXPECT_NEAR(alone.row<float>(0)[j], all.row<float>(i)[j], 1e-5);
+  const std::vector<std::string> texts(golden.texts.begin() + 40, golden.texts.begin() + 100);
+  const HostTensor all = encoder->Encode(texts);
+  for (const int64_t i : {0, 10, 59}) {
+    const HostTensor alone = encoder->Encode({texts[static_cast<size_t>(i)]});
+    for (size_t j = 0; j < 384; ++j) {
+      EXPECT_NEAR(alone.row<float>(0)[j], all.row<float>(i)[j], 1e-6);
+    }
   }
   EXPECT_EQ(encoder->Encode({}).dim(0), 0);
   EXPECT_EQ(encoder->Encode({""}).dim(0), 1);
@@ -83,6 +85,7 @@ std::string ErrorOf(const std::filesystem::path& folder, int64_t max_tokens) {
 
 TEST(Encoder, SaysWhatIsMissingOrDoesNotFit) {
   const auto folder = std::filesystem::path(testing::TempDir()) / "no_encoder";
+  std::filesystem::remove_all(folder);
   std::filesystem::create_directories(folder / "1_Pooling");
   std::ofstream(folder / "config.json") << "{}";
   EXPECT_NE(ErrorOf(folder, 128).find("lacks model.safetensors, vocab.txt, 1_Pooling/config.json"),
