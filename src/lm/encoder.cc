@@ -23,8 +23,8 @@
 namespace whyrec::lm {
 namespace {
 
-// Texts of a pack lie end to end without padding, so all but attention runs over tokens alone. Fewer
-// tokens leave the threads too little between two meetings, above all on a busy machine.
+// Texts of a pack lie end to end without padding, so all but attention runs over tokens alone.
+// Fewer tokens leave the threads too little between two meetings, above all on a busy machine.
 constexpr int64_t kPackTokens = 4096;
 
 struct BertConfig {
