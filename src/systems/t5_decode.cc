@@ -43,7 +43,8 @@ bool NumberDecoder::Restricted(Task task) const {
 
 lm::BeamOptions NumberDecoder::Options(Task task) const {
   const auto& predict = config_.predict();
-  lm::BeamOptions options{.max_new_tokens = predict.max_new_tokens()};
+  lm::BeamOptions options{.max_new_tokens = predict.max_new_tokens(),
+                          .length_penalty = predict.length_penalty()};
   const bool sequential = task == Task::kSequential;
   options.beams = sequential ? predict.sequential_beams() : predict.direct_beams();
   options.returned = std::min<int64_t>(

@@ -17,4 +17,13 @@ void ParallelFor(int64_t n, const std::function<void(int64_t begin, int64_t end)
   body(0, n / shares);
 }
 
+void ParallelForSerialOps(int64_t n, const std::function<void(int64_t begin, int64_t end)>& body) {
+  const int threads = at::get_num_threads();
+  ParallelFor(n, [&body](int64_t begin, int64_t end) {
+    at::set_num_threads(1);  // of the calling thread; MKL's is the process's
+    body(begin, end);
+  });
+  at::set_num_threads(threads);
+}
+
 }  // namespace whyrec::tensor

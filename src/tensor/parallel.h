@@ -11,4 +11,7 @@ namespace whyrec::tensor {
 // OpenMP.) The body must not throw.
 void ParallelFor(int64_t n, const std::function<void(int64_t begin, int64_t end)>& body);
 
+// The same with LibTorch's own operators held to one thread inside `body`.
+void ParallelForSerialOps(int64_t n, const std::function<void(int64_t begin, int64_t end)>& body);
+
 }  // namespace whyrec::tensor

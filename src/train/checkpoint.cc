@@ -96,7 +96,8 @@ void Checkpoints::Save(const Progress& progress, const nn::Parameters& parameter
 }
 
 bool Checkpoints::Load(Progress& progress, nn::Parameters& parameters, AdamW& optimizer) const {
-  const std::vector<fs::path> steps = StepFolders(folder_);
+  std::vector<fs::path> steps = StepFolders(folder_);
+  while (!steps.empty() && !fs::exists(steps.back() / "progress.json")) steps.pop_back();
   if (steps.empty()) return false;
   const auto state = nlohmann::json::parse(store::ReadTextFile(steps.back() / "progress.json"));
   progress = {.step = state.at("step"), .best = state.at("best"), .best_step = state.at("best_step"),
@@ -106,6 +107,9 @@ bool Checkpoints::Load(Progress& progress, nn::Parameters& parameters, AdamW& op
   return true;
 }
 
-void Checkpoints::Drop() const { fs::remove_all(folder_); }
+void Checkpoints::Drop() const {
+  for (const fs::path& step : StepFolders(folder_)) fs::remove(step / "progress.json");  // none is whole now
+  fs::remove_all(folder_);
+}
 
 }  // namespace whyrec::train

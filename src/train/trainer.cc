@@ -5,6 +5,7 @@
 #include <cmath>
 #include <fstream>
 #include <iomanip>
+#include <mutex>
 #include <optional>
 #include <sstream>
 
@@ -87,9 +88,12 @@ class Loop {
   std::pair<std::string, double> Step() {
     // Dropout draws depend on (seed, step, rank) alone, so a resumed run repeats them.
     at::Generator generator = at::detail::getDefaultCPUGenerator();
-    generator.set_current_seed(
-        Rng(seed_, "dropout", static_cast<uint64_t>(progress_.step),
-            static_cast<uint64_t>(comm_.rank())).Next());
+    {
+      std::lock_guard lock(generator.mutex());  // ranks that are threads share it
+      generator.set_current_seed(
+          Rng(seed_, "dropout", static_cast<uint64_t>(progress_.step),
+              static_cast<uint64_t>(comm_.rank())).Next());
+    }
     optimizer_.ZeroGrad();
     StepLoss loss = model_.Loss(progress_.step);
     (loss.shared.defined() ? loss.own + loss.shared : loss.own).backward();
