@@ -7,7 +7,7 @@ source "$(dirname "$0")/common.sh"
   die 2 "usage: launch/run.sh -n N CONFIG [arguments of whyrec run]"
 ranks=$2
 shift 2
-program=$root/build/whyrec
+program=${WHYREC_BUILD:-$root/build}/whyrec  # another build folder, where one is named
 [[ -x $program ]] || die 71 "no program $program; run launch/build first"
 [[ $ranks != 1 ]] || exec "$program" run "$@"
 command -v mpirun >/dev/null || die 71 "no mpirun; run launch/setup, or start one rank with -n 1"

@@ -1,4 +1,6 @@
 // whyrec: the command line. Each command is a function of src/stages/commands.h.
+#include <malloc.h>
+
 #include <CLI/CLI.hpp>
 #include <iostream>
 
@@ -23,6 +25,9 @@ void AddRunOptions(CLI::App& command, RunOptions& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // Training frees and asks again for large blocks at every step; keep them instead of returning them.
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
   CLI::App app("whyrec trains and compares recommenders that reason with language models.");
   app.require_subcommand(1);
   app.footer("Examples:\n  whyrec run configs/demo.txtpb\n  whyrec audit DATA_FOLDER --format json");

@@ -1,4 +1,4 @@
-// Lines for people, on stderr. Only rank 0 speaks; other ranks' warnings are counted.
+// Lines for people, on stderr. Only rank 0 speaks.
 #pragma once
 
 #include <chrono>

@@ -57,7 +57,7 @@ RunConfig LoadChain(const fs::path& file, const std::string& place, std::vector<
   }
   const std::string text(std::istreambuf_iterator<char>(in), {});
   RunConfig out;
-  Parsed parsed = ParseText(text, file.string(), file.parent_path(), out);
+  Parsed parsed = ParseText(text, file.string(), fs::absolute(file).parent_path(), out);
   RunConfig parent;
   if (out.has_base())
     parent = LoadChain(Shown(out.base()), parsed.place_of["base"], below, problems);

@@ -14,6 +14,10 @@ Stage CatalogueStage(const config::RunConfig& config) {
   if (source.has_folder()) stage.files.emplace_back("folder", source.folder());
   if (source.has_reviews()) stage.files.emplace_back("reviews", source.reviews());
   if (source.has_items()) stage.files.emplace_back("items", source.items());
+  if (!source.has_dataset()) {  // the name in reports is then that of the source
+    const std::filesystem::path path = source.has_folder() ? source.folder() : source.reviews();
+    stage.settings.push_back("source=" + path.filename().string());
+  }
   stage.run = [](const RunContext& context, const std::filesystem::path& partial) {
     data::Facts facts;
     data::Save(data::ReadSource(context.config.catalogue(), facts), partial / "catalogue.h5");

@@ -104,7 +104,13 @@ std::vector<std::string> PlanChain(const config::RunConfig& config, const store:
   for (const Stage& stage : Chain(config)) {
     const auto changed = std::find_if(stage.inputs.begin(), stage.inputs.end(),
                                       [&](const std::string& input) { return running.count(input); });
-    std::string reason = workspace.ReasonToRun(IdentityOf(stage, config, workspace));
+    store::Identity identity = IdentityOf(stage, config, workspace);
+    // What runs may yield what it yielded before.
+    if (const auto stored = workspace.Find(stage.name))
+      for (artefact::Input& input : identity.inputs)
+        for (const artefact::Input& before : stored->input())
+          if (running.count(input.name()) && before.name() == input.name()) input = before;
+    std::string reason = workspace.ReasonToRun(identity);
     if (changed != stage.inputs.end() && reason.empty())
       reason = "perhaps: its input " + *changed + " runs (skipped if that yields the same content)";
     if (!reason.empty()) running.insert(stage.name);

@@ -1,5 +1,8 @@
 #include "src/stages/commands.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
+
 #include <chrono>
 #include <cstdio>
 #include <iostream>
@@ -20,6 +23,15 @@ namespace {
 
 fs::path WorkspaceOf(const RunOptions& options, const config::RunConfig& config) {
   return options.workspace.empty() ? fs::path("runs") / config.name() : fs::path(options.workspace);
+}
+
+// Held by rank 0 until the process ends: two runs in one workspace would overwrite each other.
+void LockWorkspace(const fs::path& workspace) {
+  const int file = open((workspace / ".lock").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
+  if (file < 0) Fail(Exit::kCannotWrite, workspace.string(), ": cannot be written");
+  if (flock(file, LOCK_EX | LOCK_NB) != 0)
+    Fail(Exit::kUsage, workspace.string(), ": another run is at work in this workspace; wait for it, or "
+         "choose another one with --workspace");
 }
 
 void SetThreadsOf(const config::RunConfig& config, const cluster::Launch& launch) {
@@ -77,6 +89,7 @@ void Run(const RunOptions& options, const cluster::Launch& launch) {
   const std::unique_ptr<cluster::Communicator> comm = cluster::Connect(launch);
   try {
     store::Workspace workspace(WorkspaceOf(options, config));
+    if (comm->rank() == 0) LockWorkspace(workspace.folder());
     if (comm->rank() == 0 && options.fresh)
       for (const std::string& name : workspace.Names()) workspace.Remove(name);
     comm->Barrier();

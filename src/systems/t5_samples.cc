@@ -45,6 +45,7 @@ SampleSource::SampleSource(const data::TrainView& train, const config::RunConfig
                                                  config.train().shuffle_first_pass());
   };
   if (!train.explanations.empty()) explanations_ = cursor(train.explanations.size(), "explanation");
+  if (users_.empty()) return;
   sequential_ = cursor(users_.size(), "sequential");
   direct_ = cursor(users_.size(), "direct");
 }

@@ -1,5 +1,5 @@
-// A small world for the T5 systems: users of the Gift Cards set, a split, artefact folders with drawn
-// vectors, and a backbone that fits a test.
+// A small world for the T5 systems: users of the Gift Cards set, a split, artefact folders with
+// drawn vectors, and a backbone that fits a test.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -29,8 +29,8 @@ namespace fs = std::filesystem;
 // The first `users` users with all items.
 inline data::Catalogue GiftCardUsers(int64_t users) {
   data::Facts facts;
-  data::Catalogue all =
-      data::ReadReviews(data::GiftCards(fs::path(WHYREC_SOURCE_DIR) / "examples/gift-cards"), facts);
+  data::Catalogue all = data::ReadReviews(
+      data::GiftCards(fs::path(WHYREC_SOURCE_DIR) / "examples/gift-cards"), facts);
   const auto values = static_cast<size_t>(all.histories.offsets.at(static_cast<size_t>(users)));
   all.users.resize(static_cast<size_t>(users));
   all.histories.offsets.resize(static_cast<size_t>(users) + 1);
@@ -42,12 +42,14 @@ inline data::Catalogue GiftCardUsers(int64_t users) {
 }
 
 // A STRICT configuration of a small T5 and nine negatives; overrides as on the command line.
-inline config::RunConfig SmallConfig(const fs::path& folder, const std::vector<std::string>& overrides) {
+inline config::RunConfig SmallConfig(const fs::path& folder,
+                                     const std::vector<std::string>& overrides) {
   std::ofstream(folder / "run.txtpb")
       << "split { direct_negatives: 9 }\n"
          "isrf {\n"
          "  backbone { d_model: 16 d_ff: 32 d_kv: 4 heads: 4 layers: 1\n"
-         "    tokenizer: \"" WHYREC_SOURCE_DIR "/examples/t5-tokenizer/spiece.model\" }\n"
+         "    tokenizer: \"" WHYREC_SOURCE_DIR
+         "/examples/t5-tokenizer/spiece.model\" }\n"
          "  explanation_tokens: 6\n"
          "}\n"
          "train { global_batch: 7 dropout: 0 validation_users: 8 patience: 1000 }\n";
@@ -71,7 +73,8 @@ struct World {
     store::Hdf5Writer file(folder / "graphs" / "graph.h5");
     graph::Save(graph::InteractionGraph(split.train.histories, split.train.item_count()), file,
                 "interactions");
-    graph::Save(graph::UserGraph(nn::TopKCosine(DrawnVectors("users", users, 8), 5)), file, "users");
+    graph::Save(graph::UserGraph(nn::TopKCosine(DrawnVectors("users", users, 8), 5)), file,
+                "users");
     file.Close();
     store::WriteSafetensors(folder / "embeddings" / "embeddings.safetensors",
                             {{"items_pca", DrawnVectors("items", split.train.item_count(), 12)}});
@@ -79,8 +82,8 @@ struct World {
 
   std::unique_ptr<Recommender> Build(const std::string& name = "isrf") const {
     const System& system = FindSystem(name);
-    BuildContext context{.config = config, .train = split.train, .graphs = {}, .embeddings = {},
-                         .knobs = {}};
+    BuildContext context{
+        .config = config, .train = split.train, .graphs = {}, .embeddings = {}, .knobs = {}};
     for (const std::string& need : system.needs(config))
       (need == "graphs" ? context.graphs : context.embeddings) = folder / need;
     return system.build(context);

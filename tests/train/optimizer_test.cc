@@ -38,7 +38,9 @@ struct Pair {
     optimizer.emplace(parameters, kRate, kDecay);
   }
 
-  static bool HasGradient(const std::string& path, int step) { return path == "a" || step % 3 == 0; }
+  static bool HasGradient(const std::string& path, int step) {
+    return path == "a" || step % 3 == 0;
+  }
   static double Gradient(const std::string& path, int step, int i) {
     return Rng(2, path, static_cast<uint64_t>(step), static_cast<uint64_t>(i)).Normal();
   }

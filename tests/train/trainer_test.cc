@@ -93,13 +93,15 @@ struct Result {
 };
 
 Result ResultOf(const fs::path& folder) {
-  return {store::ReadTextFile(folder / "losses.csv"), store::ReadTextFile(folder / "model.safetensors")};
+  return {store::ReadTextFile(folder / "losses.csv"),
+          store::ReadTextFile(folder / "model.safetensors")};
 }
 
 using Prepare = std::function<void(Toy&)>;
 
 // One rank, with dropout.
-void Train(const fs::path& folder, int steps, const Prepare& prepare = [](Toy&) {}) {
+void Train(
+    const fs::path& folder, int steps, const Prepare& prepare = [](Toy&) {}) {
   SetProgressMode(ProgressMode::kNone);
   const auto comm = cluster::MakeSelf();
   Toy toy(*comm, 0.3);
@@ -291,7 +293,8 @@ class Inherited {
 TEST(TrainerDeathTest, KilledAndStartedAgain) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   const Inherited folder;
-  Rng rng(static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()), "kill");
+  Rng rng(static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()),
+          "kill");
   int killed = 0;
   const auto ended = [&killed](int status) {
     killed += WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
