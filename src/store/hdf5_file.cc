@@ -31,7 +31,12 @@ class Handle {
 };
 
 // The library prints its own error stack unless told not to; our messages name file and dataset.
-void Silence() { H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr); }
+// Nor may it tidy up at the program's end: every handle is closed by then, but a file that could not be
+// flushed (disk full) stays behind in the library and would crash it.
+void Silence() {
+  H5dont_atexit();
+  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+}
 
 hid_t HalfType(size_t mantissa, size_t exponent, size_t bias) {
   const hid_t type = H5Tcopy(H5T_IEEE_F32LE);

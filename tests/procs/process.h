@@ -36,9 +36,12 @@ class Process {
     std::vector<char*> argv;
     for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
     argv.push_back(nullptr);
+    const int out = open(output.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
     pid_ = fork();
-    if (pid_ != 0) return;
-    const int out = open(output.c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0600);
+    if (pid_ != 0) {
+      close(out);
+      return;
+    }
     dup2(out, STDOUT_FILENO);
     dup2(out, STDERR_FILENO);
     execv(argv[0], argv.data());
@@ -74,7 +77,8 @@ class Process {
   // Looks every 2 ms whether it is so; false when the process ends or the time passes before.
   template <typename Condition>
   bool Until(Condition condition, double seconds = 120) {
-    for (const auto end = Clock::now() + std::chrono::duration<double>(seconds); Clock::now() < end;) {
+    for (const auto end = Clock::now() + std::chrono::duration<double>(seconds);
+         Clock::now() < end;) {
       if (condition()) return true;
       if (Code()) return condition();
       std::this_thread::sleep_for(std::chrono::milliseconds(2));

@@ -1,5 +1,5 @@
-// The counting systems through the whole chain, against figures that were computed elsewhere on the same
-// files (data/README.md: training counts, last item out, all items ranked; four digits).
+// The counting systems through the whole chain, against figures that were computed elsewhere on the
+// same files (data/README.md: training counts, last item out, all items ranked; four digits).
 #include <nlohmann/json.hpp>
 
 #include "src/systems/system.h"
@@ -9,25 +9,30 @@
 namespace whyrec::stages {
 namespace {
 
-using data::SharedData;  // for WR_SHARED_DATA
+using data::SharedData;                         // for WR_SHARED_DATA
 using Figures = std::map<std::string, double>;  // "task metric"
 
 Figures FiguresOf(const fs::path& workspace, const std::string& system) {
   Figures out;
-  const auto rows =
-      nlohmann::json::parse(store::ReadTextFile(workspace / ("metrics." + system) / "metrics.json"));
+  const auto rows = nlohmann::json::parse(
+      store::ReadTextFile(workspace / ("metrics." + system) / "metrics.json"));
   for (const auto& row : rows)
-    out[row.at("task").get<std::string>() + " " + row.at("metric").get<std::string>()] = row.at("value");
+    out[row.at("task").get<std::string>() + " " + row.at("metric").get<std::string>()] =
+        row.at("value");
   return out;
 }
 
 Figures Sequential(double hr5, double ndcg5, double hr10, double ndcg10) {
-  return {{"sequential HR@5", hr5}, {"sequential NDCG@5", ndcg5}, {"sequential HR@10", hr10},
+  return {{"sequential HR@5", hr5},
+          {"sequential NDCG@5", ndcg5},
+          {"sequential HR@10", hr10},
           {"sequential NDCG@10", ndcg10}};
 }
 
-void ExpectNear(const Figures& got, const Figures& want, double tolerance, const std::string& what) {
-  for (const auto& [name, value] : want) EXPECT_NEAR(got.at(name), value, tolerance) << what << ": " << name;
+void ExpectNear(const Figures& got, const Figures& want, double tolerance,
+                const std::string& what) {
+  for (const auto& [name, value] : want)
+    EXPECT_NEAR(got.at(name), value, tolerance) << what << ": " << name;
 }
 
 struct Table {
@@ -35,8 +40,8 @@ struct Table {
   double tolerance = 5e-4;
 };
 
-// File order and the file's numbers, as in the figures. The catalogue is read once; a knob of a system
-// reruns that system alone.
+// File order and the file's numbers, as in the figures. The catalogue is read once; a knob of a
+// system reruns that system alone.
 void Compare(const Names& source, const Table& want) {
   Names overrides = {"protocol=AS_PUBLISHED", "metrics.bootstrap=100", "predict.batch_users=4096"};
   overrides.insert(overrides.end(), source.begin(), source.end());
@@ -48,20 +53,24 @@ void Compare(const Names& source, const Table& want) {
       for (const char* i : {"0", "1"})
         overrides.insert(overrides.end(), {Cat("system[", i, "].knob[0].name=mask_history"),
                                            Cat("system[", i, "].knob[0].value=0")});
-    const Names ran = RunAlone(config::Load(folder / "counting.txtpb", overrides), folder / "workspace");
+    const Names ran =
+        RunAlone(config::Load(folder / "counting.txtpb", overrides), folder / "workspace");
     EXPECT_EQ(ran.size(), masked ? 10u : 7u);
     const Figures popularity = FiguresOf(folder / "workspace", "popularity");
     ExpectNear(popularity, masked ? want.popularity_masked : want.popularity, want.tolerance,
                masked ? "popularity, masked" : "popularity");
-    ExpectNear(FiguresOf(folder / "workspace", "markov"), masked ? want.markov_masked : want.markov, want.tolerance,
-               masked ? "markov, masked" : "markov");
+    ExpectNear(FiguresOf(folder / "workspace", "markov"), masked ? want.markov_masked : want.markov,
+               want.tolerance, masked ? "markov, masked" : "markov");
     // Its candidates are another draw: three standard errors of a share.
     ExpectNear(popularity, want.popularity_direct, 0.013, "popularity, direct");
   }
 }
 
 Figures Direct(double hr5, double ndcg5, double hr10, double ndcg10) {
-  return {{"direct HR@5", hr5}, {"direct NDCG@5", ndcg5}, {"direct HR@10", hr10}, {"direct NDCG@10", ndcg10}};
+  return {{"direct HR@5", hr5},
+          {"direct NDCG@5", ndcg5},
+          {"direct HR@10", hr10},
+          {"direct NDCG@10", ndcg10}};
 }
 
 TEST(Baselines, Beauty) {
@@ -86,9 +95,10 @@ TEST(Baselines, Toys) {
 
 TEST(Baselines, GiftCards) {
   const std::string data = kGiftCards;
-  Compare(Names{"catalogue.reviews=" + data + "/reviews.jsonl.gz", "catalogue.items=" + data + "/items.jsonl.gz",
-           "catalogue.fields.user=user", "catalogue.fields.time=time", "catalogue.fields.rating=rating",
-           "catalogue.fields.text=text"},
+  Compare(Names{"catalogue.reviews=" + data + "/reviews.jsonl.gz",
+                "catalogue.items=" + data + "/items.jsonl.gz", "catalogue.fields.user=user",
+                "catalogue.fields.time=time", "catalogue.fields.rating=rating",
+                "catalogue.fields.text=text"},
           {.popularity = Sequential(.0742, .0443, .0983, .0520),
            .popularity_masked = {{"sequential HR@10", .122}},
            .markov = Sequential(.2096, .1458, .3035, .1755),

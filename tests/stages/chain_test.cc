@@ -17,22 +17,22 @@ TEST(Chain, NamesWhatTheSystemsNeed) {
             (Names{"catalogue", "split", "audit", "train.popularity", "predict.popularity",
                    "metrics.popularity", "report"}));
   const std::string isrf = "system[0].name=isrf";
-  EXPECT_EQ(ChainOf({isrf, "isrf.variant=POD"}),
-            (Names{"catalogue", "split", "audit", "train.isrf", "predict.isrf", "metrics.isrf", "report"}));
+  EXPECT_EQ(ChainOf({isrf, "isrf.variant=POD"}), (Names{"catalogue", "split", "audit", "train.isrf",
+                                                        "predict.isrf", "metrics.isrf", "report"}));
   EXPECT_EQ(ChainOf({isrf, "isrf.variant=ELMREC"}),
-            (Names{"catalogue", "split", "audit", "graphs", "train.isrf", "predict.isrf", "metrics.isrf",
-                   "report"}));
+            (Names{"catalogue", "split", "audit", "graphs", "train.isrf", "predict.isrf",
+                   "metrics.isrf", "report"}));
   EXPECT_EQ(ChainOf({isrf, "isrf.variant=ISRF_CODE", "system[1].name=markov"}),
-            (Names{"catalogue", "split", "audit", "rationales.item", "rationales.user", "embeddings",
-                   "graphs", "train.isrf", "predict.isrf", "metrics.isrf", "train.markov",
-                   "predict.markov", "metrics.markov", "report"}));
+            (Names{"catalogue", "split", "audit", "rationales.item", "rationales.user",
+                   "embeddings", "graphs", "train.isrf", "predict.isrf", "metrics.isrf",
+                   "train.markov", "predict.markov", "metrics.markov", "report"}));
 }
 
 TEST(Chain, HasEveryInputBeforeItsStage) {
   for (const char* variant : {"POD", "ELMREC", "ISRF_CODE"}) {
     std::set<std::string> before;
-    for (const Stage& stage :
-         Chain(LoadTiny({Cat("isrf.variant=", variant), "system[0].name=isrf", "system[1].name=markov"}))) {
+    for (const Stage& stage : Chain(LoadTiny(
+             {Cat("isrf.variant=", variant), "system[0].name=isrf", "system[1].name=markov"}))) {
       for (const std::string& input : stage.inputs)
         EXPECT_TRUE(before.count(input)) << stage.name << " reads " << input;
       before.insert(stage.name);
@@ -48,7 +48,8 @@ TEST(Chain, RefusesWhatCannotWork) {
       {{}, "names no system"},
       {{"system[0].name=markow"}, "there is no system \"markow\"; did you mean \"markov\"?"},
       {{"system[0].name=markov", "system[1].name=markov"}, "system \"markov\" is named twice"},
-      {{"system[0].name=markov", "system[0].knob[0].name=mask_histori"}, "nearest: \"mask_history\""},
+      {{"system[0].name=markov", "system[0].knob[0].name=mask_histori"},
+       "nearest: \"mask_history\""},
       {{"system[0].name=markov", "catalogue.folder=/tmp"}, "give either `folder`"},
       {{"system[0].name=isrf", "rationales.backend=REPLAY"}, "rationales.replay_file is not set"},
   };
@@ -77,7 +78,9 @@ class Rerun : public testing::Test {
   static void TearDownTestSuite() { delete done_; }
   void SetUp() override { fs::copy(done_->path(), folder_.path(), fs::copy_options::recursive); }
 
-  Names RunWith(const Names& overrides) { return RunAlone(LoadTiny(overrides, kCounting), folder_.path()); }
+  Names RunWith(const Names& overrides) {
+    return RunAlone(LoadTiny(overrides, kCounting), folder_.path());
+  }
   Names PlanWith(const Names& overrides) {
     return PlanChain(LoadTiny(overrides, kCounting), store::Workspace(folder_.path()));
   }
@@ -103,7 +106,8 @@ TEST_F(Rerun, RunsWhatAChangeReaches) {
       {{"system[1].knob[0].name=mask_history", "system[1].knob[0].value=0"}, From("train.markov")},
       {{"isrf.layers=2", "train.steps=9", "graphs.neighbours=7"}, {}},
       {{"execution.threads=2", "train.checkpoint_steps=7"}, {}},
-      // The batch cuts the work, but not the answers of systems that count: same bytes, nothing follows.
+      // The batch cuts the work, but not the answers of systems that count: same bytes, nothing
+      // follows.
       {{"predict.batch_users=5"}, {"predict.popularity", "predict.markov"}},
   };
   for (const auto& [change, want] : kCases) {
@@ -146,7 +150,8 @@ TEST_F(Rerun, PlanSaysWhy) {
        PlanChain(LoadTiny({}, kCounting), store::Workspace(folder_ / "nothing yet")))
     EXPECT_TRUE(line.starts_with("run   ") && line.ends_with(": no artefact yet")) << line;
 
-  const std::string perhaps = "perhaps: its input predict.markov runs (skipped if that yields the same content)";
+  const std::string perhaps =
+      "perhaps: its input predict.markov runs (skipped if that yields the same content)";
   const Names changed = PlanWith({"predict.batch_users=5"});
   EXPECT_EQ(LineOf(changed, "train.markov"), "skip  train.markov");
   EXPECT_EQ(LineOf(changed, "predict.markov"),

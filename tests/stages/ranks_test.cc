@@ -8,11 +8,13 @@
 namespace whyrec::stages {
 namespace {
 
-// Training sums gradients over ranks, so its last digits depend on their number: the other runs get the
-// model of the single rank. It stands for them only because all its inputs have the same content.
+// Training sums gradients over ranks, so its last digits depend on their number: the other runs get
+// the model of the single rank. It stands for them only because all its inputs have the same
+// content.
 TEST(Ranks, EveryArtefactIsTheSame) {
   WR_NEEDS_ENCODER();
-  const auto config = LoadTiny({"system[0].name=isrf", "system[1].name=markov", "system[2].name=popularity"});
+  const auto config =
+      LoadTiny({"system[0].name=isrf", "system[1].name=markov", "system[2].name=popularity"});
   const Temporary alone;
   const Names all = RunAlone(config, alone.path());
   const auto want = Contents(alone.path());

@@ -1,5 +1,5 @@
-// A run that is over in seconds: gift cards, a T5 of a few thousand weights, 24 test users. Its systems
-// are given as overrides.
+// A run that is over in seconds: gift cards, a T5 of a few thousand weights, 24 test users. Its
+// systems are given as overrides.
 #pragma once
 
 #include <cstdlib>
@@ -21,9 +21,10 @@ inline constexpr const char* kGiftCards = WHYREC_SOURCE_DIR "/examples/gift-card
 inline fs::path WriteTiny(const fs::path& folder) {
   const std::string data = kGiftCards;
   const fs::path file = folder / "tiny.txtpb";
-  std::ofstream(file) << "catalogue {\n  dataset: \"gift-cards\" domain: \"gift card\"\n  reviews: \""
-                      << data << "/reviews.jsonl.gz\" items: \"" << data << "/items.jsonl.gz\"\n"
-                      << R"(  fields { user: "user" time: "time" rating: "rating" text: "text" }
+  std::ofstream(file)
+      << "catalogue {\n  dataset: \"gift-cards\" domain: \"gift card\"\n  reviews: \"" << data
+      << "/reviews.jsonl.gz\" items: \"" << data << "/items.jsonl.gz\"\n"
+      << R"(  fields { user: "user" time: "time" rating: "rating" text: "text" }
 }
 split { direct_negatives: 19 }
 rationales { unit_size: 100 }
@@ -32,7 +33,8 @@ graphs { neighbours: 5 }
 isrf {
   task: SEQUENTIAL task: DIRECT
   backbone {
-    tokenizer: ")" << WHYREC_SOURCE_DIR << R"(/examples/t5-tokenizer/spiece.model"
+    tokenizer: ")"
+      << WHYREC_SOURCE_DIR << R"(/examples/t5-tokenizer/spiece.model"
     d_model: 16 d_ff: 32 d_kv: 8 heads: 2 layers: 1
   }
 }
@@ -49,20 +51,22 @@ inline bool HasEncoder() {
   const char* cache = std::getenv("WHYREC_CACHE");
   const char* xdg = std::getenv("XDG_CACHE_HOME");
   const char* home = std::getenv("HOME");
-  const fs::path folder = cache ? fs::path(cache)
-                                : (xdg ? fs::path(xdg) : fs::path(home ? home : "") / ".cache") / "whyrec";
+  const fs::path folder =
+      cache ? fs::path(cache)
+            : (xdg ? fs::path(xdg) : fs::path(home ? home : "") / ".cache") / "whyrec";
   return fs::exists(folder / "minilm" / "model.safetensors");
 }
 #define WR_NEEDS_ENCODER() \
   if (!HasEncoder()) GTEST_SKIP() << "no text encoder in the cache; run launch/setup"
 
-// Hash of every file of the workspace's artefacts, by "artefact/file"; manifests hold times and are left
-// out, as is the log.
+// Hash of every file of the workspace's artefacts, by "artefact/file"; manifests hold times and are
+// left out, as is the log.
 inline std::map<std::string, std::string> Contents(const fs::path& workspace) {
   std::map<std::string, std::string> out;
   for (const auto& entry : fs::recursive_directory_iterator(workspace)) {
     const std::string path = entry.path().lexically_relative(workspace).string();
-    if (entry.is_regular_file() && entry.path().filename() != "manifest.txtpb" && !path.starts_with("log/"))
+    if (entry.is_regular_file() && entry.path().filename() != "manifest.txtpb" &&
+        !path.starts_with("log/"))
       out[path] = Sha256OfFile(entry.path());
   }
   return out;

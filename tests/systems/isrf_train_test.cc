@@ -177,7 +177,6 @@ TEST(Isrf, LearnsEightUsersByHeart) {
                         "isrf.templates=" + plain.string(), "isrf.backbone.d_model=64",
                         "isrf.backbone.d_ff=64", "train.steps=240", "train.epoch_steps=240",
                         "train.global_batch=32", "train.learning_rate=0.005"});
-  nn::SetThreads(2);
   const auto self = cluster::MakeSelf();
   const auto system = world.Build();
   world.Train(*system, *self, folder.path());

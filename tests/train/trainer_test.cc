@@ -301,7 +301,7 @@ TEST(TrainerDeathTest, KilledAndStartedAgain) {
     return WIFSIGNALED(status) || (WIFEXITED(status) && WEXITSTATUS(status) == 0);
   };
   for (int i = 0; i < 6; ++i) {
-    const int64_t milliseconds = rng.Between(5, 120);
+    const int64_t milliseconds = rng.Between(10, 250);
     EXPECT_EXIT(TrainUntilKilled(folder.path, milliseconds), ended, "") << milliseconds << " ms";
   }
   EXPECT_GT(killed, 0);

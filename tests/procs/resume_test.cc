@@ -1,0 +1,74 @@
+// A run that is killed or stopped, again and again, ends with the bytes of an undisturbed one.
+#include <random>
+
+#include "tests/procs/process.h"
+
+namespace whyrec {
+namespace {
+
+using Resume = TinyRuns;
+
+// Dropout is on: a resumed run has to repeat the draws of the steps that it does again.
+const Words kSettings = {"system[0].name=isrf",      "train.steps=120",   "train.epoch_steps=30",
+                         "train.checkpoint_steps=3", "train.dropout=0.1", "predict.users=96"};
+
+TEST_F(Resume, KilledAtRandomMoments) {
+  WR_NEEDS_ENCODER();
+  Process undisturbed(Program("calm", kSettings), folder_ / "out");
+  ASSERT_EQ(undisturbed.Wait(), 0) << Said();
+  const double whole = undisturbed.seconds();
+
+  std::mt19937 random(std::random_device{}());
+  const auto draw = [&](double most) {
+    return std::chrono::duration<double>(std::uniform_real_distribution<double>(0, most)(random));
+  };
+  bool continued = false;
+  for (int i = 0; i < 8; ++i) {
+    Process process(Program("killed", kSettings), folder_ / "out");
+    // Half of them anywhere, the others while it trains.
+    if (i % 2 == 0)
+      std::this_thread::sleep_for(draw(whole / 2));
+    else if (process.Until([&] { return Checkpoints(folder_ / "killed") > 0; }))
+      std::this_thread::sleep_for(draw(0.1));
+    process.Signal(SIGKILL);
+    process.Wait();
+    continued |= Said().find("continues after step") != std::string::npos;
+  }
+  ASSERT_EQ(Finish(Program("killed", kSettings)), 0) << Said();
+  continued |= Said().find("continues after step") != std::string::npos;
+  EXPECT_TRUE(continued) << "no kill fell into the training";
+  EXPECT_EQ(Contents(folder_ / "killed"), Contents(folder_ / "calm"));
+}
+
+TEST_F(Resume, StoppedBySignals) {
+  WR_NEEDS_ENCODER();
+  ASSERT_EQ(Finish(Program("calm", kSettings)), 0) << Said();
+  const fs::path stopped = folder_ / "stopped";
+  {
+    Process process(Program("stopped", kSettings), folder_ / "out");
+    ASSERT_TRUE(
+        process.Until([&] { return fs::exists(stopped / "embeddings.partial/.units/00000000"); }));
+    process.Signal(SIGTERM);
+    EXPECT_EQ(process.Wait(20), 75) << Said();
+    EXPECT_NE(Said().find("finished units are kept: run the same command again"), std::string::npos)
+        << Said();
+    EXPECT_FALSE(fs::exists(stopped / "embeddings"));
+  }
+  for (int signal : {SIGTERM, SIGUSR1}) {
+    Process process(Program("stopped", kSettings), folder_ / "out");
+    ASSERT_TRUE(process.Until([&] {
+      return signal == SIGTERM ? Checkpoints(stopped) > 0
+                               : Said().find("continues after step") != std::string::npos;
+    })) << Said();
+    process.Signal(signal);
+    EXPECT_EQ(process.Wait(20), 75) << Said();
+    EXPECT_NE(Said().find("the checkpoint is complete: run the same command again"),
+              std::string::npos)
+        << Said();
+  }
+  ASSERT_EQ(Finish(Program("stopped", kSettings)), 0) << Said();
+  EXPECT_EQ(Contents(stopped), Contents(folder_ / "calm"));
+}
+
+}  // namespace
+}  // namespace whyrec
