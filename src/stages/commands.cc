@@ -90,8 +90,10 @@ void Run(const RunOptions& options, const cluster::Launch& launch) {
   try {
     store::Workspace workspace(WorkspaceOf(options, config));
     if (comm->rank() == 0) LockWorkspace(workspace.folder());
-    if (comm->rank() == 0 && options.fresh)
+    if (comm->rank() == 0 && options.fresh) {
       for (const std::string& name : workspace.Names()) workspace.Remove(name);
+      for (const Stage& stage : Chain(config)) workspace.Remove(stage.name);  // unfinished ones too
+    }
     comm->Barrier();
     const auto ran = RunChain({config, *comm, workspace});
     if (comm->rank() != 0) return;

@@ -1,4 +1,4 @@
-// metrics: predictions and test targets -> metrics.json and the target's place for every user.
+// metrics: predictions and test targets -> metrics.json, and per user the target's place and HR@10.
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -48,8 +48,8 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial, const
   const auto predictions = LoadPredictions(context.workspace.Of(run.Predict()) / "predictions.h5");
   const auto& config = context.config;
   json rows = json::array();
-  store::Hdf5Writer places(partial / "places.h5");
-  places.WriteInts("users", predictions.users);
+  store::Hdf5Writer per_user(partial / "per_user.h5");
+  per_user.WriteInts("users", predictions.users);
   for (const TaskPredictions& task : predictions.tasks) {
     std::vector<std::vector<double>> columns(std::size(kMetrics));
     std::vector<int64_t> place;
@@ -60,7 +60,8 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial, const
             Value(kMetrics[m], task, i, target, config.metrics().dedupe(), run.system.ties));
       place.push_back(Place(task, i, target));
     }
-    places.WriteInts(task.task, place);
+    per_user.WriteInts(task.task + "/place", place);
+    per_user.WriteFloats(task.task + "/HR@10", {columns[3].begin(), columns[3].end()});
     const auto intervals = eval::Bootstrap(columns, config.metrics().bootstrap(), config.seed());
     for (size_t m = 0; m < std::size(kMetrics); ++m)
       rows.push_back({{"dataset", train.dataset},
@@ -80,7 +81,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial, const
                                                      intervals[3].mean, intervals[4].mean))
       Warn(run.system.name + ", " + task.task + ": " + warning);
   }
-  places.Close();
+  per_user.Close();
   store::WriteFileAtomically(partial / "metrics.json", rows.dump(1) + "\n");
   return {};
 }
@@ -90,6 +91,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial, const
 Stage MetricsStage(const config::RunConfig& config, int i) {
   const SystemRun run(config, i);
   return {.name = run.Metrics(),
+          .revision = 2,
           .config_parts = {"metrics", "protocol", "seed", "split.direct_negatives"},
           .settings = {"variant=" + run.system.variant(config)},
           .inputs = {run.Predict(), "split"},

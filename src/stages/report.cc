@@ -5,6 +5,7 @@
 
 #include "src/config/run_config.h"
 #include "src/eval/table.h"
+#include "src/store/hdf5_file.h"
 #include "src/stages/stage.h"
 #include "src/stages/system_run.h"
 
@@ -47,6 +48,32 @@ std::string Tables(const json& rows) {
   return text;
 }
 
+// HR@10 of the first system minus each other one's, user by user: is a difference more than luck?
+std::string Differences(const RunContext& context) {
+  const auto column = [&](int system, const std::string& task) {
+    const store::Hdf5Reader file(context.workspace.Of(SystemRun(context.config, system).Metrics()) /
+                                 "per_user.h5");
+    return file.ReadFloats(task + "/HR@10");
+  };
+  std::string text;
+  for (const char* task : {"sequential", "direct"}) {
+    const auto first = column(0, task);
+    for (int i = 1; i < context.config.system_size(); ++i) {
+      const auto other = column(i, task);
+      std::vector<double> difference(first.size());
+      for (size_t u = 0; u < first.size(); ++u) difference[u] = first[u] - other[u];
+      const auto interval = eval::Bootstrap({difference}, context.config.metrics().bootstrap(),
+                                            context.config.seed())[0];
+      const bool luck = interval.low <= 0 && interval.high >= 0;
+      text += Cat("- ", task, " HR@10, ", context.config.system(0).name(), " minus ",
+                  context.config.system(i).name(), ": ", eval::Fixed(interval.mean), " [",
+                  eval::Fixed(interval.low), ", ", eval::Fixed(interval.high), "]",
+                  luck ? ", not significant" : "", "\n");
+    }
+  }
+  return text;
+}
+
 std::string AuditLines(const json& audit) {
   std::string text;
   for (const json& value : audit)
@@ -78,6 +105,8 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
                      ", protocol " + protocol + "\n" + Tables(rows);
   text += "\nCells are means over users with 95 % bootstrap intervals. The sequential task ranks all items "
           "(history left out), the direct task the test item among its candidates.\n" + Notes(context);
+  if (context.config.system_size() > 1)
+    text += "\n## Paired differences over users\n\n" + Differences(context);
   text += "\n## Audit: what rules reach that read numbers alone, and what the order of ties is worth\n\n" +
           AuditLines(ReadJson(context, "audit", "audit.json"));
   text += "\n## Values that the protocol decides\n\n";
@@ -91,7 +120,8 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
 
 Stage ReportStage(const config::RunConfig& config) {
   Stage stage{.name = "report",
-              .config_parts = {"name", "protocol"},
+              .revision = 2,
+              .config_parts = {"metrics", "name", "protocol", "seed"},
               .settings = config::ProtocolKeys(config),
               .inputs = {"audit"},
               .run = Run};

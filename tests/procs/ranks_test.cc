@@ -7,8 +7,9 @@
 namespace whyrec {
 namespace {
 
-const Words kSettings = {"system[0].name=isrf", "system[1].name=markov",    "train.steps=20",
-                         "train.dropout=0",     "train.checkpoint_steps=1", "execution.threads=1"};
+const Words kSettings = {"system[0].name=isrf", "system[1].name=markov", "train.steps=60",
+                         "train.dropout=0",     "train.epoch_steps=20",  "train.checkpoint_steps=1",
+                         "execution.threads=1"};
 
 class RanksOfThisHost : public TinyRuns {
  protected:
@@ -65,7 +66,7 @@ TEST_F(RanksOfThisHost, AgreeWithOneAndSurviveKills) {
   ASSERT_EQ(Finish(Program("one", kSettings)), 0) << Said();
   ASSERT_EQ(Finish(TwoRanks("two")), 0) << Said();
   const auto one = Losses("one"), two = Losses("two");
-  ASSERT_EQ(one.size(), 20u);
+  ASSERT_EQ(one.size(), 60u);
   ASSERT_EQ(two.size(), one.size());
   for (size_t i = 0; i < one.size(); ++i) EXPECT_NEAR(two[i] / one[i], 1, 1e-5) << "step " << i + 1;
   EXPECT_EQ(WithoutWeights(folder_ / "two"), WithoutWeights(folder_ / "one"));

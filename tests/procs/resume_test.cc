@@ -70,5 +70,26 @@ TEST_F(Resume, StoppedBySignals) {
   EXPECT_EQ(Contents(stopped), Contents(folder_ / "calm"));
 }
 
+// A training that goes on until it is killed.
+TEST_F(Resume, OneRunAtATimeAndFreshForgets) {
+  const Words endless = Program("w", {"system[0].name=isrf", "isrf.variant=POD",
+                                      "train.steps=1000000", "train.epoch_steps=1000000"});
+  {
+    Process first(endless, folder_ / "out of the first");
+    ASSERT_TRUE(first.Until([&] { return Checkpoints(folder_ / "w") > 0; }));
+    EXPECT_EQ(Finish(endless), 2);
+    EXPECT_NE(Said().find("another run is at work in this workspace"), std::string::npos) << Said();
+  }
+  for (bool fresh : {false, true}) {
+    Words words = endless;
+    if (fresh) words.push_back("--fresh");
+    Process process(words, folder_ / "out");
+    ASSERT_TRUE(process.Until([&] { return Said().find(" steps ") != std::string::npos; }))
+        << Said();
+    EXPECT_EQ(Said().find("continues after step") == std::string::npos, fresh) << Said();
+    EXPECT_EQ(Said().find("[split] no artefact yet") != std::string::npos, fresh) << Said();
+  }
+}
+
 }  // namespace
 }  // namespace whyrec
