@@ -1,5 +1,5 @@
-// Collectives over raw buffers. One interface for one rank (Self), N threads of a process (Thread, for
-// tests) and N processes (Mpi); ranks call the same operations in the same order.
+// Collectives over raw buffers. One interface for one rank (Self), N threads of a process (Thread,
+// for tests) and N processes (Mpi); ranks call the same operations in the same order.
 #pragma once
 
 #include <cstddef>
@@ -21,8 +21,8 @@ class Communicator {
   virtual int rank() const = 0;
   virtual int size() const = 0;
 
-  // In place over `count` values; kF32, kF64, kI64. Sums are taken in rank order: the same on every rank
-  // and in every run.
+  // In place over `count` values; kF32, kF64, kI64. Sums are taken in rank order: the same on every
+  // rank and in every run.
   virtual void AllReduce(void* values, int64_t count, DType dtype, Reduce op) = 0;
   // Concatenates the ranks' byte blocks in rank order; sizes may differ.
   virtual std::vector<std::vector<std::byte>> AllGather(const void* bytes, size_t n) = 0;
@@ -35,12 +35,13 @@ class Communicator {
 // One rank: every operation is a copy or nothing.
 std::unique_ptr<Communicator> MakeSelf();
 
-// Runs `body(communicator)` on `ranks` threads and joins them; the first exception is rethrown, and the
-// other ranks leave their pending operation with an Error(kLaunch).
+// Runs `body(communicator)` on `ranks` threads and joins them; the first exception is rethrown, and
+// the other ranks leave their pending operation with an Error(kLaunch).
 void RunThreads(int ranks, const std::function<void(Communicator&)>& body);
 
-// Opens the MPI module beside the program (libwhyrec_mpi.so) and initialises MPI. Error(kLaunch) when
-// the module or MPI is missing, or when MPI's rank and size differ from the launcher's environment.
+// Opens the MPI module beside the program (libwhyrec_mpi.so) and initialises MPI. Error(kLaunch)
+// when the module or MPI is missing, or when MPI's rank and size differ from the launcher's
+// environment.
 std::unique_ptr<Communicator> MakeMpi();
 
 // What the launcher says: Open MPI first, then Slurm's PMIx; one rank when nobody says anything.

@@ -16,7 +16,8 @@ using whyrec::stages::RunOptions;
 
 void AddRunOptions(CLI::App& command, RunOptions& options) {
   command.add_option("CONFIG", options.config, "configuration, text format (.txtpb)")->required();
-  command.add_option("--workspace", options.workspace, "folder of the run; default: runs/<config name>");
+  command.add_option("--workspace", options.workspace,
+                     "folder of the run; default: runs/<config name>");
   command.add_option("--set", options.overrides, "path=value, for example train.global_batch=32")
       ->take_all()
       ->expected(1);
@@ -25,12 +26,14 @@ void AddRunOptions(CLI::App& command, RunOptions& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  // Training frees and asks again for large blocks at every step; keep them instead of returning them.
+  // Training frees and asks again for large blocks at every step; keep them instead of returning
+  // them.
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
   CLI::App app("whyrec trains and compares recommenders that reason with language models.");
   app.require_subcommand(1);
-  app.footer("Examples:\n  whyrec run configs/demo.txtpb\n  whyrec audit DATA_FOLDER --format json");
+  app.footer(
+      "Examples:\n  whyrec run configs/demo.txtpb\n  whyrec audit DATA_FOLDER --format json");
   RunOptions options;
   std::string target, format, progress = "auto";
 
@@ -39,8 +42,10 @@ int main(int argc, char** argv) {
   run->add_flag("--fresh", options.fresh, "forget what the workspace holds");
   run->add_option("--progress", progress, "auto, bar, lines or none")
       ->check(CLI::IsMember({"auto", "bar", "lines", "none"}));
-  run->footer("Examples:\n  whyrec run configs/demo.txtpb\n  whyrec run configs/isrf_beauty.txtpb "
-              "--set catalogue.folder=DATA --workspace runs/mine\nWith several ranks: launch/run.sh -n 2 CONFIG");
+  run->footer(
+      "Examples:\n  whyrec run configs/demo.txtpb\n  whyrec run configs/isrf_beauty.txtpb "
+      "--set catalogue.folder=DATA --workspace runs/mine\nWith several ranks: launch/run.sh -n 2 "
+      "CONFIG");
   CLI::App* plan = app.add_subcommand("plan", "what `run` would do, and why");
   AddRunOptions(*plan, options);
   plan->footer("Example:\n  whyrec plan configs/demo.txtpb --set train.steps=100");
@@ -48,7 +53,8 @@ int main(int argc, char** argv) {
   report->add_option("WHERE", target, "workspace or configuration")->required();
   report->add_option("--format", format, "md or json")->check(CLI::IsMember({"md", "json"}));
   report->footer("Example:\n  whyrec report runs/demo --format json");
-  CLI::App* describe = app.add_subcommand("describe", "fields of a configuration, or a system's knobs");
+  CLI::App* describe =
+      app.add_subcommand("describe", "fields of a configuration, or a system's knobs");
   describe->add_option("SYSTEM", target, "see `whyrec systems`");
   describe->footer("Examples:\n  whyrec describe\n  whyrec describe popularity");
   CLI::App* systems = app.add_subcommand("systems", "list the systems");
@@ -56,10 +62,12 @@ int main(int argc, char** argv) {
   CLI::App* verify = app.add_subcommand("verify", "check every artefact of a workspace by hash");
   verify->add_option("PATH", target, "workspace")->required();
   verify->footer("Example:\n  whyrec verify runs/demo");
-  CLI::App* audit = app.add_subcommand("audit", "what rules without learning reach on item numbers alone");
+  CLI::App* audit =
+      app.add_subcommand("audit", "what rules without learning reach on item numbers alone");
   audit->add_option("FOLDER", target, "P5 data folder, or a configuration")->required();
   audit->add_option("--format", format, "table or json")->check(CLI::IsMember({"table", "json"}));
-  audit->footer("Examples:\n  whyrec audit data/beauty\n  whyrec audit configs/demo.txtpb --format json");
+  audit->footer(
+      "Examples:\n  whyrec audit data/beauty\n  whyrec audit configs/demo.txtpb --format json");
 
   try {
     app.parse(argc, argv);

@@ -11,13 +11,13 @@ namespace whyrec {
 // Exit codes of the program (sysexits where one fits).
 enum class Exit : int {
   kOk = 0,
-  kUsage = 2,         // command line or configuration
-  kData = 65,         // input data wrong, or a STRICT audit failed
-  kUnavailable = 69,  // a text endpoint stayed away after retries
-  kInternal = 70,     // a broken invariant of ours
-  kLaunch = 71,       // launch or communication failure
-  kCannotWrite = 73,  // disk full, permission
-  kStoppedEarly = 75, // stopped early, the save is complete: run the same command again
+  kUsage = 2,          // command line or configuration
+  kData = 65,          // input data wrong, or a STRICT audit failed
+  kUnavailable = 69,   // a text endpoint stayed away after retries
+  kInternal = 70,      // a broken invariant of ours
+  kLaunch = 71,        // launch or communication failure
+  kCannotWrite = 73,   // disk full, permission
+  kStoppedEarly = 75,  // stopped early, the save is complete: run the same command again
 };
 
 class Error : public std::runtime_error {

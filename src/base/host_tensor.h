@@ -1,4 +1,5 @@
-// HostTensor: the only tensor below the torch line and across facades. Dense, row-major, host memory.
+// HostTensor: the only tensor below the torch line and across facades. Dense, row-major, host
+// memory.
 #pragma once
 
 #include <cstddef>
@@ -20,15 +21,25 @@ const char* NameOf(DType dtype);
 template <typename T>
 constexpr DType DTypeOf();
 template <>
-constexpr DType DTypeOf<float>() { return DType::kF32; }
+constexpr DType DTypeOf<float>() {
+  return DType::kF32;
+}
 template <>
-constexpr DType DTypeOf<double>() { return DType::kF64; }
+constexpr DType DTypeOf<double>() {
+  return DType::kF64;
+}
 template <>
-constexpr DType DTypeOf<int64_t>() { return DType::kI64; }
+constexpr DType DTypeOf<int64_t>() {
+  return DType::kI64;
+}
 template <>
-constexpr DType DTypeOf<int32_t>() { return DType::kI32; }
+constexpr DType DTypeOf<int32_t>() {
+  return DType::kI32;
+}
 template <>
-constexpr DType DTypeOf<uint8_t>() { return DType::kU8; }
+constexpr DType DTypeOf<uint8_t>() {
+  return DType::kU8;
+}
 
 // Copies share the bytes (as at::Tensor does); Clone() makes new ones.
 class HostTensor {
@@ -41,7 +52,8 @@ class HostTensor {
   template <typename T>
   static HostTensor From(const std::vector<T>& values, std::vector<int64_t> shape) {
     HostTensor out = Zeros(DTypeOf<T>(), std::move(shape));
-    WR_CHECK(out.numel() == static_cast<int64_t>(values.size()), out.numel(), " != ", values.size());
+    WR_CHECK(out.numel() == static_cast<int64_t>(values.size()), out.numel(),
+             " != ", values.size());
     std::copy(values.begin(), values.end(), out.values<T>().begin());
     return out;
   }

@@ -14,8 +14,8 @@ void Warn(const std::string& line);
 enum class ProgressMode { kAuto, kBar, kLines, kNone };
 void SetProgressMode(ProgressMode mode);
 
-// Progress of one stage: on a terminal one redrawn line (at most 10 a second); else plain lines, the first
-// step and then every 30 s or 5 %, whichever is later, always with rate and time left.
+// Progress of one stage: on a terminal one redrawn line (at most 10 a second); else plain lines,
+// the first step and then every 30 s or 5 %, whichever is later, always with rate and time left.
 class Progress {
  public:
   Progress(std::string what, int64_t total, std::string unit);

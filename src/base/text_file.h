@@ -12,7 +12,8 @@ class LineReader {
   ~LineReader();
   LineReader(const LineReader&) = delete;
 
-  // False at the end. The line comes without its end ("\n" or "\r\n"). Error(kData) on a broken stream.
+  // False at the end. The line comes without its end ("\n" or "\r\n"). Error(kData) on a broken
+  // stream.
   bool Next(std::string& line);
   int64_t line_number() const { return line_number_; }  // of the last line, from 1
   const std::filesystem::path& file() const { return path_; }
@@ -23,8 +24,8 @@ class LineReader {
   int64_t line_number_ = 0;
 };
 
-// Writes text as one gzip member without a time stamp: equal texts are equal files, and concatenated
-// files are again a gzip file. Error(kCannotWrite).
+// Writes text as one gzip member without a time stamp: equal texts are equal files, and
+// concatenated files are again a gzip file. Error(kCannotWrite).
 void WriteGzip(const std::filesystem::path& file, const std::string& text);
 
 }  // namespace whyrec

@@ -1,5 +1,5 @@
-// audit: what rules that read numbers alone can hit (isrf 12.1). Under STRICT such a rule must not beat
-// counting purchases; if it does, the run ends with code 65.
+// audit: what rules that read numbers alone can hit (isrf 12.1). Under STRICT such a rule must not
+// beat counting purchases; if it does, the run ends with code 65.
 #include "src/data/audit.h"
 
 #include <algorithm>
@@ -34,8 +34,9 @@ void CheckStrict(const std::vector<data::AuditValue>& values, double bar, int64_
     if (v.metric != "HR@10" || !v.check.starts_with("R")) continue;
     const double slack = 3 * std::sqrt(allowed * (1 - allowed) / static_cast<double>(v.users));
     if (v.value > allowed + slack)
-      Fail(Exit::kData, "STRICT audit: rule ", v.check, ", which reads numbers alone, reaches HR@10 ",
-           v.value, " where counting purchases reaches ", bar,
+      Fail(Exit::kData, "STRICT audit: rule ", v.check,
+           ", which reads numbers alone, reaches HR@10 ", v.value,
+           " where counting purchases reaches ", bar,
            "; set split.item_ids and split.user_ids to PERMUTED, or protocol: AS_PUBLISHED");
   }
 }
@@ -63,7 +64,8 @@ Stage AuditStage(const config::RunConfig& config) {
       CheckStrict(values, PopularityBar(train, labels), train.item_count());
     nlohmann::json json = nlohmann::json::array();
     for (const auto& v : values)
-      json.push_back({{"check", v.check}, {"metric", v.metric}, {"value", v.value}, {"users", v.users}});
+      json.push_back(
+          {{"check", v.check}, {"metric", v.metric}, {"value", v.value}, {"users", v.users}});
     store::WriteFileAtomically(partial / "audit.json", json.dump(1) + "\n");
     return {};
   };

@@ -10,7 +10,8 @@ Stage CatalogueStage(const config::RunConfig& config) {
   const auto& source = config.catalogue();
   Stage stage{.name = "catalogue", .config_parts = {"catalogue"}};
   if (source.has_folder() == source.has_reviews())
-    Fail(Exit::kUsage, "catalogue: give either `folder` (P5 files) or `reviews` and `items` (JSON lines)");
+    Fail(Exit::kUsage,
+         "catalogue: give either `folder` (P5 files) or `reviews` and `items` (JSON lines)");
   if (source.has_folder()) stage.files.emplace_back("folder", source.folder());
   if (source.has_reviews()) stage.files.emplace_back("reviews", source.reviews());
   if (source.has_items()) stage.files.emplace_back("items", source.items());

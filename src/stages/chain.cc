@@ -55,7 +55,8 @@ void RunStage(const Stage& stage, const store::Identity& identity, const std::st
 
 std::vector<Stage> Chain(const config::RunConfig& config) {
   if (config.system_size() == 0)
-    Fail(Exit::kUsage, "the configuration names no system; add for example  system { name: \"isrf\" }");
+    Fail(Exit::kUsage,
+         "the configuration names no system; add for example  system { name: \"isrf\" }");
   std::set<std::string> needed, names;
   for (const auto& chosen : config.system()) {
     const systems::System& system = systems::FindSystem(chosen.name());
@@ -98,12 +99,14 @@ std::vector<std::string> RunChain(const RunContext& context) {
   return ran;
 }
 
-std::vector<std::string> PlanChain(const config::RunConfig& config, const store::Workspace& workspace) {
+std::vector<std::string> PlanChain(const config::RunConfig& config,
+                                   const store::Workspace& workspace) {
   std::vector<std::string> lines;
   std::set<std::string> running;
   for (const Stage& stage : Chain(config)) {
-    const auto changed = std::find_if(stage.inputs.begin(), stage.inputs.end(),
-                                      [&](const std::string& input) { return running.count(input); });
+    const auto changed =
+        std::find_if(stage.inputs.begin(), stage.inputs.end(),
+                     [&](const std::string& input) { return running.count(input); });
     store::Identity identity = IdentityOf(stage, config, workspace);
     // What runs may yield what it yielded before.
     if (const auto stored = workspace.Find(stage.name))

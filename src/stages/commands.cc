@@ -30,7 +30,8 @@ void LockWorkspace(const fs::path& workspace) {
   const int file = open((workspace / ".lock").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
   if (file < 0) Fail(Exit::kCannotWrite, workspace.string(), ": cannot be written");
   if (flock(file, LOCK_EX | LOCK_NB) != 0)
-    Fail(Exit::kUsage, workspace.string(), ": another run is at work in this workspace; wait for it, or "
+    Fail(Exit::kUsage, workspace.string(),
+         ": another run is at work in this workspace; wait for it, or "
          "choose another one with --workspace");
 }
 
@@ -50,10 +51,11 @@ void LogStart(const fs::path& workspace, const config::RunConfig& config) {
 }
 
 void PrintFiles(const fs::path& workspace) {
-  std::cout << "\nFiles in " << workspace.string()
-            << ": report/report.md and report.json; catalogue/, split/, rationales.*/records.jsonl.gz, "
-               "embeddings/, graphs/, train.*/ (model.safetensors, losses.csv), predict.*/, metrics.*/; "
-               "every folder has a manifest.txtpb\n";
+  std::cout
+      << "\nFiles in " << workspace.string()
+      << ": report/report.md and report.json; catalogue/, split/, rationales.*/records.jsonl.gz, "
+         "embeddings/, graphs/, train.*/ (model.safetensors, losses.csv), predict.*/, metrics.*/; "
+         "every folder has a manifest.txtpb\n";
 }
 
 data::Numbering AsGiven(const data::Catalogue& catalogue) {
@@ -84,7 +86,8 @@ void Run(const RunOptions& options, const cluster::Launch& launch) {
   const auto start = std::chrono::steady_clock::now();
   const config::RunConfig config = config::Load(options.config, options.overrides);
   SetLogRank(launch.rank);
-  Chain(config);  // everything that can be wrong with the configuration is said before anything starts
+  Chain(config);  // everything that can be wrong with the configuration is said before anything
+                  // starts
   SetThreadsOf(config, launch);
   const std::unique_ptr<cluster::Communicator> comm = cluster::Connect(launch);
   try {
@@ -121,7 +124,8 @@ void Plan(const RunOptions& options) {
   const config::RunConfig config = config::Load(options.config, options.overrides);
   const fs::path folder = WorkspaceOf(options, config);
   std::cout << "workspace " << folder.string() << "\n";
-  for (const std::string& line : PlanChain(config, store::Workspace(folder))) std::cout << line << "\n";
+  for (const std::string& line : PlanChain(config, store::Workspace(folder)))
+    std::cout << line << "\n";
   std::cout << "\nprotocol " << config::RunConfig::Protocol_Name(config.protocol()) << "\n";
   for (const std::string& line : config::ProtocolKeys(config)) std::cout << "  " << line << "\n";
 }
@@ -144,8 +148,8 @@ void Describe(const std::string& name) {
   std::cout << system.name << ": " << system.description << "\n";
   if (system.knobs.empty()) std::cout << "  no knobs\n";
   for (const auto& knob : system.knobs)
-    std::cout << "  knob { name: \"" << knob.name << "\" value: " << knob.value << " }  in [" << knob.low
-              << ", " << knob.high << "]: " << knob.doc << "\n";
+    std::cout << "  knob { name: \"" << knob.name << "\" value: " << knob.value << " }  in ["
+              << knob.low << ", " << knob.high << "]: " << knob.doc << "\n";
   if (!system.config_parts.empty()) std::cout << "  configuration:";
   for (const std::string& part : system.config_parts) std::cout << " " << part;
   std::cout << "\n";
@@ -182,14 +186,15 @@ void Audit(const fs::path& source, const std::string& format) {
   split.set_item_ids(config::SplitConfig::PERMUTED);
   split.set_user_ids(config::SplitConfig::PERMUTED);
   const data::Split strict = data::MakeSplit(catalogue, split);
-  for (auto&& part : {Rules(data::Number(catalogue, strict.train.numbers), ", renumbered",
-                            split.negative_seed()),
-                      data::TieOrder(catalogue_config)})
+  for (auto&& part :
+       {Rules(data::Number(catalogue, strict.train.numbers), ", renumbered", split.negative_seed()),
+        data::TieOrder(catalogue_config)})
     values.insert(values.end(), part.begin(), part.end());
   if (format == "json") {
     nlohmann::json json = nlohmann::json::array();
     for (const auto& v : values)
-      json.push_back({{"check", v.check}, {"metric", v.metric}, {"value", v.value}, {"users", v.users}});
+      json.push_back(
+          {{"check", v.check}, {"metric", v.metric}, {"value", v.value}, {"users", v.users}});
     std::cout << json.dump(1) << "\n";
     return;
   }

@@ -24,8 +24,8 @@ void Describe(const std::string& system);  // empty: the configuration's fields
 void ListSystems();
 // Hashes of every artefact of a workspace; Error(kData) listing what is wrong.
 void Verify(const std::filesystem::path& workspace);
-// Rules R1-R3 on a P5 folder or a configuration's data, as numbered and after STRICT renumbering; popularity
-// and Markov under file order and shuffled ties where there are time stamps.
+// Rules R1-R3 on a P5 folder or a configuration's data, as numbered and after STRICT renumbering;
+// popularity and Markov under file order and shuffled ties where there are time stamps.
 void Audit(const std::filesystem::path& folder_or_config, const std::string& format);
 
 }  // namespace whyrec::stages

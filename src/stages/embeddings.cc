@@ -65,11 +65,12 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
       ReadTexts(records("user"), StepName(config.user_text()), train.user_count());
   texts.insert(texts.end(), profiles.begin(), profiles.end());
   std::unique_ptr<lm::Encoder> encoder = lm::LoadEncoder(config.encoder(), config.max_tokens());
-  const auto files = DoUnits(
-      context, partial, "  texts", "texts", std::ssize(texts), config.unit_size(),
-      [&](int64_t begin, int64_t end, const std::filesystem::path& file) {
-        store::WriteSafetensors(file, {{"x", encoder->Encode({texts.begin() + begin, texts.begin() + end})}});
-      });
+  const auto files =
+      DoUnits(context, partial, "  texts", "texts", std::ssize(texts), config.unit_size(),
+              [&](int64_t begin, int64_t end, const std::filesystem::path& file) {
+                store::WriteSafetensors(
+                    file, {{"x", encoder->Encode({texts.begin() + begin, texts.begin() + end})}});
+              });
   const int64_t width = encoder->width();
   const int64_t p = std::min<int64_t>({config.pca(), width, train.item_count() - 1});
   if (context.comm.rank() == 0) {
@@ -91,7 +92,9 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
                             {{"items", items}, {"users", users}, {"items_pca", nn::Pca(items, p)}});
     DropUnits(partial);
   }
-  return {{"texts embedded", Cat(texts.size())}, {"encoder width", Cat(width)}, {"item components (p)", Cat(p)}};
+  return {{"texts embedded", Cat(texts.size())},
+          {"encoder width", Cat(width)},
+          {"item components (p)", Cat(p)}};
 }
 
 }  // namespace

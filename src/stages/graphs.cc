@@ -14,7 +14,8 @@ Stage GraphsStage(const config::RunConfig& config) {
   const bool semantics = config.isrf().variant() == config::IsrfConfig::ISRF_CODE;
   Stage stage{.name = "graphs", .config_parts = {"graphs"}, .inputs = {"split"}};
   if (semantics) stage.inputs.push_back("embeddings");
-  stage.run = [semantics](const RunContext& context, const std::filesystem::path& partial) -> Facts {
+  stage.run = [semantics](const RunContext& context,
+                          const std::filesystem::path& partial) -> Facts {
     const auto train = data::LoadTrainView(context.workspace.Of("split"));
     const graph::Csr interactions = graph::InteractionGraph(train.histories, train.item_count());
     store::Hdf5Writer file(partial / "graph.h5");
@@ -23,7 +24,8 @@ Stage GraphsStage(const config::RunConfig& config) {
     if (semantics) {
       const auto vectors =
           store::ReadSafetensors(context.workspace.Of("embeddings") / "embeddings.safetensors");
-      const int64_t k = std::min<int64_t>(context.config.graphs().neighbours(), train.user_count() - 1);
+      const int64_t k =
+          std::min<int64_t>(context.config.graphs().neighbours(), train.user_count() - 1);
       const HostTensor neighbours = nn::TopKCosine(vectors.at("users"), k);
       file.Write("neighbours", neighbours);
       graph::Save(graph::UserGraph(neighbours), file, "users");

@@ -24,8 +24,8 @@ constexpr Metric kMetrics[] = {{"HR@1", false, 1},
                                {"NDCG@10", true, 10}};
 
 // Value of one metric for the i-th evaluated user.
-double Value(const Metric& metric, const TaskPredictions& task, int64_t i, int64_t target, bool dedupe,
-             eval::Ties ties) {
+double Value(const Metric& metric, const TaskPredictions& task, int64_t i, int64_t target,
+             bool dedupe, eval::Ties ties) {
   if (task.scored)
     return metric.ndcg ? eval::Ndcg(task.ranks[i], metric.k, ties)
                        : eval::HitRate(task.ranks[i], metric.k, ties);

@@ -1,5 +1,5 @@
-// predict: every evaluated user is asked for the test item. The system sees queries without answers; here
-// scores become places and lists.
+// predict: every evaluated user is asked for the test item. The system sees queries without
+// answers; here scores become places and lists.
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -34,12 +34,12 @@ std::vector<int64_t> Best(const std::vector<double>& scores, std::span<const int
                           const std::vector<uint8_t>& mask) {
   std::vector<int64_t> order;
   for (size_t i = 0; i < scores.size(); ++i)
-    if ((mask.empty() || !mask[i]) && !std::isnan(scores[i])) order.push_back(static_cast<int64_t>(i));
+    if ((mask.empty() || !mask[i]) && !std::isnan(scores[i]))
+      order.push_back(static_cast<int64_t>(i));
   const size_t k = std::min(kListLength, order.size());
-  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(k), order.end(),
-                    [&](int64_t a, int64_t b) {
-                      return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
-                    });
+  std::partial_sort(
+      order.begin(), order.begin() + static_cast<std::ptrdiff_t>(k), order.end(),
+      [&](int64_t a, int64_t b) { return scores[a] != scores[b] ? scores[a] > scores[b] : a < b; });
   order.resize(k);
   if (!candidates.empty())
     for (int64_t& i : order) i = candidates[i];
@@ -65,8 +65,10 @@ class Asker {
     const auto answers = system_.Predict(task, queries);
     for (size_t i = 0; i < queries.size(); ++i) {
       out.scored = !answers[i].scores.empty();
-      if (out.scored) Place(queries[i], answers[i].scores, out);
-      else out.lists.Append(answers[i].list);
+      if (out.scored)
+        Place(queries[i], answers[i].scores, out);
+      else
+        out.lists.Append(answers[i].list);
     }
     return out;
   }
@@ -100,11 +102,13 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial, const
   const auto system = run.Build(context, train);
   system->Load(context.workspace.Of(run.Train()));
   const auto knobs = systems::KnobValues(run.system, run.chosen);
-  const Asker asker(*system, train, labels, !knobs.count("mask_history") || knobs.at("mask_history") != 0);
+  const Asker asker(*system, train, labels,
+                    !knobs.count("mask_history") || knobs.at("mask_history") != 0);
   const std::vector<int64_t> users = EvaluatedUsers(context.config, train.user_count());
   const bool full = context.config.predict().direct_full();
   const auto files = DoUnits(
-      context, partial, "  users", "users", std::ssize(users), context.config.predict().batch_users(),
+      context, partial, "  users", "users", std::ssize(users),
+      context.config.predict().batch_users(),
       [&](int64_t begin, int64_t end, const std::filesystem::path& file) {
         const auto part = std::span(users).subspan(begin, end - begin);
         Predictions predictions{.users = {part.begin(), part.end()}, .tasks = {}};
@@ -134,7 +138,8 @@ Stage PredictStage(const config::RunConfig& config, int i) {
               .files = run.system.files(config),
               .all_ranks = true};
   for (const char* part : {"predict", "seed"})
-    if (std::find(stage.config_parts.begin(), stage.config_parts.end(), part) == stage.config_parts.end())
+    if (std::find(stage.config_parts.begin(), stage.config_parts.end(), part) ==
+        stage.config_parts.end())
       stage.config_parts.push_back(part);
   for (const std::string& need : run.system.needs(config)) stage.inputs.push_back(need);
   stage.run = [i](const RunContext& context, const std::filesystem::path& partial) {

@@ -41,8 +41,10 @@ Predictions LoadPredictions(const std::filesystem::path& h5) {
   Predictions out{.users = file.ReadInts("users"), .tasks = {}};
   std::istringstream names(file.Attribute("tasks"));
   for (std::string name; names >> name;) {
-    TaskPredictions task{.task = name, .scored = file.Has(name + "/ranks"),
-                         .lists = file.ReadRagged(name + "/lists"), .ranks = {}};
+    TaskPredictions task{.task = name,
+                         .scored = file.Has(name + "/ranks"),
+                         .lists = file.ReadRagged(name + "/lists"),
+                         .ranks = {}};
     if (task.scored) {
       const auto places = file.ReadInts(name + "/ranks");
       for (size_t i = 0; i + 2 < places.size(); i += 3)

@@ -1,5 +1,5 @@
-// The predictions artefact: per user and task the first items, and for systems with scores the target's
-// place.
+// The predictions artefact: per user and task the first items, and for systems with scores the
+// target's place.
 #pragma once
 
 #include <filesystem>
@@ -15,8 +15,9 @@ namespace whyrec::stages {
 struct TaskPredictions {
   std::string task;  // "sequential" | "direct" | "direct_full"
   bool scored = false;
-  store::Ragged<int64_t> lists;    // item rows, best first, at most ten; -1 where an answer is no item
-  std::vector<eval::Rank> ranks;   // parallel to the users, when scored
+  store::Ragged<int64_t>
+      lists;  // item rows, best first, at most ten; -1 where an answer is no item
+  std::vector<eval::Rank> ranks;  // parallel to the users, when scored
 
   void Append(const TaskPredictions& more);
 };

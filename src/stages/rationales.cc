@@ -1,5 +1,5 @@
-// rationales: why an item pleases and whom, what a user looks for (isrf 7.1). records.jsonl.gz holds the
-// texts, prompts.jsonl.gz the prompts that asked for them.
+// rationales: why an item pleases and whom, what a user looks for (isrf 7.1). records.jsonl.gz
+// holds the texts, prompts.jsonl.gz the prompts that asked for them.
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -39,7 +39,8 @@ gen::UserFacts UserFactsOf(const data::TrainView& train, std::span<const int64_t
   gen::UserFacts facts;
   const int64_t first = train.histories.offsets[user];
   const auto trained = std::ssize(train.histories.row(user));
-  for (int64_t i = std::ssize(history) - 1; i >= 0 && facts.purchases.size() < gen::kMostPurchases; --i) {
+  for (int64_t i = std::ssize(history) - 1; i >= 0 && facts.purchases.size() < gen::kMostPurchases;
+       --i) {
     const data::Item& item = train.items[history[i]];
     gen::Purchase purchase{item.title, item.brand, item.categories, traits[history[i]], 0, ""};
     if (i < trained && !train.ratings.empty()) purchase.rating = train.ratings[first + i];
@@ -54,8 +55,12 @@ struct Lines {
   std::string records, prompts;
   void Add(const gen::Request& request, const gen::Answer& answer) {
     records += gen::RecordLine(request, answer) + "\n";
-    prompts += nlohmann::json{{"kind", request.kind}, {"id", request.id}, {"step", request.step},
-                              {"prompt", request.prompt}}.dump() + "\n";
+    prompts += nlohmann::json{{"kind", request.kind},
+                              {"id", request.id},
+                              {"step", request.step},
+                              {"prompt", request.prompt}}
+                   .dump() +
+               "\n";
   }
 };
 
@@ -142,10 +147,10 @@ Stage RationalesStage(const config::RunConfig& config, const std::string& kind) 
   }
   stage.run = [kind](const RunContext& context, const fs::path& partial) -> Facts {
     Writer writer(context, kind);
-    const auto units =
-        DoUnits(context, partial, "  texts", kind + "s", writer.total(),
-                context.config.rationales().unit_size(),
-                [&](int64_t begin, int64_t end, const fs::path& file) { writer.Write(begin, end, file); });
+    const auto units = DoUnits(
+        context, partial, "  texts", kind + "s", writer.total(),
+        context.config.rationales().unit_size(),
+        [&](int64_t begin, int64_t end, const fs::path& file) { writer.Write(begin, end, file); });
     if (context.comm.rank() == 0) {
       Merge(units, "records.jsonl.gz", partial);
       Merge(units, "prompts.jsonl.gz", partial);

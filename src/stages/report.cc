@@ -5,9 +5,9 @@
 
 #include "src/config/run_config.h"
 #include "src/eval/table.h"
-#include "src/store/hdf5_file.h"
 #include "src/stages/stage.h"
 #include "src/stages/system_run.h"
+#include "src/store/hdf5_file.h"
 
 namespace whyrec::stages {
 namespace {
@@ -36,8 +36,8 @@ std::string Tables(const json& rows) {
       const std::string name = SystemName(row), metric = row.at("metric");
       if (lines.empty() || lines.back()[0] != name) lines.push_back({name});
       if (lines.size() == 1) head.push_back(metric);
-      lines.back().push_back(eval::Fixed(row.at("value")) + " [" + eval::Fixed(row.at("low")) + ", " +
-                             eval::Fixed(row.at("high")) + "]");
+      lines.back().push_back(eval::Fixed(row.at("value")) + " [" + eval::Fixed(row.at("low")) +
+                             ", " + eval::Fixed(row.at("high")) + "]");
     }
     eval::Table table(head);
     for (auto& line : lines) table.Add(std::move(line));
@@ -78,7 +78,8 @@ std::string AuditLines(const json& audit) {
   std::string text;
   for (const json& value : audit)
     if (value.at("metric") == "HR@10")
-      text += "- " + value.at("check").get<std::string>() + ": HR@10 " + eval::Fixed(value.at("value")) + "\n";
+      text += "- " + value.at("check").get<std::string>() + ": HR@10 " +
+              eval::Fixed(value.at("value")) + "\n";
   return text;
 }
 
@@ -101,14 +102,20 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
     for (json& row : ReadJson(context, SystemRun(context.config, i).Metrics(), "metrics.json"))
       rows.push_back(row);
   const std::string protocol = config::RunConfig::Protocol_Name(context.config.protocol());
-  std::string text = "# " + context.config.name() + ": " + rows.at(0).at("dataset").get<std::string>() +
-                     ", protocol " + protocol + "\n" + Tables(rows);
-  text += "\nCells are means over users with 95 % bootstrap intervals. The sequential task ranks all items "
-          "(history left out), the direct task the test item among its candidates.\n" + Notes(context);
+  std::string text = "# " + context.config.name() + ": " +
+                     rows.at(0).at("dataset").get<std::string>() + ", protocol " + protocol + "\n" +
+                     Tables(rows);
+  text +=
+      "\nCells are means over users with 95 % bootstrap intervals. The sequential task ranks all "
+      "items "
+      "(history left out), the direct task the test item among its candidates.\n" +
+      Notes(context);
   if (context.config.system_size() > 1)
     text += "\n## Paired differences over users\n\n" + Differences(context);
-  text += "\n## Audit: what rules reach that read numbers alone, and what the order of ties is worth\n\n" +
-          AuditLines(ReadJson(context, "audit", "audit.json"));
+  text +=
+      "\n## Audit: what rules reach that read numbers alone, and what the order of ties is "
+      "worth\n\n" +
+      AuditLines(ReadJson(context, "audit", "audit.json"));
   text += "\n## Values that the protocol decides\n\n";
   for (const std::string& line : config::ProtocolKeys(context.config)) text += "- " + line + "\n";
   store::WriteFileAtomically(partial / "report.md", text);

@@ -29,8 +29,11 @@ struct SystemRun {
 
   std::unique_ptr<systems::Recommender> Build(const RunContext& context,
                                               const data::TrainView& train) const {
-    systems::BuildContext build{.config = context.config, .train = train, .graphs = {},
-                                .embeddings = {}, .knobs = systems::KnobValues(system, chosen)};
+    systems::BuildContext build{.config = context.config,
+                                .train = train,
+                                .graphs = {},
+                                .embeddings = {},
+                                .knobs = systems::KnobValues(system, chosen)};
     for (const std::string& need : system.needs(context.config))
       (need == "graphs" ? build.graphs : build.embeddings) = context.workspace.Of(need);
     return system.build(build);

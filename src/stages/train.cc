@@ -6,7 +6,8 @@ namespace whyrec::stages {
 namespace {
 
 // What training negatives avoid. Held-out items are reachable under the published protocol only.
-store::Ragged<int64_t> NegativeExclusion(const config::SplitConfig& config, const data::TrainView& train,
+store::Ragged<int64_t> NegativeExclusion(const config::SplitConfig& config,
+                                         const data::TrainView& train,
                                          const data::LabelStore& labels) {
   const auto published = data::PublishedProtocol::ForNegatives(config);
   return published ? labels.FullHistories(*published, train) : train.histories;

@@ -15,10 +15,10 @@ fs::path UnitFolder(const fs::path& partial) { return partial / ".units"; }  // 
 
 }  // namespace
 
-std::vector<fs::path> DoUnits(
-    const RunContext& context, const fs::path& partial, const std::string& what,
-    const std::string& unit_name, int64_t total, int64_t unit_size,
-    const std::function<void(int64_t, int64_t, const fs::path&)>& work) {
+std::vector<fs::path> DoUnits(const RunContext& context, const fs::path& partial,
+                              const std::string& what, const std::string& unit_name, int64_t total,
+                              int64_t unit_size,
+                              const std::function<void(int64_t, int64_t, const fs::path&)>& work) {
   fs::create_directories(UnitFolder(partial));
   std::vector<fs::path> files;
   Progress progress(what, total, unit_name);
@@ -40,7 +40,8 @@ std::vector<fs::path> DoUnits(
   int64_t stop = StopRequested();
   context.comm.AllReduce(&stop, 1, DType::kI64, cluster::Reduce::kMax);
   if (stop)
-    Fail(Exit::kStoppedEarly, "stopped by a signal; finished units are kept: run the same command again");
+    Fail(Exit::kStoppedEarly,
+         "stopped by a signal; finished units are kept: run the same command again");
   return files;
 }
 

@@ -31,8 +31,8 @@ class Handle {
 };
 
 // The library prints its own error stack unless told not to; our messages name file and dataset.
-// Nor may it tidy up at the program's end: every handle is closed by then, but a file that could not be
-// flushed (disk full) stays behind in the library and would crash it.
+// Nor may it tidy up at the program's end: every handle is closed by then, but a file that could
+// not be flushed (disk full) stays behind in the library and would crash it.
 void Silence() {
   H5dont_atexit();
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);

@@ -1,5 +1,5 @@
-// isrf: T5 recommender with reasons (ISRF), and its ancestors POD and ELMRec as variants. The network is
-// in isrf_model.cc; here it is trained, validated and asked.
+// isrf: T5 recommender with reasons (ISRF), and its ancestors POD and ELMRec as variants. The
+// network is in isrf_model.cc; here it is trained, validated and asked.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/tensor.h>
 #include <c10/core/GradMode.h>
@@ -49,20 +49,28 @@ IsrfInputs LoadInputs(const BuildContext& context) {
     if (!context.embeddings.empty()) inputs.user_graph = graph::LoadCsr(file, "users");
   }
   if (!context.embeddings.empty())
-    inputs.item_vectors = store::ReadSafetensors(context.embeddings / "embeddings.safetensors").at("items_pca");
+    inputs.item_vectors =
+        store::ReadSafetensors(context.embeddings / "embeddings.safetensors").at("items_pca");
   return inputs;
 }
 
 IsrfBatch ToDevice(const Batch& batch, int64_t begin, int64_t end) {
-  const auto rows = [&](const HostTensor& t) { return tensor::View(t).narrow(0, begin, end - begin); };
-  return {batch.task, rows(batch.source), rows(batch.mask).to(at::kBool), rows(batch.whole_words),
-          rows(batch.target), rows(batch.users)};
+  const auto rows = [&](const HostTensor& t) {
+    return tensor::View(t).narrow(0, begin, end - begin);
+  };
+  return {batch.task,
+          rows(batch.source),
+          rows(batch.mask).to(at::kBool),
+          rows(batch.whole_words),
+          rows(batch.target),
+          rows(batch.users)};
 }
 
 class IsrfRecommender final : public Recommender {
  public:
   explicit IsrfRecommender(const BuildContext& context)
-      : config_(context.config), train_(context.train),
+      : config_(context.config),
+        train_(context.train),
         parameters_(config_.train().dtype() == TrainConfig::FP64 ? at::kDouble : at::kFloat),
         prompts_(config_.isrf().has_templates() ? text::Templates(config_.isrf().templates())
                                                 : text::Templates()),
@@ -108,8 +116,10 @@ std::vector<Prediction> IsrfRecommender::Predict(Task task, const std::vector<Qu
   for (const Query& query : queries) {
     Sample sample{.user = query.user};
     const std::span<const int64_t> history = query.history;
-    if (task == Task::kDirect) sample.items.assign(query.candidates.begin(), query.candidates.end());
-    else sample.items.assign(history.end() - std::min(most, history.size()), history.end());
+    if (task == Task::kDirect)
+      sample.items.assign(query.candidates.begin(), query.candidates.end());
+    else
+      sample.items.assign(history.end() - std::min(most, history.size()), history.end());
     samples.push_back(std::move(sample));
   }
   const IsrfBatch batch = ToDevice(batches_.Make(t5_task, samples), 0, std::ssize(samples));
@@ -136,8 +146,11 @@ std::vector<Prediction> IsrfRecommender::Predict(Task task, const std::vector<Qu
 class IsrfTraining final : public train::Trainable {
  public:
   IsrfTraining(IsrfRecommender& system, const TrainContext& context)
-      : system_(system), config_(system.config_), labels_(context.labels),
-        exclusion_(context.negative_exclusion), comm_(context.comm),
+      : system_(system),
+        config_(system.config_),
+        labels_(context.labels),
+        exclusion_(context.negative_exclusion),
+        comm_(context.comm),
         source_(system.train_, config_, context.negative_exclusion, system.prompts_) {}
 
   nn::Parameters& parameters() override { return system_.parameters_; }
@@ -146,8 +159,8 @@ class IsrfTraining final : public train::Trainable {
     return config_.train().epoch_steps() > 0 ? config_.train().epoch_steps() : source_.EpochSteps();
   }
 
-  // The tasks take turns (isrf 4.5). Every rank renders the whole global batch, so padding and the count
-  // of target tokens are global, and works on its slice.
+  // The tasks take turns (isrf 4.5). Every rank renders the whole global batch, so padding and the
+  // count of target tokens are global, and works on its slice.
   train::StepLoss Loss(int64_t step) override {
     system_.ForgetNodes();
     const auto& tasks = source_.tasks();
@@ -156,9 +169,10 @@ class IsrfTraining final : public train::Trainable {
     std::vector<Sample> samples;
     for (int64_t i = 0; i < size; ++i) samples.push_back(source_.Draw(task, turn * size + i));
     const Batch global = system_.batches_.Make(task, samples);
-    const IsrfBatch batch =
-        ToDevice(global, size * comm_.rank() / comm_.size(), size * (comm_.rank() + 1) / comm_.size());
-    const at::Tensor nodes = task == IsrfConfig::SEQUENTIAL ? at::Tensor() : system_.model_.NodeTable();
+    const IsrfBatch batch = ToDevice(global, size * comm_.rank() / comm_.size(),
+                                     size * (comm_.rank() + 1) / comm_.size());
+    const at::Tensor nodes =
+        task == IsrfConfig::SEQUENTIAL ? at::Tensor() : system_.model_.NodeTable();
     train::StepLoss loss{.own = {}, .shared = {}, .task = IsrfConfig::Task_Name(task)};
     const auto encoded = system_.model_.Encode(batch, nodes, /*training=*/true);
     loss.own = system_.model_.TextLossSum(batch, encoded, /*training=*/true) /
@@ -184,10 +198,11 @@ class IsrfTraining final : public train::Trainable {
 
   // METRIC: share of users (fixed by seed) whose validation item is among the first ten.
   train::Validation HitRate() {
-    const bool sequential = std::count(source_.tasks().begin(), source_.tasks().end(),
-                                       IsrfConfig::SEQUENTIAL) > 0;
+    const bool sequential =
+        std::count(source_.tasks().begin(), source_.tasks().end(), IsrfConfig::SEQUENTIAL) > 0;
     const Task task = sequential ? Task::kSequential : Task::kDirect;
-    std::vector<int64_t> users = Rng(config_.seed(), "validation users").Permutation(labels_.user_count());
+    std::vector<int64_t> users =
+        Rng(config_.seed(), "validation users").Permutation(labels_.user_count());
     users.resize(std::min<size_t>(users.size(), config_.train().validation_users()));
     const auto unit = static_cast<size_t>(config_.predict().batch_users());
     std::vector<double> hits;
@@ -205,7 +220,8 @@ class IsrfTraining final : public train::Trainable {
     std::vector<Query> queries;
     for (int64_t user : users) {
       Query query{user, labels_.InputHistory(data::Phase::kValidation, system_.train_, user), {}};
-      if (task == Task::kDirect) query.candidates = labels_.Candidates(data::Phase::kValidation, user);
+      if (task == Task::kDirect)
+        query.candidates = labels_.Candidates(data::Phase::kValidation, user);
       queries.push_back(std::move(query));
     }
     const auto predictions = system_.Predict(task, queries);
@@ -226,7 +242,8 @@ class IsrfTraining final : public train::Trainable {
       if (samples.empty()) continue;
       out.parts.emplace_back(IsrfConfig::Task_Name(task), TaskLoss(task, samples));
     }
-    for (const auto& [name, loss] : out.parts) out.value += loss / static_cast<double>(out.parts.size());
+    for (const auto& [name, loss] : out.parts)
+      out.value += loss / static_cast<double>(out.parts.size());
     return out;
   }
 
@@ -289,12 +306,13 @@ class IsrfTraining final : public train::Trainable {
 
 data::Facts IsrfRecommender::Train(TrainContext& context) {
   if (context.comm.size() > config_.train().global_batch())
-    Fail(Exit::kUsage, "train.global_batch is ", config_.train().global_batch(), ", fewer than the ",
-         context.comm.size(), " ranks");
+    Fail(Exit::kUsage, "train.global_batch is ", config_.train().global_batch(),
+         ", fewer than the ", context.comm.size(), " ranks");
   model_.Initialise(config_.seed());
   if (config_.isrf().backbone().has_folder()) model_.t5().Load(config_.isrf().backbone().folder());
   IsrfTraining training(*this, context);
-  data::Facts facts = train::Run(training, config_.train(), config_.seed(), context.folder, context.comm);
+  data::Facts facts =
+      train::Run(training, config_.train(), config_.seed(), context.folder, context.comm);
   if (train_.explanations.empty())
     facts.emplace_back("explanation task", "off: the data hold no review texts");
   return facts;
@@ -309,7 +327,8 @@ System::Names Needs(const config::RunConfig& config) {
 System::Files ExternalFiles(const config::RunConfig& config) {
   const auto& isrf = config.isrf();
   if (!isrf.backbone().has_tokenizer())
-    Fail(Exit::kUsage, "isrf.backbone.tokenizer is not set: give the T5 SentencePiece model (spiece.model)");
+    Fail(Exit::kUsage,
+         "isrf.backbone.tokenizer is not set: give the T5 SentencePiece model (spiece.model)");
   System::Files files = {{"tokenizer", isrf.backbone().tokenizer()}};
   if (isrf.backbone().has_folder()) files.emplace_back("backbone", isrf.backbone().folder());
   if (isrf.has_templates()) files.emplace_back("templates", isrf.templates());
@@ -318,11 +337,12 @@ System::Files ExternalFiles(const config::RunConfig& config) {
 
 const Registration kRegistration({
     .name = "isrf",
-    .description = "T5 with prompt, graph and rationale vectors (ISRF); variants POD, ELMREC, ISRF_CODE",
-    .config_parts = {"isrf", "seed", "split", "train", "predict.sequential_decode", "predict.direct_decode",
-                     "predict.fill", "predict.sequential_beams", "predict.sequential_extra",
-                     "predict.direct_beams", "predict.max_new_tokens", "predict.length_penalty",
-                     "predict.batch_users"},
+    .description =
+        "T5 with prompt, graph and rationale vectors (ISRF); variants POD, ELMREC, ISRF_CODE",
+    .config_parts = {"isrf", "seed", "split", "train", "predict.sequential_decode",
+                     "predict.direct_decode", "predict.fill", "predict.sequential_beams",
+                     "predict.sequential_extra", "predict.direct_beams", "predict.max_new_tokens",
+                     "predict.length_penalty", "predict.batch_users"},
     .variant = [](const auto& config) { return IsrfConfig::Variant_Name(config.isrf().variant()); },
     .needs = Needs,
     .files = ExternalFiles,

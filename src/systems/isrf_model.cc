@@ -38,7 +38,10 @@ at::Tensor Activate(const at::Tensor& x, config::AdapterConfig::Activation activ
 
 IsrfModel::IsrfModel(const IsrfConfig& config, const lm::T5Config& t5, const IsrfInputs& inputs,
                      nn::Parameters& parameters)
-    : config_(config), parameters_(parameters), t5_(t5, parameters, "t5."), users_(inputs.users),
+    : config_(config),
+      parameters_(parameters),
+      t5_(t5, parameters, "t5."),
+      users_(inputs.users),
       items_(inputs.items) {
   const int64_t d = t5.d_model;
   parameters.Add("prompt", {3 * config.prompts_per_task(), d});
@@ -52,7 +55,7 @@ IsrfModel::IsrfModel(const IsrfConfig& config, const lm::T5Config& t5, const Isr
   s_hat_ = Operator(*inputs.user_graph, /*symmetric=*/false);
   item_vectors_ = tensor::View(inputs.item_vectors).to(parameters.dtype());
   const int64_t p = item_vectors_.size(1), h = (p + d) / 2;
-  parameters.Add("user_nodes", {users_ + 1, d});  // P_user
+  parameters.Add("user_nodes", {users_ + 1, d});      // P_user
   parameters.Add("user_semantics", {users_ + 1, d});  // G_user
   parameters.Add("adapter.w1", {h, p});
   parameters.Add("adapter.b1", {h});
@@ -68,8 +71,10 @@ void IsrfModel::Initialise(uint64_t seed) {
   const auto uniform = [&](const std::string& path, double bound) {
     nn::FillUniform(parameters_.Get(path), path, seed, bound);
   };
-  if (Has(IsrfConfig::POD)) uniform("prompt", 0.1);
-  else normal("prompt", 1);
+  if (Has(IsrfConfig::POD))
+    uniform("prompt", 0.1);
+  else
+    normal("prompt", 1);
   normal("whole_word", 1);
   if (Has(IsrfConfig::ELMREC)) normal("nodes", config_.sigma());
   if (!Has(IsrfConfig::ISRF_CODE)) return;
@@ -132,7 +137,8 @@ IsrfModel::Encoded IsrfModel::Encode(const IsrfBatch& batch, const at::Tensor& n
   return encoded;
 }
 
-at::Tensor IsrfModel::TextLossSum(const IsrfBatch& batch, const Encoded& encoded, bool training) const {
+at::Tensor IsrfModel::TextLossSum(const IsrfBatch& batch, const Encoded& encoded,
+                                  bool training) const {
   const int64_t size = batch.target.size(0), length = batch.target.size(1);
   const at::Tensor start = at::zeros({size, 1}, batch.target.options());  // decoder start is pad, 0
   const at::Tensor inputs = at::cat({start, batch.target.narrow(1, 0, length - 1)}, 1);
@@ -144,8 +150,8 @@ int64_t IsrfModel::CountedTokens(const at::Tensor& target) const {
   return config_.loss_ignore_pad() ? target.ne(0).sum().item<int64_t>() : target.numel();
 }
 
-// Eq. 8: G[users] follows the interaction graph, sg(E[users]). Eq. 9: G[users] and the mean whole-word
-// vector of the padded row move towards each other.
+// Eq. 8: G[users] follows the interaction graph, sg(E[users]). Eq. 9: G[users] and the mean
+// whole-word vector of the padded row move towards each other.
 at::Tensor IsrfModel::AlignmentLoss(const IsrfBatch& batch, const at::Tensor& nodes,
                                     cluster::Communicator& comm) const {
   const auto& align = config_.align();
@@ -154,12 +160,11 @@ at::Tensor IsrfModel::AlignmentLoss(const IsrfBatch& batch, const at::Tensor& no
                                                                : align.direct();
   if (!s_hat_ || weight == 0) return {};
   const at::Tensor x = at::embedding(UserTable(), batch.users);
-  const at::Tensor y =
-      batch.task == IsrfConfig::SEQUENTIAL
-          ? at::embedding(parameters_.Get("whole_word"), batch.whole_words).mean(1)
-          : at::embedding(nodes, batch.users).detach();
-  return weight * nn::SoftDotAlignment(tensor::AllGatherGrad(x, comm), tensor::AllGatherGrad(y, comm),
-                                       align.temperature());
+  const at::Tensor y = batch.task == IsrfConfig::SEQUENTIAL
+                           ? at::embedding(parameters_.Get("whole_word"), batch.whole_words).mean(1)
+                           : at::embedding(nodes, batch.users).detach();
+  return weight * nn::SoftDotAlignment(tensor::AllGatherGrad(x, comm),
+                                       tensor::AllGatherGrad(y, comm), align.temperature());
 }
 
 }  // namespace whyrec::systems

@@ -1,5 +1,6 @@
-// The network of ISRF and of its ancestors POD and ELMRec: T5 with prompt vectors, whole-word vectors, two
-// graphs and two alignment losses. Equations in the paper's order, with its numbers (isrf section 6).
+// The network of ISRF and of its ancestors POD and ELMRec: T5 with prompt vectors, whole-word
+// vectors, two graphs and two alignment losses. Equations in the paper's order, with its numbers
+// (isrf section 6).
 #pragma once
 
 #include <memory>
@@ -55,8 +56,8 @@ class IsrfModel {
   // Tokens that TextLossSum counts in `target`.
   int64_t CountedTokens(const at::Tensor& target) const;
 
-  // Eq. 8 (explanation, direct) or 9 (sequential), times its weight, over the rows of all ranks; undefined
-  // when the variant has no alignment or its weight is 0.
+  // Eq. 8 (explanation, direct) or 9 (sequential), times its weight, over the rows of all ranks;
+  // undefined when the variant has no alignment or its weight is 0.
   at::Tensor AlignmentLoss(const IsrfBatch& batch, const at::Tensor& nodes,
                            cluster::Communicator& comm) const;
 

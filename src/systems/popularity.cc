@@ -1,4 +1,5 @@
-// popularity: items by their number of training interactions. The bar that every system has to pass.
+// popularity: items by their number of training interactions. The bar that every system has to
+// pass.
 #include "src/data/count_models.h"
 #include "src/systems/system.h"
 

@@ -1,5 +1,5 @@
-// A system is one file that registers itself: what it is, which knobs it has, what it learns from, and
-// how to build it. This header is plain: stages never see a network.
+// A system is one file that registers itself: what it is, which knobs it has, what it learns from,
+// and how to build it. This header is plain: stages never see a network.
 #pragma once
 
 #include <filesystem>
@@ -23,19 +23,20 @@ const char* NameOf(Task task);
 
 // A question without its answer.
 struct Query {
-  int64_t user;                          // row
-  std::vector<int64_t> history;          // item rows, oldest first
-  std::span<const int64_t> candidates;   // item rows; empty: the whole catalogue
+  int64_t user;                         // row
+  std::vector<int64_t> history;         // item rows, oldest first
+  std::span<const int64_t> candidates;  // item rows; empty: the whole catalogue
 };
 
-// Either one score per candidate (per item where the query names none), or an ordered list of item rows
-// in which -1 stands for an answer that is no item.
+// Either one score per candidate (per item where the query names none), or an ordered list of item
+// rows in which -1 stands for an answer that is no item.
 struct Prediction {
   std::vector<double> scores;
   std::vector<int64_t> list;
 };
 
-// What a system is built from. Folders are artefacts of the stages it asked for; empty when it did not.
+// What a system is built from. Folders are artefacts of the stages it asked for; empty when it did
+// not.
 struct BuildContext {
   const config::RunConfig& config;
   const data::TrainView& train;
@@ -76,8 +77,8 @@ struct System {
   std::string name;
   std::string description;  // a sentence with the source
   std::vector<Knob> knobs = {};
-  Names config_parts = {};  // parts of the configuration that its training reads
-  int revision = 1;         // of its code
+  Names config_parts = {};                     // parts of the configuration that its training reads
+  int revision = 1;                            // of its code
   eval::Ties ties = eval::Ties::kPessimistic;  // place of the target among equal scores
   // For reports.
   std::function<std::string(const config::RunConfig&)> variant = [](const auto&) { return ""; };
@@ -88,8 +89,8 @@ struct System {
   std::function<std::unique_ptr<Recommender>(const BuildContext&)> build;
 };
 
-const std::vector<System>& AllSystems();             // by name
-const System& FindSystem(const std::string& name);   // Error(kUsage) with the nearest name
+const std::vector<System>& AllSystems();            // by name
+const System& FindSystem(const std::string& name);  // Error(kUsage) with the nearest name
 // Defaults overridden by the configuration; unknown or out of range: Error(kUsage).
 std::map<std::string, double> KnobValues(const System& system, const config::SystemConfig& config);
 

@@ -20,10 +20,10 @@ NumberDecoder::NumberDecoder(const data::TrainView& train, const config::RunConf
                              BatchMaker& batches, const text::Tokenizer& tokenizer)
     : train_(train), config_(config), batches_(batches), tokenizer_(tokenizer) {
   if (config.predict().sequential_decode() == PredictConfig::CANDIDATE_TRIE)
-    Fail(Exit::kUsage, "predict.sequential_decode is CANDIDATE_TRIE, but the sequential task has no "
-                       "candidates; use TRIE");
-  for (int64_t item = 0; item < train.item_count(); ++item)
-    all_items_.Insert(Columns(item));
+    Fail(Exit::kUsage,
+         "predict.sequential_decode is CANDIDATE_TRIE, but the sequential task has no "
+         "candidates; use TRIE");
+  for (int64_t item = 0; item < train.item_count(); ++item) all_items_.Insert(Columns(item));
 }
 
 // The pieces of an item's number as columns; new pieces get the next one.
@@ -47,15 +47,16 @@ lm::BeamOptions NumberDecoder::Options(Task task) const {
                           .length_penalty = predict.length_penalty()};
   const bool sequential = task == Task::kSequential;
   options.beams = sequential ? predict.sequential_beams() : predict.direct_beams();
-  options.returned = std::min<int64_t>(
-      options.beams, kListLength + (sequential ? predict.sequential_extra() : 0));
+  options.returned =
+      std::min<int64_t>(options.beams, kListLength + (sequential ? predict.sequential_extra() : 0));
   return options;
 }
 
 std::vector<const lm::Trie*> NumberDecoder::Tries(Task task, const std::vector<Query>& queries) {
   const PredictConfig::Decode decode = DecodeOf(task, config_.predict());
   if (decode == PredictConfig::FREE) return {};
-  if (decode == PredictConfig::TRIE) return std::vector<const lm::Trie*>(queries.size(), &all_items_);
+  if (decode == PredictConfig::TRIE)
+    return std::vector<const lm::Trie*>(queries.size(), &all_items_);
   candidates_.assign(queries.size(), lm::Trie());
   std::vector<const lm::Trie*> tries;
   for (size_t i = 0; i < queries.size(); ++i) {
@@ -95,7 +96,8 @@ std::vector<int64_t> NumberDecoder::Items(Task task, const Query& query,
   list.resize(kListLength, -1);
   Rng rng(config_.seed(), "fill", static_cast<uint64_t>(task), static_cast<uint64_t>(query.user));
   for (int64_t& item : list)
-    if (item < 0) item = static_cast<int64_t>(rng.Below(static_cast<uint64_t>(train_.item_count())));
+    if (item < 0)
+      item = static_cast<int64_t>(rng.Below(static_cast<uint64_t>(train_.item_count())));
   return list;
 }
 

@@ -1,4 +1,5 @@
-// From beams to items: which numbers may be decoded, and what becomes of what was decoded (isrf 9.1).
+// From beams to items: which numbers may be decoded, and what becomes of what was decoded
+// (isrf 9.1).
 #pragma once
 
 #include <span>
@@ -13,9 +14,9 @@
 
 namespace whyrec::systems {
 
-// Under TRIE and CANDIDATE_TRIE probabilities are normalised over the pieces that occur in item numbers
-// (isrf 13.6): a few hundred instead of 32,128. Tokens are then columns, positions in pieces(): 0 is the
-// start, 1 is EOS in both worlds.
+// Under TRIE and CANDIDATE_TRIE probabilities are normalised over the pieces that occur in item
+// numbers (isrf 13.6): a few hundred instead of 32,128. Tokens are then columns, positions in
+// pieces(): 0 is the start, 1 is EOS in both worlds.
 class NumberDecoder {
  public:
   NumberDecoder(const data::TrainView& train, const config::RunConfig& config, BatchMaker& batches,
@@ -24,7 +25,8 @@ class NumberDecoder {
   lm::BeamOptions Options(Task task) const;
   bool Restricted(Task task) const;
   const std::vector<int64_t>& pieces() const { return pieces_; }
-  // One trie per query, or none for FREE. The pointers live as long as this object or until the next call.
+  // One trie per query, or none for FREE. The pointers live as long as this object or until the
+  // next call.
   std::vector<const lm::Trie*> Tries(Task task, const std::vector<Query>& queries);
   // Item rows of one query's hypotheses, best first, -1 where the text is no item's number; history
   // dropped and missing places filled as the configuration says. At most ten.

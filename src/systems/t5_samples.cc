@@ -13,8 +13,8 @@ constexpr int64_t kEos = 1;
 HostTensor Pad(const std::vector<std::vector<int64_t>>& rows) {
   size_t width = 0;
   for (const auto& row : rows) width = std::max(width, row.size());
-  HostTensor out =
-      HostTensor::Zeros(DType::kI64, {static_cast<int64_t>(rows.size()), static_cast<int64_t>(width)});
+  HostTensor out = HostTensor::Zeros(
+      DType::kI64, {static_cast<int64_t>(rows.size()), static_cast<int64_t>(width)});
   for (size_t i = 0; i < rows.size(); ++i)
     std::copy(rows[i].begin(), rows[i].end(), out.row<int64_t>(static_cast<int64_t>(i)).begin());
   return out;
@@ -36,7 +36,8 @@ SampleSource::SampleSource(const data::TrainView& train, const config::RunConfig
   for (T5Task task : {IsrfConfig::EXPLANATION, IsrfConfig::SEQUENTIAL, IsrfConfig::DIRECT}) {
     const auto& wanted = config.isrf().task();
     const bool asked = wanted.empty() || std::count(wanted.begin(), wanted.end(), task) > 0;
-    const bool possible = task == IsrfConfig::EXPLANATION ? !train.explanations.empty() : !users_.empty();
+    const bool possible =
+        task == IsrfConfig::EXPLANATION ? !train.explanations.empty() : !users_.empty();
     if (asked && possible) tasks_.push_back(task);
   }
   if (tasks_.empty()) Fail(Exit::kUsage, "isrf.task: none of the tasks has training samples");
@@ -64,7 +65,8 @@ Sample SampleSource::Draw(T5Task task, int64_t draw) {
                   : task == IsrfConfig::SEQUENTIAL ? Sequential(draw)
                                                    : Direct(draw);
   Rng rng(config_.seed(), "template", static_cast<uint64_t>(task), static_cast<uint64_t>(draw));
-  sample.prompt = static_cast<int64_t>(rng.Below(static_cast<uint64_t>(TemplateCount(prompts_, task))));
+  sample.prompt =
+      static_cast<int64_t>(rng.Below(static_cast<uint64_t>(TemplateCount(prompts_, task))));
   return sample;
 }
 
@@ -108,7 +110,8 @@ std::string BatchMaker::Prompt(T5Task task, const Sample& sample) const {
   std::vector<int64_t> numbers;
   for (int64_t item : sample.items) numbers.push_back(train_.numbers.item[item]);
   const int64_t user = train_.numbers.user[sample.user];
-  if (task == IsrfConfig::EXPLANATION) return prompts_.ExplanationPrompt(sample.prompt, user, numbers[0]);
+  if (task == IsrfConfig::EXPLANATION)
+    return prompts_.ExplanationPrompt(sample.prompt, user, numbers[0]);
   return task == IsrfConfig::SEQUENTIAL ? prompts_.SequentialPrompt(sample.prompt, user, numbers)
                                         : prompts_.DirectPrompt(sample.prompt, user, numbers);
 }
@@ -121,7 +124,8 @@ text::Tokens BatchMaker::Source(T5Task task, const Sample& sample) {
                     nodes ? text::WholeWordRule::kNode : text::WholeWordRule::kOrdinal, users);
   if (nodes)  // from numbers in the prompt to rows of the graph
     for (int64_t& id : tokens.whole_words)
-      if (id > 0) id = id <= users ? sample.user + 1 : users + 1 + train_.numbers.item_row[id - users - 1];
+      if (id > 0)
+        id = id <= users ? sample.user + 1 : users + 1 + train_.numbers.item_row[id - users - 1];
   tokens.ids.push_back(kEos);
   tokens.whole_words.push_back(0);
   return tokens;

@@ -1,5 +1,5 @@
-// What the T5 recommenders (POD, ELMRec, ISRF) learn from: samples of three tasks and their batches.
-// This half of the family is torch-free.
+// What the T5 recommenders (POD, ELMRec, ISRF) learn from: samples of three tasks and their
+// batches. This half of the family is torch-free.
 #pragma once
 
 #include <memory>
@@ -19,10 +19,10 @@ namespace whyrec::systems {
 using T5Task = config::IsrfConfig::Task;
 
 struct Sample {
-  int64_t user;                // row
-  std::vector<int64_t> items;  // sequential: history; direct: candidates; explanation: the item
-  int64_t target = -1;         // item row; unused in the explanation task
-  std::string text;            // explanation task
+  int64_t user;                   // row
+  std::vector<int64_t> items;     // sequential: history; direct: candidates; explanation: the item
+  int64_t target = -1;            // item row; unused in the explanation task
+  std::string text;               // explanation task
   int64_t prompt = text::kPlain;  // template; validation and test use the plain one
 };
 
@@ -60,8 +60,8 @@ struct Batch {
   HostTensor users;        // I64 [B], node rows (user row + 1)
 };
 
-// Renders, tokenizes and pads. Mentions are ordinals in the sequential task and, without a graph, in all
-// tasks; else node rows (isrf 3.2).
+// Renders, tokenizes and pads. Mentions are ordinals in the sequential task and, without a graph,
+// in all tasks; else node rows (isrf 3.2).
 class BatchMaker {
  public:
   BatchMaker(const data::TrainView& train, const config::IsrfConfig& config,

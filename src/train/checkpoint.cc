@@ -29,11 +29,13 @@ void LoadTensors(const Named& tensors, const fs::path& file) {
     if (found == map.end()) Fail(Exit::kData, file.string(), ": no tensor \"", name, "\"");
     if (found->second.shape() != value.sizes().vec())
       Fail(Exit::kData, file.string(), ": tensor \"", name, "\" has shape ",
-           ShapeString(found->second.shape()), "; the model has ", ShapeString(value.sizes().vec()));
+           ShapeString(found->second.shape()), "; the model has ",
+           ShapeString(value.sizes().vec()));
     at::Tensor(value).copy_(tensor::View(found->second));
   }
   if (map.size() != tensors.size())
-    Fail(Exit::kData, file.string(), ": holds ", map.size(), " tensors; the model has ", tensors.size());
+    Fail(Exit::kData, file.string(), ": holds ", map.size(), " tensors; the model has ",
+         tensors.size());
 }
 
 std::string StepName(const char* prefix, int64_t step) {
@@ -46,7 +48,8 @@ std::vector<fs::path> StepFolders(const fs::path& folder) {
   std::vector<fs::path> steps;
   if (fs::exists(folder))
     for (const auto& entry : fs::directory_iterator(folder))
-      if (entry.path().filename().string().starts_with("step-") && entry.path().extension() != ".tmp")
+      if (entry.path().filename().string().starts_with("step-") &&
+          entry.path().extension() != ".tmp")
         steps.push_back(entry.path());
   std::sort(steps.begin(), steps.end());
   return steps;
@@ -80,8 +83,10 @@ void Checkpoints::Save(const Progress& progress, const nn::Parameters& parameter
   fs::create_directories(partial);
   SaveParameters(parameters, partial / "model.safetensors");
   SaveTensors(optimizer.State(), partial / "optimizer.safetensors");
-  const nlohmann::json state = {{"step", progress.step},           {"best", progress.best},
-                                {"best_step", progress.best_step}, {"endured", progress.endured},
+  const nlohmann::json state = {{"step", progress.step},
+                                {"best", progress.best},
+                                {"best_step", progress.best_step},
+                                {"endured", progress.endured},
                                 {"stopped", progress.stopped}};
   store::WriteFileAtomically(partial / "progress.json", state.dump(1) + "\n");
   fs::remove_all(final);
@@ -100,15 +105,19 @@ bool Checkpoints::Load(Progress& progress, nn::Parameters& parameters, AdamW& op
   while (!steps.empty() && !fs::exists(steps.back() / "progress.json")) steps.pop_back();
   if (steps.empty()) return false;
   const auto state = nlohmann::json::parse(store::ReadTextFile(steps.back() / "progress.json"));
-  progress = {.step = state.at("step"), .best = state.at("best"), .best_step = state.at("best_step"),
-              .endured = state.at("endured"), .stopped = state.at("stopped")};
+  progress = {.step = state.at("step"),
+              .best = state.at("best"),
+              .best_step = state.at("best_step"),
+              .endured = state.at("endured"),
+              .stopped = state.at("stopped")};
   LoadParameters(parameters, steps.back() / "model.safetensors");
   LoadTensors(optimizer.State(), steps.back() / "optimizer.safetensors");
   return true;
 }
 
 void Checkpoints::Drop() const {
-  for (const fs::path& step : StepFolders(folder_)) fs::remove(step / "progress.json");  // none is whole now
+  for (const fs::path& step : StepFolders(folder_))
+    fs::remove(step / "progress.json");  // none is whole now
   fs::remove_all(folder_);
 }
 

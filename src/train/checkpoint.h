@@ -1,5 +1,5 @@
-// Checkpoints of a training run: <folder>/.checkpoint/step-<n>/ with model, optimiser and progress. A
-// checkpoint is renamed into place when it is complete, then the one before goes.
+// Checkpoints of a training run: <folder>/.checkpoint/step-<n>/ with model, optimiser and progress.
+// A checkpoint is renamed into place when it is complete, then the one before goes.
 #pragma once
 
 #include <filesystem>
@@ -12,17 +12,18 @@ namespace whyrec::train {
 
 // Where a run stands; with the counter-based draws this is all the state there is besides tensors.
 struct Progress {
-  int64_t step = 0;              // steps done
-  double best = 0;               // validation value
-  int64_t best_step = -1;        // -1: none yet
-  int64_t endured = 0;           // validations without improvement, by the patience rule
-  bool stopped = false;          // patience is used up
+  int64_t step = 0;        // steps done
+  double best = 0;         // validation value
+  int64_t best_step = -1;  // -1: none yet
+  int64_t endured = 0;     // validations without improvement, by the patience rule
+  bool stopped = false;    // patience is used up
 };
 
 class Checkpoints {
  public:
   explicit Checkpoints(std::filesystem::path folder);
-  void Save(const Progress& progress, const nn::Parameters& parameters, const AdamW& optimizer) const;
+  void Save(const Progress& progress, const nn::Parameters& parameters,
+            const AdamW& optimizer) const;
   // Copies the newest complete checkpoint into parameters and optimizer; false when there is none.
   bool Load(Progress& progress, nn::Parameters& parameters, AdamW& optimizer) const;
   // The best model so far, by its step; older ones go with the next Save.
@@ -33,7 +34,8 @@ class Checkpoints {
   std::filesystem::path folder_;
 };
 
-// Parameters as a safetensors file under their paths, and back. Missing, unknown or misshapen: Error(kData).
+// Parameters as a safetensors file under their paths, and back. Missing, unknown or misshapen:
+// Error(kData).
 void SaveParameters(const nn::Parameters& parameters, const std::filesystem::path& file);
 void LoadParameters(nn::Parameters& parameters, const std::filesystem::path& file);
 

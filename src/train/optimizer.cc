@@ -11,7 +11,8 @@ AdamW::AdamW(nn::Parameters& parameters, double learning_rate, double weight_dec
     : parameters_(parameters), learning_rate_(learning_rate), weight_decay_(weight_decay) {
   c10::NoGradGuard no_grad;
   for (const auto& [path, p] : parameters.all())
-    moments_.push_back({at::zeros_like(p), at::zeros_like(p), at::zeros({}, p.options().dtype(at::kFloat))});
+    moments_.push_back(
+        {at::zeros_like(p), at::zeros_like(p), at::zeros({}, p.options().dtype(at::kFloat))});
 }
 
 void AdamW::Step() {

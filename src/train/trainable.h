@@ -10,9 +10,9 @@
 
 namespace whyrec::train {
 
-// The loss of one step on this rank's slice of the global batch. The global loss is the sum of `own`
-// over the ranks plus `shared`, which every rank computes alike (from gathered rows); the gradients of
-// own + shared, summed over the ranks, are those of the global loss.
+// The loss of one step on this rank's slice of the global batch. The global loss is the sum of
+// `own` over the ranks plus `shared`, which every rank computes alike (from gathered rows); the
+// gradients of own + shared, summed over the ranks, are those of the global loss.
 struct StepLoss {
   at::Tensor own;
   at::Tensor shared;  // may be undefined
@@ -30,8 +30,8 @@ class Trainable {
   virtual ~Trainable() = default;
   virtual nn::Parameters& parameters() = 0;
   virtual int64_t steps_per_epoch() const = 0;
-  virtual StepLoss Loss(int64_t step) = 0;           // step = 0, 1, ...; dropout on
-  virtual Validation Validate(int64_t epoch) = 0;    // the same value on every rank
+  virtual StepLoss Loss(int64_t step) = 0;         // step = 0, 1, ...; dropout on
+  virtual Validation Validate(int64_t epoch) = 0;  // the same value on every rank
 };
 
 }  // namespace whyrec::train

@@ -27,7 +27,8 @@ class LossLog {
   LossLog(const fs::path& file, int64_t steps_done) : file_(file) {
     std::string kept = "step,task,loss\n", line;
     std::ifstream former(file);
-    for (std::getline(former, line); std::getline(former, line) && steps_done-- > 0;) kept += line + "\n";
+    for (std::getline(former, line); std::getline(former, line) && steps_done-- > 0;)
+      kept += line + "\n";
     former.close();
     store::WriteFileAtomically(file, kept);
     out_.open(file, std::ios::app);
@@ -50,9 +51,14 @@ class Loop {
  public:
   Loop(Trainable& model, const config::TrainConfig& config, uint64_t seed, const fs::path& folder,
        cluster::Communicator& comm)
-      : model_(model), config_(config), seed_(seed), folder_(folder), comm_(comm),
+      : model_(model),
+        config_(config),
+        seed_(seed),
+        folder_(folder),
+        comm_(comm),
         optimizer_(model.parameters(), config.learning_rate(), config.weight_decay()),
-        checkpoints_(folder), patience_(config.patience_rule(), config.patience()) {}
+        checkpoints_(folder),
+        patience_(config.patience_rule(), config.patience()) {}
 
   data::Facts Run() {
     const int64_t per_epoch = model_.steps_per_epoch();
@@ -90,9 +96,9 @@ class Loop {
     at::Generator generator = at::detail::getDefaultCPUGenerator();
     {
       std::lock_guard lock(generator.mutex());  // ranks that are threads share it
-      generator.set_current_seed(
-          Rng(seed_, "dropout", static_cast<uint64_t>(progress_.step),
-              static_cast<uint64_t>(comm_.rank())).Next());
+      generator.set_current_seed(Rng(seed_, "dropout", static_cast<uint64_t>(progress_.step),
+                                     static_cast<uint64_t>(comm_.rank()))
+                                     .Next());
     }
     optimizer_.ZeroGrad();
     StepLoss loss = model_.Loss(progress_.step);
@@ -168,8 +174,10 @@ class Loop {
 }  // namespace
 
 bool Patience::Continue(bool improved, int64_t& endured) const {
-  if (!improved) ++endured;
-  else if (rule_ == config::TrainConfig::CONSECUTIVE) endured = 0;
+  if (!improved)
+    ++endured;
+  else if (rule_ == config::TrainConfig::CONSECUTIVE)
+    endured = 0;
   return endured < limit_;
 }
 

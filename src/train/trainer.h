@@ -1,4 +1,5 @@
-// The training loop: loss, gradients, sum over ranks, step, validation, early stop, checkpoints, resume.
+// The training loop: loss, gradients, sum over ranks, step, validation, early stop, checkpoints,
+// resume.
 #pragma once
 
 #include <filesystem>
@@ -22,9 +23,10 @@ class Patience {
   int64_t limit_;
 };
 
-// Trains in `folder`: .checkpoint/ while under way; in the end model.safetensors (the best validation) and
-// losses.csv (step,task,loss). A killed run that is started again continues with the same losses to the
-// last bit on one rank. Stop signals save a checkpoint and throw Error(kStoppedEarly).
+// Trains in `folder`: .checkpoint/ while under way; in the end model.safetensors (the best
+// validation) and losses.csv (step,task,loss). A killed run that is started again continues with
+// the same losses to the last bit on one rank. Stop signals save a checkpoint and throw
+// Error(kStoppedEarly).
 data::Facts Run(Trainable& model, const config::TrainConfig& config, uint64_t seed,
                 const std::filesystem::path& folder, cluster::Communicator& comm);
 

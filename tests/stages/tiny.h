@@ -59,15 +59,16 @@ inline bool HasEncoder() {
 #define WR_NEEDS_ENCODER() \
   if (!HasEncoder()) GTEST_SKIP() << "no text encoder in the cache; run launch/setup"
 
-// Hash of every file of the workspace's artefacts, by "artefact/file"; manifests hold times and are
-// left out, as is the log.
+// Hash of every file of the workspace's artefacts, by "artefact/file". Left out: manifests and the
+// log, which hold times, and scratch, whose names begin with '.'.
 inline std::map<std::string, std::string> Contents(const fs::path& workspace) {
   std::map<std::string, std::string> out;
   for (const auto& entry : fs::recursive_directory_iterator(workspace)) {
-    const std::string path = entry.path().lexically_relative(workspace).string();
-    if (entry.is_regular_file() && entry.path().filename() != "manifest.txtpb" &&
-        !path.starts_with("log/"))
-      out[path] = Sha256OfFile(entry.path());
+    const fs::path path = entry.path().lexically_relative(workspace);
+    if (!entry.is_regular_file() || path.filename() == "manifest.txtpb" || *path.begin() == "log" ||
+        path.filename().string().starts_with('.'))
+      continue;
+    out[path.string()] = Sha256OfFile(entry.path());
   }
   return out;
 }
