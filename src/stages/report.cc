@@ -36,8 +36,8 @@ std::string Tables(const json& rows) {
       const std::string name = SystemName(row), metric = row.at("metric");
       if (lines.empty() || lines.back()[0] != name) lines.push_back({name});
       if (lines.size() == 1) head.push_back(metric);
-      lines.back().push_back(eval::Fixed(row.at("value")) + " [" + eval::Fixed(row.at("low")) +
-                             ", " + eval::Fixed(row.at("high")) + "]");
+      lines.back().push_back(eval::Fixed(row.at("value")) + " [" + eval::Fixed(row.at("low"), 3) +
+                             ", " + eval::Fixed(row.at("high"), 3) + "]");
     }
     eval::Table table(head);
     for (auto& line : lines) table.Add(std::move(line));
