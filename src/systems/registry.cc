@@ -48,6 +48,8 @@ std::map<std::string, double> KnobValues(const System& system, const config::Sys
     if (knob == system.knobs.end())
       Fail(Exit::kUsage, "system ", system.name, " has no knob \"", given.name(), "\"; nearest: \"",
            config::Nearest(given.name(), names), "\" (see `whyrec describe ", system.name, "`)");
+    if (!given.has_value())
+      Fail(Exit::kUsage, "system ", system.name, ": knob ", knob->name, " is given without a value");
     if (given.value() < knob->low || given.value() > knob->high)
       Fail(Exit::kUsage, "system ", system.name, ": knob ", knob->name, " is ", given.value(),
            "; must be in [", knob->low, ", ", knob->high, "]");

@@ -282,6 +282,7 @@ TEST_F(RunConfigTest, ProtocolDecidesUnstatedFields) {
       "predict.sequential_decode=FREE",
       "predict.direct_decode=FREE",
       "predict.fill=RANDOM",
+      "predict.length_penalty=1",
       "predict.direct_full=false",
       "metrics.dedupe=false",
   };
