@@ -319,7 +319,14 @@ data::Facts IsrfRecommender::Train(TrainContext& context) {
 }
 
 System::Names Needs(const config::RunConfig& config) {
-  if (config.isrf().variant() == IsrfConfig::POD) return {};
+  if (config.isrf().variant() == IsrfConfig::POD) {
+    // Mentions are ordinals there: the user, the candidates and 0 have to fit the whole-word table.
+    if (config.split().direct_negatives() + 3 > kWholeWordRows)
+      Fail(Exit::kUsage, "split.direct_negatives is ", config.split().direct_negatives(),
+           "; the variant POD has ", kWholeWordRows, " whole-word rows: at most ",
+           kWholeWordRows - 3, " negatives");
+    return {};
+  }
   if (config.isrf().variant() == IsrfConfig::ELMREC) return {"graphs"};
   return {"graphs", "embeddings"};
 }

@@ -19,8 +19,6 @@ namespace {
 
 using config::IsrfConfig;
 
-constexpr int64_t kWholeWordRows = 512;
-
 std::unique_ptr<nn::SparseOperator> Operator(const graph::Csr& a, bool symmetric) {
   return std::make_unique<nn::SparseOperator>(
       HostTensor::From(a.offsets, {static_cast<int64_t>(a.offsets.size())}),

@@ -15,6 +15,9 @@
 
 namespace whyrec::systems {
 
+// Rows of the table of ordinal whole-word vectors.
+inline constexpr int64_t kWholeWordRows = 512;
+
 // Frozen inputs. POD has none of them, ELMREC the interactions, ISRF_CODE all.
 struct IsrfInputs {
   int64_t users = 0, items = 0;

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -20,9 +19,7 @@ struct GiftCards {
 };
 
 inline std::filesystem::path GiftCardsFolder() {
-  const char* shared = std::getenv("WHYREC_SHARED");
-  const std::filesystem::path beside = std::filesystem::path(WHYREC_SOURCE_DIR) / "../shared";
-  return (shared == nullptr ? beside : std::filesystem::path(shared)) / "data/gift-cards";
+  return std::filesystem::path(WHYREC_SOURCE_DIR) / "examples/gift-cards";
 }
 
 inline GiftCards ReadGiftCards() {
