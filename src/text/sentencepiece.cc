@@ -77,6 +77,13 @@ class SentencePiece final : public Tokenizer {
 
   int64_t size() const override { return processor_.GetPieceSize() + kSentinels; }
 
+  std::optional<int64_t> Id(std::string_view piece) const override {
+    for (const auto& part : specials_.Split(piece))
+      if (part.id >= 0 && part.text == piece) return part.id;
+    const int id = processor_.PieceToId({piece.data(), piece.size()});
+    return id == processor_.unk_id() ? std::nullopt : std::optional<int64_t>(id);
+  }
+
  private:
   sentencepiece::SentencePieceProcessor processor_;
   SpecialTokens specials_;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,6 +19,7 @@ class Tokenizer {
   virtual std::vector<std::string> Pieces(std::string_view text) const = 0;
   virtual std::string Decode(const std::vector<int64_t>& ids) const = 0;  // special tokens dropped
   virtual int64_t size() const = 0;                                       // ids are below it
+  virtual std::optional<int64_t> Id(std::string_view piece) const = 0;    // of one whole piece
   // True when every text with this word between spaces cuts it as it is cut alone. A unigram model
   // breaks near-ties by the rounding of a sum over the whole text ("11111": 11|111 or 111|11).
   virtual bool CutsAlone(std::string_view) const { return true; }
@@ -31,5 +33,13 @@ std::unique_ptr<Tokenizer> LoadSentencePiece(const std::filesystem::path& model)
 // vocab.txt: one piece a line, line number - 1 = id. Decode joins "##" pieces.
 std::unique_ptr<Tokenizer> LoadWordPiece(const std::filesystem::path& vocab,
                                          bool lower_case = true);
+
+// tokenizer.json: byte-level BPE (RoBERTa, Phi-4-mini) or WordPiece, with its added tokens, which
+// are recognised inside texts. Error(kData) names a rule of the file that is not supported.
+std::unique_ptr<Tokenizer> LoadTokenizerJson(const std::filesystem::path& file);
+
+// What a model folder brings: spiece.model, tokenizer.json, vocab.txt, or vocab.json with
+// merges.txt (RoBERTa), in this order. Error(kData) lists what is there and what is needed.
+std::unique_ptr<Tokenizer> LoadTokenizer(const std::filesystem::path& folder);
 
 }  // namespace whyrec::text

@@ -106,6 +106,11 @@ class WordPiece final : public Tokenizer {
 
   int64_t size() const override { return static_cast<int64_t>(pieces_.size()); }
 
+  std::optional<int64_t> Id(std::string_view piece) const override {
+    const auto found = ids_.find(std::string(piece));
+    return found == ids_.end() ? std::nullopt : std::optional(found->second);
+  }
+
  private:
   std::vector<std::string> ReadVocab(const std::filesystem::path& vocab) {
     std::vector<std::string> pieces;

@@ -1,0 +1,77 @@
+// Phi3ForCausalLM as Phi-4-mini configures it (pulse 3.4): grouped-query attention, partial rotary
+// embedding with LongRoPE, fused qkv_proj and gate_up_proj, RMSNorm, tied head. Shapes: N tokens of
+// a batch, packed end to end; d = hidden size; H query heads, G key heads, dk head size; V rows of
+// the vocabulary.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "src/lm/lora.h"
+#include "src/lm/weights.h"
+#include "src/nn/parameters.h"
+
+namespace whyrec::lm {
+
+struct PhiConfig {
+  int64_t vocabulary = 200064, width = 3072, inner = 8192, layers = 32, heads = 24, key_heads = 8;
+  int64_t positions = 131072, original_positions = 4096;
+  double epsilon = 1e-5, rope_theta = 10000, partial_rotary = 0.75;
+  std::vector<double> short_factor, long_factor;  // rotary/2 each; both empty: plain rotary
+  bool tied_head = true;
+  int64_t bos = 199999, pad = 199999;
+  std::vector<int64_t> eos = {199999};  // generation_config.json's where there is one
+
+  int64_t head_size() const { return width / heads; }
+};
+
+// config.json in the published form (rope_scaling, partial_rotary_factor at the top) and in the one
+// that newer libraries write (rope_parameters). Error(kData) names what is unknown.
+PhiConfig LoadPhiConfig(const std::filesystem::path& folder);
+
+class Phi {
+ public:
+  // Base weights are frozen unless `train_base`; adapters are added by AddLora.
+  Phi(const PhiConfig& config, nn::Parameters& parameters, const std::string& prefix = "",
+      bool train_base = false);
+  void Initialise(uint64_t seed);  // N(0, 0.02), norms 1
+  void Load(const std::filesystem::path& folder);
+  void Save(const std::filesystem::path& folder) const;  // config.json and weights
+
+  const PhiConfig& config() const { return config_; }
+  const NameTable& table() const { return table_; }
+
+  // Attention of one layer over all packed tokens: q [N,H,dk], k and v [N,G,dk], rotated already ->
+  // [N,H,dk]. Training brings a mask, generation its caches (text_engine.h).
+  using Attend = std::function<at::Tensor(int64_t layer, const at::Tensor& q, const at::Tensor& k,
+                                          const at::Tensor& v)>;
+  // ids, positions i64 [N] -> [N,d], after the last norm. `total_length` picks short or long
+  // rotary factors: the longest sequence, prompt and output. `training`: adapter dropout.
+  at::Tensor Hidden(const at::Tensor& ids, const at::Tensor& positions, const Attend& attend,
+                    int64_t total_length, bool training = false) const;
+  at::Tensor Logits(const at::Tensor& hidden) const;  // [n,d] -> [n,V]
+
+ private:
+  struct Layer {
+    at::Tensor input_norm, post_norm;
+    Projection qkv, o, gate_up, down;  // base weight and, perhaps, an adapter (lora.h)
+  };
+  PhiConfig config_;
+  nn::Parameters* parameters_;
+  std::string prefix_;
+  NameTable table_;
+  at::Tensor embed_, norm_, head_;
+  std::vector<Layer> layers_;
+};
+
+// Attention for whole sequences without a cache: packed sequences of the given lengths, each causal
+// in itself.
+Phi::Attend CausalAttention(const std::vector<int64_t>& lengths);
+// One packed sequence under an explicit mask, bool [N,N] (true: row may read column); pulse 7.2's
+// tree.
+Phi::Attend MaskedAttention(const at::Tensor& mask);
+
+}  // namespace whyrec::lm

@@ -1,0 +1,35 @@
+// Published checkpoints, in and out: names, shapes, dtypes, finite values.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "src/nn/at.h"
+
+namespace whyrec::lm {
+
+// A model's one table from published parameter names to our tensors, in the order of the network.
+using NameTable = std::vector<std::pair<std::string, at::Tensor>>;
+
+// What published files hold beyond the table.
+struct Dialect {
+  std::vector<std::string> prefixes;  // one of them may stand before names ("bert.")
+  std::vector<std::pair<std::string, std::string>>
+      endings;  // old and today's (".gamma", ".weight")
+  // Copies and heads the network has no use for: names, or beginnings when they end in '*'.
+  std::vector<std::string> ignored;
+};
+
+// Fills the table's tensors, casting to their dtype and device. `folder` holds model.safetensors or
+// its index and shards. Error(kData) names the first tensor that is missing, unknown, given twice,
+// of another shape or not finite, and the file.
+void LoadWeights(const std::filesystem::path& folder, const NameTable& table,
+                 const Dialect& dialect = {});
+
+// model.safetensors, or shards and their index when it would pass `shard_bytes`.
+void SaveWeights(const std::filesystem::path& folder, const NameTable& table,
+                 int64_t shard_bytes = 5'000'000'000);
+
+}  // namespace whyrec::lm

@@ -1,0 +1,16 @@
+// Where tensors live: "cpu", "cuda", "cuda:1", or "auto" (a GPU if there is one).
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <string>
+
+namespace whyrec::tensor {
+
+// Opens LibTorch's CUDA library at the first question; why not, when there is no usable device.
+bool CudaAvailable(std::string* reason = nullptr);
+int CudaDevices();
+// Error(kUsage) for an unknown name, Error(kLaunch) when the device is not there.
+c10::Device ChooseDevice(const std::string& name);
+
+}  // namespace whyrec::tensor
