@@ -2,11 +2,10 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <vector>
 
+#include "src/lm/step_model.h"
 #include "src/lm/trie.h"
-#include "src/nn/at.h"
 
 namespace whyrec::lm {
 
@@ -14,15 +13,15 @@ struct BeamOptions {
   int64_t beams = 20, returned = 10, max_new_tokens = 50;
   int64_t start = 0, eos = 1;
   double length_penalty = 1.0;
+  // Finished samples leave the network's batch once they are this share of it (more than 1: never).
+  // Until then their rows are fed `start` and not read.
+  double compact_share = 0.125;
 };
 
 struct Hypothesis {
   std::vector<int64_t> tokens;  // without start and EOS
   double score = 0;  // sum of log probabilities / (generated tokens including EOS)^penalty
 };
-
-// tokens i64 [samples*beams], origin i64 [samples*beams] -> logits [samples*beams, V].
-using StepFunction = std::function<at::Tensor(const at::Tensor& tokens, const at::Tensor& origin)>;
 
 // Per sample the best `returned` hypotheses, best first. `tries` is empty (any token may follow) or
 // holds one trie per sample; tokens outside it get probability zero (log-softmax is taken over all

@@ -124,15 +124,21 @@ std::vector<Prediction> IsrfRecommender::Predict(Task task, const std::vector<Qu
   }
   const IsrfBatch batch = ToDevice(batches_.Make(t5_task, samples), 0, std::ssize(samples));
   const auto encoded = model_.Encode(batch, Nodes(), /*training=*/false);
-  const lm::BeamOptions options = decoder_.Options(task);
+  lm::BeamOptions options = decoder_.Options(task);
+  options.compact_share = 2;  // the cache holds all samples to the end
   lm::T5::Cache cache = model_.t5().Start(encoded.memory, encoded.memory_mask, options.beams);
   const bool restricted = decoder_.Restricted(task);
   if (restricted) cache.pieces = at::tensor(decoder_.pieces());
   const auto hypotheses = lm::BeamSearch(
-      [&](const at::Tensor& tokens, const at::Tensor& origin) {
-        if (!restricted) return model_.t5().Step(cache, tokens, origin);
-        at::Tensor logits = model_.t5().Step(cache, cache.pieces.index_select(0, tokens), origin);
-        logits.select(1, options.start).fill_(-std::numeric_limits<float>::infinity());
+      [&](const lm::StepInput& input) {  // the cache is as wide at the first step as later
+        const int64_t spread = input.origin.defined() ? 1 : options.beams;
+        at::Tensor tokens = input.tokens.repeat_interleave(spread);
+        at::Tensor origin = input.origin;
+        if (cache.steps == 1) origin = origin * options.beams;
+        if (restricted) tokens = cache.pieces.index_select(0, tokens);
+        at::Tensor logits = model_.t5().Step(cache, tokens, origin).slice(0, 0, {}, spread);
+        if (restricted)
+          logits.select(1, options.start).fill_(-std::numeric_limits<float>::infinity());
         return logits;
       },
       std::ssize(queries), options, decoder_.Tries(task, queries));
