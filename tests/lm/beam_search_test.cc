@@ -248,18 +248,9 @@ TEST(BeamSearch, GivesWhatTransformersGenerateGives) {
     const std::string key = Cat("beam.", beams, ".", returned, ".", limit);
     const HostTensor sequences = tensors.at(key + ".sequences");
     const HostTensor scores = tensors.at(key + ".scores");
-    T5::Cache cache = model.Start(memory, std::nullopt, beams);
-    BeamOptions options{.beams = beams, .returned = returned, .max_new_tokens = limit};
-    options.compact_share = 2;
-    const auto got = BeamSearch(
-        [&, beams = beams](const StepInput& input) {
-          const int64_t spread = input.origin.defined() ? 1 : beams;
-          at::Tensor origin = input.origin;
-          if (cache.steps == 1) origin = origin * beams;
-          return model.Step(cache, input.tokens.repeat_interleave(spread), origin)
-              .slice(0, 0, {}, spread);
-        },
-        3, options);
+    T5::Cache cache = model.Start(memory, std::nullopt);
+    const auto got = BeamSearch([&](const StepInput& input) { return model.Step(cache, input); }, 3,
+                                {.beams = beams, .returned = returned, .max_new_tokens = limit});
     for (int64_t row = 0; row < sequences.dim(0); ++row, ++compared) {
       const auto& h = got[static_cast<size_t>(row / returned)][static_cast<size_t>(row % returned)];
       const auto stored = sequences.row<int64_t>(row);
