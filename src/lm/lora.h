@@ -4,8 +4,8 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "src/lm/weights.h"
@@ -32,5 +32,8 @@ struct Projection {
   double scale = 0, dropout = 0;
   at::Tensor operator()(const at::Tensor& x, bool training) const;
 };
+
+// A network's linear maps by module path, in the order of the network.
+using ModuleTable = std::vector<std::pair<std::string, Projection*>>;
 
 }  // namespace whyrec::lm
