@@ -68,7 +68,7 @@ class PrefixCache {
 
   int64_t used() const { return used_; }  // tokens, reserved ones included
   int64_t evicted() const { return evicted_; }
-  int64_t budget() const { return budget_; }
+  const KeyShape& shape() const { return shape_; }
 
  private:
   Segment* Root(Factors factors) { return factors == Factors::kShort ? &short_ : &long_; }
