@@ -34,7 +34,8 @@ PhiConfig TinyConfig() {
   config.positions = 1024;
   config.original_positions = 512;
   config.bos = config.pad = 511;
-  config.eos = {511, 5};
+  config.eos = {511};
+  for (int64_t id = 5; id < 500; id += 30) config.eos.push_back(id);  // texts should end
   return config;
 }
 
@@ -190,23 +191,31 @@ TEST(TextEngine, GreedyTextsArePlainDecodings) {
               LargestGap(tiny.Run(kShared, requests), want));
 }
 
+// Random weights leave the best two tokens close, so that rounding alone changes texts: the plain
+// decoding in bf16 is no nearer to fp32 with the same weights than the engine is.
 TEST(TextEngine, HalfPrecisionTextsMostlyAgree) {
-  Tiny tiny(at::kBFloat16);
-  const auto requests = Forest(30);
-  std::map<Ids, size_t> first;
-  for (size_t i = 0; i < requests.size(); ++i) first.emplace(requests[i].ids, i);
-  const Outputs shared = tiny.Run(kShared, requests), alone = tiny.Run(kUnshared, requests);
-  const Outputs plain = Plain(tiny.model, requests);
-  int64_t to_alone = 0, to_plain = 0;
-  for (const auto& [ids, i] : first) {
-    to_alone += shared[i].ids == alone[i].ids;
-    to_plain += shared[i].ids == plain[i].ids;
+  Tiny half(at::kBFloat16), exact;
+  {
+    const c10::NoGradGuard no_grad;
+    for (const auto& [path, parameter] : half.parameters.all())
+      exact.parameters.Get(path).copy_(parameter);
   }
-  const auto prompts = static_cast<double>(first.size());
-  std::printf("bf16, %zu prompts: shared = unshared %.4f, shared = plain %.4f\n", first.size(),
-              static_cast<double>(to_alone) / prompts, static_cast<double>(to_plain) / prompts);
-  EXPECT_GE(static_cast<double>(to_alone) / prompts, 0.9);
-  EXPECT_GE(static_cast<double>(to_plain) / prompts, 0.8);
+  std::vector<EngineRequest> requests;
+  std::set<Ids> seen;
+  for (const EngineRequest& request : Forest(12))
+    if (seen.insert(request.ids).second) requests.push_back(request);
+  const Outputs shared = half.Run(kShared, requests), alone = half.Run(kUnshared, requests);
+  const Outputs plain = Plain(half.model, requests), want = exact.Run(kShared, requests);
+  const auto share = [&](const Outputs& a, const Outputs& b) {
+    return 1 - static_cast<double>(Differing(a, b)) / static_cast<double>(requests.size());
+  };
+  std::printf(
+      "bf16, %zu prompts: shared = unshared %.4f, = plain %.4f; = fp32 %.4f, plain = fp32 "
+      "%.4f\n",
+      requests.size(), share(shared, alone), share(shared, plain), share(shared, want),
+      share(plain, want));
+  EXPECT_GE(share(shared, alone), 0.995);
+  EXPECT_GE(share(shared, want), share(plain, want) - 0.1);
 }
 
 // Section 12: a tree reads its block once and each distinct prompt's own part once.
@@ -242,11 +251,11 @@ TEST(TextEngine, ATreeCostsItsBlockOnceAndItsOwnParts) {
 
 TEST(TextEngine, SmallBudgetsWaitAndEvictButChangeNoText) {
   Tiny tiny;
-  const auto requests = Forest(8);
+  const auto requests = Forest(5);
   const Outputs want = tiny.Run(kShared, requests);
   const int64_t free = tiny.counts.prefilled_tokens;
   EXPECT_EQ(tiny.counts.evicted_tokens, 0);
-  for (const int64_t budget : {102, 200, 400}) {  // the largest prompt and its output need 102
+  for (const int64_t budget : {78, 150, 300}) {  // the largest prompt and its output need 78
     const Outputs got = tiny.Run({.cache_tokens = budget, .prefill_tokens = 40}, requests);
     EXPECT_EQ(Differing(got, want), 0) << budget;
     EXPECT_GT(tiny.counts.evicted_tokens, 0);
@@ -254,7 +263,7 @@ TEST(TextEngine, SmallBudgetsWaitAndEvictButChangeNoText) {
     EXPECT_LT(tiny.counts.prefilled_tokens, 2 * free);  // neighbours still share
   }
   const Outputs got =
-      tiny.Run({.cache_tokens = 102, .max_rows = 3, .share_prefixes = false}, requests);
+      tiny.Run({.cache_tokens = 78, .max_rows = 3, .share_prefixes = false}, requests);
   EXPECT_EQ(Differing(got, want), 0);
 }
 
