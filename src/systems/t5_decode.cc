@@ -23,7 +23,9 @@ NumberDecoder::NumberDecoder(const data::TrainView& train, const config::RunConf
   if (sequential == PredictConfig::CANDIDATE_TRIE || sequential == PredictConfig::EXACT)
     Fail(Exit::kUsage, "predict.sequential_decode is ", PredictConfig::Decode_Name(sequential),
          ", but the sequential task has no candidates; use TRIE");
-  for (int64_t item = 0; item < train.item_count(); ++item) all_items_.Insert(Columns(item));
+  lm::Trie::Builder all_items;
+  for (int64_t item = 0; item < train.item_count(); ++item) all_items.Insert(Columns(item));
+  all_items_ = all_items.Build();
 }
 
 // The pieces of an item's number as columns; new pieces get the next one.
@@ -61,10 +63,12 @@ std::vector<const lm::Trie*> NumberDecoder::Tries(Task task, const std::vector<Q
   if (decode == PredictConfig::FREE) return {};
   if (decode == PredictConfig::TRIE)
     return std::vector<const lm::Trie*>(queries.size(), &all_items_);
-  candidates_.assign(queries.size(), lm::Trie());
+  candidates_.resize(queries.size());
   std::vector<const lm::Trie*> tries;
   for (size_t i = 0; i < queries.size(); ++i) {
-    for (int64_t item : queries[i].candidates) candidates_[i].Insert(Columns(item));
+    lm::Trie::Builder candidates;
+    for (int64_t item : queries[i].candidates) candidates.Insert(Columns(item));
+    candidates_[i] = candidates.Build();
     tries.push_back(&candidates_[i]);
   }
   return tries;

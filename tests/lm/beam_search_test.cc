@@ -206,7 +206,9 @@ TEST(BeamSearch, TrieLimitsTheOutputAndKeepsTheNormaliser) {
     std::vector<const Trie*> pointers;
     for (uint64_t i = 0; i < 3; ++i) {
       entries.push_back(RandomEntries(i, 20));
-      for (const Tokens& entry : entries.back()) tries[i].Insert(entry);
+      Trie::Builder builder;
+      for (const Tokens& entry : entries.back()) builder.Insert(entry);
+      tries[i] = builder.Build();
       pointers.push_back(&tries[i]);
     }
     const BeamOptions options{.beams = beams, .returned = beams, .max_new_tokens = 10};
