@@ -228,6 +228,7 @@ class Search {
       found.tokens.push_back(sample.chosen[static_cast<size_t>(i)].token);
     }
     std::reverse(found.tokens.begin(), found.tokens.end());
+    found.finished = Size(found.tokens) < length;  // EOS is counted, but not kept
     found.score = score / std::pow(static_cast<double>(length), options_.length_penalty);
     group.stored.push_back(std::move(found));
     Rank(group.stored, group_size_);

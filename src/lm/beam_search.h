@@ -31,6 +31,7 @@ struct BeamOptions {
 struct Hypothesis {
   std::vector<int64_t> tokens;  // without start and EOS
   double score = 0;  // sum of log probabilities / (generated tokens including EOS)^penalty
+  bool finished = true;  // false: cut at max_new_tokens
 };
 
 // Per sample the best `returned` hypotheses, best first; of equal candidates the one of the earlier
