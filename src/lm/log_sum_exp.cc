@@ -1,31 +1,15 @@
 #include "src/lm/log_sum_exp.h"
 
-#include <c10/util/BFloat16.h>
-
 #include <bit>
 #include <cmath>
-#include <cstring>
 #include <limits>
+
+#include "src/lm/lanes.h"
 
 namespace whyrec::lm {
 namespace {
 
-constexpr int64_t kLanes = 4, kBlock = 64 * kLanes;  // floats are summed within a block only
-using Floats = float __attribute__((vector_size(kLanes * sizeof(float))));
-using Bits = uint32_t __attribute__((vector_size(kLanes * sizeof(float))));
-
-inline Floats Read(const float* from) {
-  Floats out;
-  std::memcpy(&out, from, sizeof(out));
-  return out;
-}
-
-inline Floats Read(const c10::BFloat16* from) {
-  uint16_t __attribute__((vector_size(kLanes * sizeof(uint16_t)))) upper;  // halves of floats
-  std::memcpy(&upper, from, sizeof(upper));
-  return std::bit_cast<Floats>(__builtin_convertvector(upper, Bits) << 16);
-}
-
+constexpr int64_t kBlock = 64 * kLanes;  // floats are summed within a block only
 // exp of x <= 0 as 2^n * exp(r), |r| <= log(2) / 2, exp(r) by its series; 2e-7 relative. NaN stays.
 inline Floats ExpOfNegative(Floats x) {
   constexpr float kToInteger = 12582912.0F;  // 1.5 * 2^23: adding it rounds to an integer

@@ -5,13 +5,15 @@
 #include <ATen/ops/nonzero.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/topk.h>
-#include <c10/util/BFloat16.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "src/base/error.h"
+#include "src/lm/lanes.h"
 #include "src/lm/log_sum_exp.h"
 #include "src/tensor/parallel.h"
 
@@ -28,6 +30,18 @@ double Slack(double logit, double normaliser, double added) {
          (std::abs(logit) + std::abs(normaliser) + std::abs(added));
 }
 
+constexpr int64_t kBlock = 8 * kLanes;
+
+// Whether one of kBlock logits reaches the bound.
+template <typename T>
+bool AnyReaches(const T* block, float bound) {
+  Bits hits = {};
+  for (int64_t i = 0; i < kBlock; i += kLanes) {
+    hits |= std::bit_cast<Bits>(Read(block + i) >= bound);
+  }
+  return (hits[0] | hits[1] | hits[2] | hits[3]) != 0;
+}
+
 struct Entry {
   int64_t token;
   float logit;
@@ -38,7 +52,6 @@ struct Entry {
 template <typename T>
 std::vector<Entry> TopOfRow(const T* row, int64_t vocabulary, size_t k, double normaliser,
                             double added) {
-  constexpr int64_t kBlock = 16;
   std::vector<Entry> found;
   float bound = kLowest;
   size_t full = 4 * k;
@@ -54,9 +67,7 @@ std::vector<Entry> TopOfRow(const T* row, int64_t vocabulary, size_t k, double n
   };
   for (int64_t i = 0; i < vocabulary; i += kBlock) {
     const int64_t end = std::min(i + kBlock, vocabulary);
-    int any = 0;
-    for (int64_t v = i; v < end; ++v) any |= static_cast<int>(static_cast<float>(row[v]) >= bound);
-    if (any == 0) continue;
+    if (end - i == kBlock && !AnyReaches(row + i, bound)) continue;
     for (int64_t v = i; v < end; ++v) {
       const float logit = row[v];
       if (logit >= bound) found.push_back({v, logit});

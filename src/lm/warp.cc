@@ -25,7 +25,7 @@ std::vector<Scaled> Sorted(const Shortlist& list, size_t row, double temperature
     out.push_back({list.tokens[e], list.logits[e] / static_cast<float>(temperature)});
   }
   std::sort(out.begin(), out.end(), [](const Scaled& a, const Scaled& b) {
-    return a.logit != b.logit ? a.logit > b.logit : a.token > b.token;
+    return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
   });
   return out;
 }

@@ -16,10 +16,11 @@ struct Choice {
 };
 
 // Of logits [n, V] at a temperature above 0, per row what remains, most probable first (of equal
-// tokens the larger first), summing to 1:
+// tokens the smaller first), summing to 1:
 //  - top-k keeps all tokens that tie with the k-th;
 //  - top-p drops the least probable tokens while they together have at most 1 - top_p (of equal
-//    tokens the smaller is dropped first), but never the last one.
+//    tokens the larger is dropped first; the library leaves it to an unstable sort), but never the
+//    last one.
 // Without either limit a row may end early, once it holds more than enough[row] of the probability
 // (nothing: everything); it then sums to less than 1. `normaliser`: log-sum-exp of each row of
 // logits.

@@ -1,9 +1,9 @@
 """Our T5, transformers and CTranslate2 in one run on one machine: beam search for item numbers and
 a training step, T5-small size, random weights.
 
-python t5_bench.py --program BUILD/t5_bench [--threads 1] [--repeats 3] [--only ours,transformers,ctranslate2]
+python t5_bench.py --program BUILD/t5_bench [--threads 1] [--repeats 3] [--users 16] [--only ours,transformers,ctranslate2]
 
-Needs torch 2.11, transformers 4.49, safetensors, sentencepiece, ctranslate2 4.8. Sixteen users;
+Needs torch 2.11, transformers 4.49, safetensors, sentencepiece, ctranslate2 4.8. Sixteen users (--users);
 sequential: 83 source tokens, 30 beams; direct: 453 and 20; at most 8 new tokens. TRIE and EXACT
 have the head restricted to the pieces of item numbers; the peers cannot. Each figure is the fastest
 run after one that does not count. In fp32; CTranslate2 also in int8.
@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-USERS, NEW_TOKENS = 16, 8
+NEW_TOKENS = 8
 TASKS = {"sequential": (83, 30), "direct": (453, 20)}
 SPIECE = Path(__file__).parents[2] / "examples/t5-tokenizer/spiece.model"
 
@@ -31,7 +31,7 @@ def fastest_ms(repeats, body):
     return min(times[1:])
 
 
-def prepare(folder, seed=3):
+def prepare(args, folder, seed=3):
     """Weights in Hugging Face form, the tokenizer, and one file of inputs for all."""
     import torch
     from safetensors.torch import save_file
@@ -50,10 +50,10 @@ def prepare(folder, seed=3):
     tokenizer.save_pretrained(folder / "model")
     inputs = {}
     for task, (length, _) in TASKS.items():
-        ids = torch.randint(3, 32000, (USERS, length))
+        ids = torch.randint(3, 32000, (args.users, length))
         ids[:, -1] = 1
         inputs[f"{task}.ids"] = ids
-    targets = torch.randint(3, 32000, (USERS, 6))
+    targets = torch.randint(3, 32000, (args.users, 6))
     targets[:, -1] = 1
     inputs["targets"] = targets
     rows = [tokenizer(str(number), add_special_tokens=False).input_ids for number in range(1, 12102)]
@@ -89,7 +89,7 @@ def transformers_peer(args, folder, inputs):
                                           num_return_sequences=10, max_new_tokens=NEW_TOKENS,
                                           early_stopping=True, do_sample=False)
         times[f"{task}.free"] = fastest_ms(args.repeats, search)
-        best[f"{task}.free"] = [[t for t in found[10 * b][1:].tolist() if t > 1] for b in range(USERS)]
+        best[f"{task}.free"] = [[t for t in found[10 * b][1:].tolist() if t > 1] for b in range(args.users)]
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01, fused=True)
 
@@ -119,7 +119,7 @@ def ctranslate2_peer(args, folder, inputs, compute_type):
         def search():
             found[:] = translator.translate_batch(
                 tokens, beam_size=beams, num_hypotheses=10, max_decoding_length=NEW_TOKENS,
-                max_batch_size=USERS, max_input_length=0)
+                max_batch_size=args.users, max_input_length=0)
         times[f"{task}.free"] = fastest_ms(args.repeats, search)
         best[f"{task}.free"] = [tokenizer.convert_tokens_to_ids(r.hypotheses[0]) for r in found]
     return times, best
@@ -129,6 +129,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--program", required=True)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--users", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", default="ours,transformers,ctranslate2,ctranslate2-int8")
     args = parser.parse_args()
@@ -140,12 +141,12 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         with contextlib.redirect_stdout(None):
-            inputs = prepare(folder)
+            inputs = prepare(args, folder)
         for name in args.only.split(","):
             times[name], best[name] = peers[name](args, folder, inputs)
 
     names = list(times)
-    print(f"\nms per user (training: per sample), {args.threads} thread(s), {USERS} users a batch; "
+    print(f"\nms per user (training: per sample), {args.threads} thread(s), {args.users} users a batch; "
           "in brackets: times ours")
     print("| case | " + " | ".join(names) + " |\n|---" * 1 + "|---" * len(names) + "|")
     for case in ("sequential.free", "sequential.trie", "direct.free", "direct.trie", "direct.exact", "train"):
@@ -154,12 +155,12 @@ def main():
             ms = times[name].get(case)
             base = times.get("ours", {}).get(case)
             ratio = f" ({ms / base:.2f})" if ms and base and name != "ours" else ""
-            cells.append(f"{ms / USERS:.1f}{ratio}" if ms else "-")
+            cells.append(f"{ms / args.users:.1f}{ratio}" if ms else "-")
         print(f"| {case} | " + " | ".join(cells) + " |")
     for name in names[1:]:
         for case, answers in best[name].items():
             same = sum(a == b for a, b in zip(answers, best[names[0]][case]))
-            print(f"{case}: best answers of {name} equal to those of {names[0]}: {same} of {USERS}")
+            print(f"{case}: best answers of {name} equal to those of {names[0]}: {same} of {args.users}")
 
 
 if __name__ == "__main__":
