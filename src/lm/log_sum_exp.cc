@@ -60,22 +60,23 @@ float Largest(const T* row, int64_t n) {
 }  // namespace
 
 template <typename T>
-double LogSumExp(const T* row, int64_t n) {
+double LogSumExp(const T* row, int64_t n, double temperature) {
+  const auto scale = static_cast<float>(1 / temperature);
   const float largest = Largest(row, n);
   double total = 0;
   int64_t i = 0;
   while (i + kLanes <= n) {
     Floats sums = {};
     for (const int64_t end = i + kBlock; i < end && i + kLanes <= n; i += kLanes) {
-      sums += ExpOfNegative(Read(row + i) - largest);
+      sums += ExpOfNegative((Read(row + i) - largest) * scale);
     }
     for (int64_t l = 0; l < kLanes; ++l) total += sums[l];
   }
-  for (; i < n; ++i) total += std::exp(static_cast<float>(row[i]) - largest);
-  return largest + std::log(total);
+  for (; i < n; ++i) total += std::exp((static_cast<float>(row[i]) - largest) * scale);
+  return largest / temperature + std::log(total);
 }
 
-template double LogSumExp(const float* row, int64_t n);
-template double LogSumExp(const c10::BFloat16* row, int64_t n);
+template double LogSumExp(const float* row, int64_t n, double temperature);
+template double LogSumExp(const c10::BFloat16* row, int64_t n, double temperature);
 
 }  // namespace whyrec::lm

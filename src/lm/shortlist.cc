@@ -72,7 +72,8 @@ bool Skipped(std::span<const float> added, int64_t row) {
 }
 
 template <typename T>
-Shortlist TopOnHost(const at::Tensor& logits, int64_t k, std::span<const float> added) {
+Shortlist TopOnHost(const at::Tensor& logits, int64_t k, std::span<const float> added,
+                    std::span<const double> normaliser) {
   const int64_t rows = logits.size(0), vocabulary = logits.size(1);
   const T* data = logits.const_data_ptr<T>();
   std::vector<std::vector<Entry>> found(static_cast<size_t>(rows));
@@ -82,7 +83,7 @@ Shortlist TopOnHost(const at::Tensor& logits, int64_t k, std::span<const float> 
       if (Skipped(added, r)) continue;
       const auto at = static_cast<size_t>(r);
       const T* row = data + r * vocabulary;
-      out.normaliser[at] = LogSumExp(row, vocabulary);
+      out.normaliser[at] = normaliser.empty() ? LogSumExp(row, vocabulary) : normaliser[at];
       found[at] = TopOfRow(row, vocabulary, static_cast<size_t>(k), out.normaliser[at],
                            added.empty() ? 0 : added[at]);
     }
@@ -99,12 +100,13 @@ Shortlist TopOnHost(const at::Tensor& logits, int64_t k, std::span<const float> 
 }
 
 template <typename T>
-std::vector<double> NormalisersOnHost(const at::Tensor& logits) {
+std::vector<double> NormalisersOnHost(const at::Tensor& logits, double temperature) {
   std::vector<double> out(static_cast<size_t>(logits.size(0)));
   const T* data = logits.const_data_ptr<T>();
   tensor::ParallelFor(logits.size(0), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-      out[static_cast<size_t>(r)] = LogSumExp(data + r * logits.size(1), logits.size(1));
+      out[static_cast<size_t>(r)] =
+          LogSumExp(data + r * logits.size(1), logits.size(1), temperature);
     }
   });
   return out;
@@ -124,57 +126,71 @@ void CopyOut(const at::Tensor& from, std::vector<T>& to) {
 
 }  // namespace
 
-Shortlist TopTokens(const at::Tensor& logits, int64_t k, std::span<const float> added) {
-  k = std::min(k, logits.size(1));
-  WR_CHECK(k > 0, "a shortlist of ", k, " of ", logits.size(1), " tokens");
-  if (!logits.is_cpu()) return TopTokensByOperators(logits, k, added);
-  const at::Tensor host = OnHost(logits);
-  return host.scalar_type() == at::kFloat ? TopOnHost<float>(host, k, added)
-                                          : TopOnHost<c10::BFloat16>(host, k, added);
+std::vector<double> Normalisers(const at::Tensor& logits, double temperature) {
+  if (logits.is_cpu()) {
+    const at::Tensor host = OnHost(logits);
+    return host.scalar_type() == at::kFloat ? NormalisersOnHost<float>(host, temperature)
+                                            : NormalisersOnHost<c10::BFloat16>(host, temperature);
+  }
+  std::vector<double> out;
+  const int64_t chunk = std::max<int64_t>(1, kChunkElements / logits.size(1));
+  for (int64_t begin = 0; begin < logits.size(0); begin += chunk) {
+    const at::Tensor part = logits.slice(0, begin, std::min(begin + chunk, logits.size(0)));
+    CopyOut<double, float>(at::logsumexp(part.to(at::kFloat) / temperature, {1}), out);
+  }
+  return out;
 }
 
-Shortlist TopTokensByOperators(const at::Tensor& logits, int64_t k, std::span<const float> added) {
+Shortlist TopTokens(const at::Tensor& logits, int64_t k, std::span<const float> added,
+                    std::span<const double> normaliser) {
+  k = std::min(k, logits.size(1));
+  WR_CHECK(k > 0, "a shortlist of ", k, " of ", logits.size(1), " tokens");
+  if (!logits.is_cpu()) return TopTokensByOperators(logits, k, added, normaliser);
+  const at::Tensor host = OnHost(logits);
+  return host.scalar_type() == at::kFloat ? TopOnHost<float>(host, k, added, normaliser)
+                                          : TopOnHost<c10::BFloat16>(host, k, added, normaliser);
+}
+
+Shortlist TopTokensByOperators(const at::Tensor& logits, int64_t k, std::span<const float> added,
+                               std::span<const double> normaliser) {
   const int64_t rows = logits.size(0), vocabulary = logits.size(1);
   const int64_t chunk = std::max<int64_t>(1, kChunkElements / vocabulary);
   Shortlist out{.first = {0}};
+  out.normaliser =
+      normaliser.empty() ? Normalisers(logits) : std::vector(normaliser.begin(), normaliser.end());
   k = std::min(k, vocabulary);
   for (int64_t begin = 0; begin < rows; begin += chunk) {
-    const at::Tensor part = logits.slice(0, begin, std::min(begin + chunk, rows)).to(at::kFloat);
-    const int64_t count = part.size(0);
-    const at::Tensor normaliser = at::logsumexp(part, {1});
-    const at::Tensor kth = std::get<0>(at::topk(part, k, 1)).select(1, k - 1);
-    std::vector<double> bounds, kth_host, normaliser_host;
-    CopyOut<double, float>(kth, kth_host);
-    CopyOut<double, float>(normaliser, normaliser_host);
-    for (int64_t r = 0; r < count; ++r) {
-      const auto at = static_cast<size_t>(r);
-      const double score = added.empty() ? 0 : added[static_cast<size_t>(begin + r)];
-      const double bound = kth_host[at] - Slack(kth_host[at], normaliser_host[at], score);
-      const bool skipped = Skipped(added, begin + r);
-      bounds.push_back(skipped ? std::numeric_limits<float>::infinity()
-                               : std::max<double>(kLowest, bound));
+    const at::Tensor part = logits.slice(0, begin, std::min(begin + chunk, rows));
+    std::vector<float> kth, bounds;
+    CopyOut<float, float>(std::get<0>(at::topk(part, k, 1)).select(1, k - 1).to(at::kFloat), kth);
+    for (size_t i = 0; i < kth.size(); ++i) {
+      const size_t row = static_cast<size_t>(begin) + i;
+      const double slack = Slack(kth[i], out.normaliser[row], added.empty() ? 0 : added[row]);
+      bounds.push_back(Skipped(added, static_cast<int64_t>(row))
+                           ? -kNever
+                           : std::max(kLowest, static_cast<float>(kth[i] - slack)));
     }
-    const at::Tensor bound = at::tensor(bounds).to(at::kFloat).to(part.device());
-    const at::Tensor places = at::nonzero(part >= bound.unsqueeze(1));  // by row, then token
+    const at::Tensor bound = at::tensor(bounds).to(part.device()).unsqueeze(1);
+    const at::Tensor places = at::nonzero(part >= bound);  // by row, then token
     const at::Tensor flat = places.select(1, 0) * vocabulary + places.select(1, 1);
     std::vector<int64_t> row_of;
     CopyOut<int64_t, int64_t>(places.select(1, 0), row_of);
     CopyOut<int64_t, int64_t>(places.select(1, 1), out.tokens);
-    CopyOut<float, float>(part.flatten().index_select(0, flat), out.logits);
-    out.normaliser.insert(out.normaliser.end(), normaliser_host.begin(), normaliser_host.end());
-    auto next = row_of.begin();
+    CopyOut<float, float>(part.reshape(-1).index_select(0, flat).to(at::kFloat), out.logits);
     const size_t before = out.first.back();
-    for (int64_t r = 0; r < count; ++r) {
-      next = std::upper_bound(next, row_of.end(), r);
-      out.first.push_back(before + static_cast<size_t>(next - row_of.begin()));
+    for (int64_t r = 0; r < part.size(0); ++r) {
+      const auto end = std::upper_bound(row_of.begin(), row_of.end(), r);
+      out.first.push_back(before + static_cast<size_t>(end - row_of.begin()));
     }
   }
   return out;
 }
 
-Shortlist PickTokens(const at::Tensor& logits,
-                     const std::vector<std::span<const int64_t>>& tokens) {
-  Shortlist out{.first = {0}, .normaliser = Normalisers(logits)};
+Shortlist PickTokens(const at::Tensor& logits, const std::vector<std::span<const int64_t>>& tokens,
+                     std::span<const double> normaliser) {
+  Shortlist out{.first = {0}};
+  out.normaliser =
+      normaliser.empty() ? Normalisers(logits) : std::vector(normaliser.begin(), normaliser.end());
   std::vector<int64_t> flat;
   for (size_t r = 0; r < tokens.size(); ++r) {
     for (const int64_t token : tokens[r]) {
@@ -185,21 +201,6 @@ Shortlist PickTokens(const at::Tensor& logits,
   }
   const at::Tensor places = at::tensor(flat).to(logits.device());
   CopyOut<float, float>(logits.reshape(-1).index_select(0, places).to(at::kFloat), out.logits);
-  return out;
-}
-
-std::vector<double> Normalisers(const at::Tensor& logits) {
-  if (logits.is_cpu()) {
-    const at::Tensor host = OnHost(logits);
-    return host.scalar_type() == at::kFloat ? NormalisersOnHost<float>(host)
-                                            : NormalisersOnHost<c10::BFloat16>(host);
-  }
-  std::vector<double> out;
-  const int64_t chunk = std::max<int64_t>(1, kChunkElements / logits.size(1));
-  for (int64_t begin = 0; begin < logits.size(0); begin += chunk) {
-    const at::Tensor part = logits.slice(0, begin, std::min(begin + chunk, logits.size(0)));
-    CopyOut<double, float>(at::logsumexp(part.to(at::kFloat), {1}), out);
-  }
   return out;
 }
 

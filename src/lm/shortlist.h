@@ -19,18 +19,22 @@ struct Shortlist {
   }
 };
 
-// Of logits [rows, V], any float type and device, the k largest of each row and whatever ties with
-// the last of them, now or after `added` (a score per row, or nothing) has been added and rounding
-// done. Logits of minus infinity never count; rows to which minus infinity is added stay empty.
-Shortlist TopTokens(const at::Tensor& logits, int64_t k, std::span<const float> added = {});
+// Log-sum-exp of each row of logits [rows, V], any float type and device, over the temperature.
+std::vector<double> Normalisers(const at::Tensor& logits, double temperature = 1);
+
+// Of logits [rows, V] the k largest of each row and whatever ties with the last of them, now or
+// after `added` (a score per row, or nothing) has been added and rounding done. Logits of minus
+// infinity never count; rows to which minus infinity is added stay empty. `normaliser` as above,
+// if the caller has it.
+Shortlist TopTokens(const at::Tensor& logits, int64_t k, std::span<const float> added = {},
+                    std::span<const double> normaliser = {});
 
 // The given tokens of each row, and no others.
-Shortlist PickTokens(const at::Tensor& logits, const std::vector<std::span<const int64_t>>& tokens);
-
-// Log-sum-exp of each row.
-std::vector<double> Normalisers(const at::Tensor& logits);
+Shortlist PickTokens(const at::Tensor& logits, const std::vector<std::span<const int64_t>>& tokens,
+                     std::span<const double> normaliser = {});
 
 // How TopTokens does it on other devices than the CPU, by tensor operators; runs on any.
-Shortlist TopTokensByOperators(const at::Tensor& logits, int64_t k, std::span<const float> added);
+Shortlist TopTokensByOperators(const at::Tensor& logits, int64_t k, std::span<const float> added,
+                               std::span<const double> normaliser);
 
 }  // namespace whyrec::lm
