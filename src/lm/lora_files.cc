@@ -141,7 +141,12 @@ void Lora::Load(const std::filesystem::path& folder) {
   for (const auto& [key, host] : found) {
     if (used.contains(key)) continue;
     const std::string name = key.starts_with(kBefore) ? key.substr(sizeof kBefore - 1) : key;
-    if (Targeted(name.substr(0, name.find(".lora_"))))
+    const std::string path = name.substr(0, name.find(".lora_"));
+    const bool ours = std::any_of(adapters_.begin(), adapters_.end(), [&](const Adapter& adapter) {
+      return std::any_of(adapter.slots.begin(), adapter.slots.end(),
+                         [&](const Slot& slot) { return slot.path == path; });
+    });
+    if (!ours && Targeted(path))
       another_base(Cat("'", key, "' adapts a module that the model lacks"));
     Fail(Exit::kData, file.string(), ": unknown key '", key, "'");
   }
