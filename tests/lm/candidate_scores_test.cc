@@ -87,7 +87,9 @@ TEST(CandidateScores, RankingIsThatOfBeamSearchWithBeamsEnough) {
   std::vector<Trie> tries(3);
   std::vector<const Trie*> pointers;
   for (size_t b = 0; b < 3; ++b) {
-    for (const auto& candidate : candidates[b]) tries[b].Insert(candidate);
+    Trie::Builder builder;
+    for (const auto& candidate : candidates[b]) builder.Insert(candidate);
+    tries[b] = builder.Build();
     pointers.push_back(&tries[b]);
   }
   for (const double penalty : {0.0, 1.0}) {
