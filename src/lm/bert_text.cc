@@ -1,23 +1,13 @@
 #include "src/lm/bert_text.h"
 
-#include "src/lm/json_file.h"
+#include <algorithm>
+
+#include "src/base/error.h"
 
 namespace whyrec::lm {
-namespace {
-
-std::unique_ptr<text::Tokenizer> Load(const std::filesystem::path& folder) {
-  const auto vocabulary = folder / "vocab.txt";
-  if (!std::filesystem::exists(vocabulary))
-    Fail(Exit::kData, folder.string(), ": lacks vocab.txt");  // TODO
-  const auto file = folder / "tokenizer_config.json";
-  return text::LoadWordPiece(vocabulary, !std::filesystem::exists(file) ||
-                                             JsonFile(file).Get<bool>("do_lower_case", true));
-}
-
-}  // namespace
 
 BertText::BertText(const std::filesystem::path& folder, const BertConfig& config)
-    : tokenizer_(Load(folder)) {
+    : tokenizer_(text::LoadTokenizer(folder)) {
   if (tokenizer_->size() > config.vocabulary)
     Fail(Exit::kData, folder.string(), ": the tokenizer has ", tokenizer_->size(),
          " pieces, the network rows for ", config.vocabulary,
