@@ -127,6 +127,8 @@ at::Tensor Phi::Logits(const at::Tensor& hidden) const { return at::linear(hidde
 
 nn::LossSum Phi::CausalLoss(const at::Tensor& hidden, const at::Tensor& targets,
                             int64_t block) const {
+  WR_CHECK(hidden.size(0) > 0 && hidden.size(0) == targets.size(0), hidden.size(0), " rows, ",
+           targets.size(0), " targets");
   const at::Tensor wanted = targets.to(hidden.device());
   const auto loss = [&](const at::Tensor& rows, int64_t begin) {
     return at::cross_entropy_loss(WideLogits(Logits(rows)), wanted.narrow(0, begin, rows.size(0)),

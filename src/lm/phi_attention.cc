@@ -3,6 +3,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 
+#include <memory>
 #include <numeric>
 
 #include "src/base/error.h"
@@ -36,15 +37,17 @@ Phi::Attend CausalAttention(const std::vector<int64_t>& lengths) {
 
 Phi::Attend MaskedAttention(const at::Tensor& mask) {
   WR_CHECK(mask.dim() == 2 && mask.size(0) == mask.size(1), "a mask is square");
-  return [mask](int64_t, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+  // Made by the first layer for the others.
+  const auto allowed = std::make_shared<at::Tensor>();  // [group*N,N]
+  return [mask, allowed](int64_t, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
     const int64_t tokens = q.size(0), key_heads = k.size(1), group = q.size(1) / key_heads;
     WR_CHECK(mask.size(0) == tokens, mask.size(0), " rows of mask for ", tokens, " tokens");
     // The heads of a group stand as further rows of one head: kernels that know masks but no
     // groups then need no copies of K and V.
     const at::Tensor rows = q.unflatten(1, {key_heads, group}).permute({1, 2, 0, 3}).flatten(1, 2);
-    const at::Tensor allowed = mask.to(q.device()).repeat({group, 1});  // [group*N,N]
+    if (!allowed->defined()) *allowed = mask.to(q.device()).repeat({group, 1});
     const at::Tensor read = at::scaled_dot_product_attention(
-        rows.unsqueeze(0), HeadsFirst(k), HeadsFirst(v), allowed.unsqueeze(0).unsqueeze(0));
+        rows.unsqueeze(0), HeadsFirst(k), HeadsFirst(v), allowed->unsqueeze(0).unsqueeze(0));
     return read.squeeze(0).unflatten(1, {group, tokens}).permute({2, 0, 1, 3}).flatten(1, 2);
   };
 }

@@ -45,6 +45,11 @@ void ReadRope(const JsonFile& file, const std::string& part, const json& rope, P
         Field<int64_t>(file, part, rope, "original_max_position_embeddings");
   if (type == "default") return;
   if (type != "longrope") Refuse(file, Cat(part, ".", type_key), type, "\"longrope\", \"default\"");
+  const double extended =
+      static_cast<double>(config.positions) / static_cast<double>(config.original_positions);
+  if (rope.contains("factor") && Field<double>(file, part, rope, "factor") != extended)
+    Refuse(file, part + ".factor", rope["factor"],
+           "max_position_embeddings / original_max_position_embeddings");
   for (const char* key : {"attention_factor", "short_mscale", "long_mscale"})
     if (rope.contains(key) && !rope[key].is_null())
       Refuse(file, Cat(part, ".", key), rope[key], "none: it follows from the context lengths");

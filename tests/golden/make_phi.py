@@ -1,5 +1,5 @@
-"""Writes phi/ and phi_untied/ (a tiny Phi3 in Hugging Face form), phi_new/ (the same configuration as newer
-libraries write it) and phi_golden.safetensors: what transformers computes with it.
+"""Writes phi/ and phi_untied/ (a tiny Phi3 in Hugging Face form) and phi_golden.safetensors: what transformers
+computes with it.
 
 python make_phi.py   (torch 2.11, transformers 4.49, safetensors)
 """
@@ -65,24 +65,6 @@ def write(model, name):
     (folder / "config.json").write_text(json.dumps(published, indent=1, sort_keys=True))
     (folder / "generation_config.json").write_text(
         json.dumps({"bos_token_id": 499, "eos_token_id": [498, 499], "pad_token_id": 499}))
-    return published
-
-
-def newer(published):
-    """The form that transformers 5 writes."""
-    config = dict(published)
-    scaling = config.pop("rope_scaling")
-    config["rope_parameters"] = {
-        "rope_type": "longrope", "rope_theta": config.pop("rope_theta"),
-        "partial_rotary_factor": config.pop("partial_rotary_factor"),
-        "original_max_position_embeddings": config["original_max_position_embeddings"],
-        "short_factor": scaling["short_factor"], "long_factor": scaling["long_factor"]}
-    config["dtype"] = config.pop("torch_dtype")
-    folder = here / "phi_new"
-    folder.mkdir(exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True))
-    (folder / "generation_config.json").write_text(
-        json.dumps({"bos_token_id": 499, "eos_token_id": [498, 499], "pad_token_id": 499}))
 
 
 def main():
@@ -91,9 +73,7 @@ def main():
     for tied in (True, False):
         model = make(tied)
         kind = "tied" if tied else "untied"
-        published = write(model, "phi" if tied else "phi_untied")
-        if tied:
-            newer(published)
+        write(model, "phi" if tied else "phi_untied")
         for length in (40, 100):  # short and long factors: the original context is 64
             torch.manual_seed(length)
             ids = torch.randint(0, 490, (1, length))

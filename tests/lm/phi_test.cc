@@ -1,4 +1,5 @@
-// Phi against transformers on tiny random weights (tests/golden/make_phi.py), and against itself.
+// Phi against transformers on tiny random weights (tests/golden/make_phi.py, make_phi_new.py), and
+// against itself.
 #include "src/lm/phi.h"
 
 #include <ATen/Context.h>
@@ -44,6 +45,14 @@ double Difference(const at::Tensor& got, const at::Tensor& want) {
   EXPECT_EQ(got.sizes(), want.sizes());
   const at::Tensor difference = (got.detach().to(at::kDouble) - want.to(at::kDouble)).abs().max();
   return difference.item<double>() / std::max(1.0, want.abs().max().item<double>());
+}
+
+// A draw of its own for every `sample`, whichever tests ran before.
+at::Tensor Ids(int64_t n, uint64_t sample = 0) {
+  const at::Tensor ids = at::zeros({n}, at::kLong);
+  Rng rng(1, "ids", 0, sample);
+  for (int64_t i = 0; i < n; ++i) ids.mutable_data_ptr<int64_t>()[i] = rng.Between(0, 489);
+  return ids;
 }
 
 at::Tensor SomeRows(const at::Tensor& x) {
@@ -171,6 +180,7 @@ TEST(PhiConfig, WhatWouldChangeTheNetworkIsRefusedByName) {
       {{{"quantization_config", {{"bits", 4}}}}, "quantization_config"},
       {{{"rope_scaling", {{"type", "yarn"}}}}, "rope_scaling.type"},
       {{{"rope_scaling", {{"attention_factor", 2.0}}}}, "rope_scaling.attention_factor"},
+      {{{"rope_scaling", {{"factor", 2.0}}}}, "rope_scaling.factor"},
       {{{"rope_scaling", {{"long_factor", nullptr}}}}, "long_factor"},
       {{{"rope_scaling", {{"short_factor", {1.0}}}}}, "6 fit the head size"}};
   for (const auto& [change, key] : cases)
@@ -224,7 +234,7 @@ TEST(Rope, FrequenciesMagnitudeAndWhatPassesThrough) {
 
 TEST(Phi, TheCallersTotalLengthPicksTheFactors) {
   Loaded loaded("phi", at::kDouble);
-  const at::Tensor ids = at::randint(0, 490, {65}, at::kLong);
+  const at::Tensor ids = Ids(65);
   const at::Tensor whole = loaded.Run(ids);  // 65 tokens: long factors
   const auto first = [&](int64_t total) {
     return loaded.model.Hidden(ids.narrow(0, 0, 20), at::arange(20), CausalAttention({20}), total);
@@ -235,7 +245,7 @@ TEST(Phi, TheCallersTotalLengthPicksTheFactors) {
 
 TEST(Phi, PackedSequencesEqualSeparateOnes) {
   Loaded loaded("phi", at::kDouble);
-  const at::Tensor ids = at::randint(0, 490, {31}, at::kLong);
+  const at::Tensor ids = Ids(31);
   const std::vector<int64_t> lengths = {7, 1, 12, 11};
   std::vector<at::Tensor> positions, separate;
   int64_t begin = 0;
@@ -255,7 +265,7 @@ TEST(Phi, BranchesUnderATreeMaskEqualSeparateSequences) {
     Loaded loaded("phi", dtype);
     const int64_t prefix = 9;
     const std::vector<int64_t> branches = {4, 1, 6};
-    const at::Tensor ids = at::randint(0, 490, {20}, at::kLong);
+    const at::Tensor ids = Ids(20);
     const at::Tensor mask = at::zeros({20, 20}, at::kBool);
     mask.narrow(1, 0, prefix).fill_(true);
     mask.narrow(0, 0, prefix).narrow(1, 0, prefix).tril_();
