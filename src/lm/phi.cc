@@ -1,13 +1,28 @@
 #include "src/lm/phi.h"
 
+#include <ATen/core/Reduction.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/rms_norm.h>
 #include <ATen/ops/silu.h>
+#include <ATen/ops/stack.h>
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
 
 #include "src/base/error.h"
+#include "src/lm/recompute.h"
 
 namespace whyrec::lm {
+namespace {
+
+at::Tensor WideLogits(const at::Tensor& logits) {
+  return logits.scalar_type() == at::kDouble ? logits : logits.to(at::kFloat);
+}
+
+}  // namespace
 
 Phi::Phi(const PhiConfig& config, nn::Parameters& parameters, const std::string& prefix,
          bool train_base)
@@ -23,6 +38,8 @@ Phi::Phi(const PhiConfig& config, nn::Parameters& parameters, const std::string&
     const std::string path = Cat("model.layers.", i, ".");
     Layer layer;
     layer.input_norm = add(path + "input_layernorm.weight", {d});
+    layer.qkv.parts = {{"q_proj", queries}, {"k_proj", keys}, {"v_proj", keys}};
+    layer.gate_up.parts = {{"gate_proj", inner}, {"up_proj", inner}};
     layer.qkv.weight = add(path + "self_attn.qkv_proj.weight", {queries + 2 * keys, d});
     layer.o.weight = add(path + "self_attn.o_proj.weight", {d, queries});
     layer.post_norm = add(path + "post_attention_layernorm.weight", {d});
@@ -97,10 +114,42 @@ at::Tensor Phi::Hidden(const at::Tensor& ids, const at::Tensor& positions, const
       MakeRotation(positions, is_long ? long_frequencies_ : short_frequencies_, magnitude_,
                    embed_.scalar_type());
   at::Tensor x = at::embedding(embed_, ids.to(embed_.device()));
-  for (size_t i = 0; i < layers_.size(); ++i) x = RunLayer(i, x, rotation, attend, training);
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const auto run = [this, i, rotation, attend, training](const at::Tensor& input) {
+      return RunLayer(i, input, rotation, attend, training);
+    };
+    x = recompute_ ? Recomputed(x, run) : run(x);
+  }
   return Norm(x, norm_);
 }
 
 at::Tensor Phi::Logits(const at::Tensor& hidden) const { return at::linear(hidden, head_); }
+
+nn::LossSum Phi::CausalLoss(const at::Tensor& hidden, const at::Tensor& targets,
+                            int64_t block) const {
+  const at::Tensor wanted = targets.to(hidden.device());
+  const auto loss = [&](const at::Tensor& rows, int64_t begin) {
+    return at::cross_entropy_loss(WideLogits(Logits(rows)), wanted.narrow(0, begin, rows.size(0)),
+                                  {}, at::Reduction::Sum);
+  };
+  const bool differentiate = c10::GradMode::is_enabled() && hidden.requires_grad();
+  const bool ahead = differentiate && !head_.requires_grad();
+  std::vector<at::Tensor> losses, gradients;
+  for (int64_t begin = 0; begin < hidden.size(0); begin += block) {
+    at::Tensor rows = hidden.narrow(0, begin, std::min(block, hidden.size(0) - begin));
+    if (ahead) rows = rows.detach().set_requires_grad(true);
+    const at::Tensor part = loss(rows, begin);
+    if (ahead) {  // the gradient now, so that this block's logits can go
+      part.backward();
+      gradients.push_back(rows.grad());
+    }
+    losses.push_back(ahead ? part.detach() : part);
+  }
+  const at::Tensor sum = at::stack(losses).sum();
+  if (!ahead) return {sum, targets.size(0)};
+  // A stand-in with that gradient and the value of the loss.
+  const at::Tensor linear = (hidden * at::cat(gradients)).sum(sum.scalar_type());
+  return {sum + (linear - linear.detach()), targets.size(0)};
+}
 
 }  // namespace whyrec::lm

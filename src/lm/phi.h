@@ -45,6 +45,8 @@ class Phi {
   // Base weights are frozen unless `train_base`; adapters are added by Lora (lora.h).
   Phi(const PhiConfig& config, nn::Parameters& parameters, const std::string& prefix = "",
       bool train_base = false);
+  Phi(const Phi&) = delete;  // adapters refer to its projections
+  Phi& operator=(const Phi&) = delete;
   void Initialise(uint64_t seed);  // N(0, 0.02), norms 1
   void Load(const std::filesystem::path& folder);
   void Save(const std::filesystem::path& folder) const;  // config.json and weights
@@ -63,6 +65,13 @@ class Phi {
   at::Tensor Hidden(const at::Tensor& ids, const at::Tensor& positions, const Attend& attend,
                     int64_t total_length, bool training = false) const;
   at::Tensor Logits(const at::Tensor& hidden) const;  // [n,d] -> [n,V]
+  // Sum of -log p(target) over rows of `hidden` [n,d], targets i64 [n], fp32 inside. Logits stand
+  // for `block` rows at a time, in the backward pass, too, where the head is frozen.
+  nn::LossSum CausalLoss(const at::Tensor& hidden, const at::Tensor& targets,
+                         int64_t block = 256) const;
+
+  // Keep only every layer's input for the backward pass and run the layer again there.
+  void RecomputeLayers(bool on) { recompute_ = on; }
 
  private:
   struct Layer {
@@ -82,6 +91,7 @@ class Phi {
   std::vector<Layer> layers_;
   at::Tensor short_frequencies_, long_frequencies_;  // [rotary/2]
   double magnitude_ = 1;
+  bool recompute_ = false;
 };
 
 // Attention for whole sequences without a cache: packed sequences of the given lengths, each causal

@@ -60,8 +60,11 @@ void CheckNetwork(const JsonFile& file, const PhiConfig& config) {
   if (file.Get<std::string>("model_type") != "phi3")
     Refuse(file, "model_type", file.json()["model_type"], "\"phi3\"");
   file.Expect("hidden_act", std::string("silu"));
-  for (const char* key : {"attention_bias", "mlp_bias"}) file.Expect(key, false);
+  for (const char* key : {"attention_bias", "mlp_bias", "lm_head_bias"}) file.Expect(key, false);
   for (const char* key : {"attention_dropout", "embd_pdrop", "resid_pdrop"}) file.Expect(key, 0.0);
+  if (file.Has("quantization_config"))
+    Refuse(file, "quantization_config", file.json()["quantization_config"],
+           "fp32, fp16 and bf16 weights");
   const auto positive = [&](const char* key, int64_t value) {
     if (value <= 0) Refuse(file, key, value, "a positive number");
   };
@@ -96,7 +99,7 @@ PhiConfig LoadPhiConfig(const std::filesystem::path& folder) {
   config.key_heads = file.Get<int64_t>("num_key_value_heads", config.heads);
   config.positions = file.Get<int64_t>("max_position_embeddings");
   config.original_positions =
-      file.Get<int64_t>("original_max_position_embeddings", config.positions);
+      file.Get<int64_t>("original_max_position_embeddings", config.original_positions);
   config.epsilon = file.Get<double>("rms_norm_eps", 1e-5);
   config.rope_theta = file.Get<double>("rope_theta", 10000);
   config.partial_rotary = file.Get<double>("partial_rotary_factor", 1);

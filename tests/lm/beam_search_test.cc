@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <memory>
 #include <set>
 
 #include "src/base/rng.h"
@@ -40,25 +41,41 @@ std::vector<double> ToyLogProbabilities(int64_t sample, const Tokens& prefix) {
   return out;
 }
 
-// Keeps the prefix of every row, so a wrong `origin` gives wrong logits.
-StepFunction ToyStep(int64_t beams) {
-  return [beams, prefixes = std::vector<Tokens>()](const at::Tensor& tokens,
-                                                   const at::Tensor& origin) mutable {
-    const auto rows = static_cast<size_t>(tokens.size(0));
-    std::vector<Tokens> next(rows);
-    static std::vector<float> logits;
-    logits.clear();
-    for (size_t r = 0; r < rows; ++r) {
-      if (!prefixes.empty()) {
-        next[r] = prefixes[static_cast<size_t>(origin.const_data_ptr<int64_t>()[r])];
-        next[r].push_back(tokens.const_data_ptr<int64_t>()[r]);
+// Keeps the prefix and sample of every row, so a wrong `origin` or `kept` gives wrong logits.
+StepFunction ToyStep(int64_t samples) {
+  struct State {
+    std::vector<int64_t> batch;
+    std::vector<Tokens> prefixes;
+    std::vector<float> logits;
+  };
+  auto state = std::make_shared<State>();
+  for (int64_t i = 0; i < samples; ++i) state->batch.push_back(i);
+  return [state](const StepInput& input) {
+    const int64_t rows = input.tokens.size(0);
+    if (input.kept.defined()) {
+      std::vector<int64_t> batch;
+      for (int64_t i = 0; i < input.kept.size(0); ++i) {
+        batch.push_back(
+            state->batch.at(static_cast<size_t>(input.kept.const_data_ptr<int64_t>()[i])));
       }
-      for (const double x : ToyLogits(static_cast<int64_t>(r) / beams, next[r])) {
-        logits.push_back(static_cast<float>(x));
+      state->batch = batch;
+    }
+    EXPECT_EQ(rows, std::ssize(state->batch) * input.width);
+    std::vector<Tokens> next(static_cast<size_t>(rows));
+    state->logits.clear();
+    for (int64_t r = 0; r < rows; ++r) {
+      Tokens& prefix = next[static_cast<size_t>(r)];
+      if (input.origin.defined()) {
+        prefix = state->prefixes.at(static_cast<size_t>(input.origin.const_data_ptr<int64_t>()[r]));
+        prefix.push_back(input.tokens.const_data_ptr<int64_t>()[r]);
+      }
+      const int64_t sample = state->batch[static_cast<size_t>(r / input.width)];
+      for (const double x : ToyLogits(sample, prefix)) {
+        state->logits.push_back(static_cast<float>(x));
       }
     }
-    prefixes = std::move(next);
-    return at::from_blob(logits.data(), {static_cast<int64_t>(rows), kVocabulary}, at::kFloat);
+    state->prefixes = std::move(next);
+    return at::from_blob(state->logits.data(), {rows, kVocabulary}, at::kFloat);
   };
 }
 
@@ -146,7 +163,7 @@ void Enumerate(int64_t sample, const Tokens& prefix, double score, int64_t limit
 
 TEST(BeamSearch, WideBeamsFindWhatExhaustiveEnumerationFinds) {
   const BeamOptions options{.beams = 1500, .returned = 40, .max_new_tokens = 3};
-  const auto got = BeamSearch(ToyStep(options.beams), 2, options);
+  const auto got = BeamSearch(ToyStep(2), 2, options);
   for (int64_t sample = 0; sample < 2; ++sample) {
     Scored all;
     Enumerate(sample, {}, 0, options.max_new_tokens, all);
@@ -163,7 +180,7 @@ TEST(BeamSearch, NarrowBeamsFollowThePlainVersion) {
       options.returned = std::min<int64_t>(beams, 3);
       options.max_new_tokens = 7;
       options.length_penalty = penalty;
-      const auto got = BeamSearch(ToyStep(beams), 6, options);
+      const auto got = BeamSearch(ToyStep(6), 6, options);
       for (int64_t sample = 0; sample < 6; ++sample) {
         ExpectSame(got[static_cast<size_t>(sample)], PlainBeamSearch(sample, options));
       }
@@ -189,11 +206,13 @@ TEST(BeamSearch, TrieLimitsTheOutputAndKeepsTheNormaliser) {
     std::vector<const Trie*> pointers;
     for (uint64_t i = 0; i < 3; ++i) {
       entries.push_back(RandomEntries(i, 20));
-      for (const Tokens& entry : entries.back()) tries[i].Insert(entry);
+      Trie::Builder builder;
+      for (const Tokens& entry : entries.back()) builder.Insert(entry);
+      tries[i] = builder.Build();
       pointers.push_back(&tries[i]);
     }
     const BeamOptions options{.beams = beams, .returned = beams, .max_new_tokens = 10};
-    const auto got = BeamSearch(ToyStep(beams), 3, options, pointers);
+    const auto got = BeamSearch(ToyStep(3), 3, options, pointers);
     for (size_t i = 0; i < 3; ++i) {
       ExpectSame(got[i], PlainBeamSearch(static_cast<int64_t>(i), options, &tries[i]));
       for (const Hypothesis& h : got[i]) EXPECT_TRUE(entries[i].contains(h.tokens));
@@ -231,11 +250,9 @@ TEST(BeamSearch, GivesWhatTransformersGenerateGives) {
     const std::string key = Cat("beam.", beams, ".", returned, ".", limit);
     const HostTensor sequences = tensors.at(key + ".sequences");
     const HostTensor scores = tensors.at(key + ".scores");
-    T5::Cache cache = model.Start(memory, std::nullopt, beams);
-    const auto got =
-        BeamSearch([&](const at::Tensor& tokens,
-                       const at::Tensor& origin) { return model.Step(cache, tokens, origin); },
-                   3, {.beams = beams, .returned = returned, .max_new_tokens = limit});
+    T5::Cache cache = model.Start(memory, std::nullopt);
+    const auto got = BeamSearch([&](const StepInput& input) { return model.Step(cache, input); }, 3,
+                                {.beams = beams, .returned = returned, .max_new_tokens = limit});
     for (int64_t row = 0; row < sequences.dim(0); ++row, ++compared) {
       const auto& h = got[static_cast<size_t>(row / returned)][static_cast<size_t>(row % returned)];
       const auto stored = sequences.row<int64_t>(row);
