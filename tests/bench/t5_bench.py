@@ -47,7 +47,6 @@ def prepare(args, folder, seed=3):
                 p.mul_(3)
     model.save_pretrained(folder / "model")
     tokenizer = T5Tokenizer(str(SPIECE), legacy=True)
-    tokenizer.save_pretrained(folder / "model")
     inputs = {}
     for task, (length, _) in TASKS.items():
         ids = torch.randint(3, 32000, (args.users, length))
@@ -105,9 +104,16 @@ def ctranslate2_peer(args, folder, inputs, compute_type):
     import ctranslate2
     from transformers import T5Tokenizer
 
+    class Converter(ctranslate2.converters.TransformersConverter):
+        def load_model(self, model_class, path, **words):  # transformers 4.49 knows no "dtype"
+            return model_class.from_pretrained(path, torch_dtype=words.pop("dtype", None), **words)
+
+        def load_tokenizer(self, tokenizer_class, path, **words):
+            return T5Tokenizer(str(SPIECE), legacy=True)  # the fast one would need protobuf
+
     target = folder / "ctranslate2"
     if not target.exists():
-        ctranslate2.converters.TransformersConverter(str(folder / "model")).convert(str(target))
+        Converter(str(folder / "model")).convert(str(target))
     tokenizer = T5Tokenizer(str(SPIECE), legacy=True)
     translator = ctranslate2.Translator(str(target), device="cpu", compute_type=compute_type,
                                         inter_threads=1, intra_threads=args.threads)
