@@ -30,7 +30,7 @@ struct BeamOptions {
 
 struct Hypothesis {
   std::vector<int64_t> tokens;  // without start and EOS
-  double score = 0;  // sum of log probabilities / (generated tokens including EOS)^penalty
+  double score = 0;      // sum of log probabilities / (generated tokens including EOS)^penalty
   bool finished = true;  // false: cut at max_new_tokens
 };
 
