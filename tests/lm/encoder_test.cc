@@ -59,6 +59,7 @@ TEST(Encoder, EqualsTheReferenceOnRealTexts) {
     EXPECT_NEAR(norm, 1, 1e-5);
   }
   EXPECT_LT(worst, 1e-5);
+  RecordProperty("worst", Cat(worst));
 }
 
 TEST(Encoder, RowsDoNotDependOnBatchMates) {
