@@ -129,18 +129,12 @@ int64_t ChooseLimit(int64_t asked, const BertConfig& config, const std::filesyst
   return asked;
 }
 
-at::ScalarType ChooseType(const std::string& name) {
-  if (name == "fp32") return at::kFloat;
-  if (name == "bf16") return at::kBFloat16;
-  Fail(Exit::kUsage, "dtype '", name, "' of an encoder is not fp32 or bf16");
-}
-
 }  // namespace
 
 std::unique_ptr<Encoder> LoadEncoder(const std::filesystem::path& folder,
                                      const EncoderOptions& options) {
-  const at::ScalarType dtype = ChooseType(options.dtype);
   const at::Device device = tensor::ChooseDevice(options.device);
+  const at::ScalarType dtype = tensor::ChooseDtype(options.dtype, device);
   CheckFiles(folder);
   Choice choice = {.config = LoadBertConfig(folder), .normalise = options.normalise};
   choice.pooling = ChoosePooling(options.pooling, choice.config, folder);

@@ -28,7 +28,7 @@ struct EncoderOptions {
   Pooling pooling = Pooling::kAuto;
   bool normalise = true;
   std::string device = "cpu";  // src/tensor/device.h
-  std::string dtype = "fp32";  // or "bf16"; pooling and normalisation stay in fp32
+  std::string dtype = "fp32";  // or bf16, auto; pooling and normalisation stay in fp32
 };
 
 // A BERT, MiniLM, DistilBERT or RoBERTa (EasyRec) folder in Hugging Face form: config.json,

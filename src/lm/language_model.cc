@@ -13,10 +13,7 @@ std::unique_ptr<LanguageModel> LoadLanguageModel(const std::filesystem::path& fo
                                                  const ModelOptions& options) {
   const auto type = JsonFile(folder / "config.json").Get<std::string>("model_type");
   const c10::Device device = tensor::ChooseDevice(options.device);
-  const bool half = options.dtype == "bf16" || (options.dtype == "auto" && device.is_cuda());
-  if (options.dtype != "auto" && options.dtype != "fp32" && options.dtype != "bf16")
-    Fail(Exit::kUsage, "dtype '", options.dtype, "' is not one of auto, fp32, bf16");
-  const Placement placement{device, half ? c10::kBFloat16 : c10::kFloat};
+  const Placement placement{device, tensor::ChooseDtype(options.dtype, device)};
   if (type == "t5") return MakeT5(folder, options, placement);
   if (type == "phi3") return MakePhi(folder, options, placement);
   Fail(Exit::kData, (folder / "config.json").string(), ": model_type \"", type,
