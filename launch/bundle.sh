@@ -27,6 +27,8 @@ for binary in "$folder"/bin/*; do
   LD_LIBRARY_PATH=$libtorch/lib ldd "$binary"
 done | awk '$2 == "=>" && $3 ~ /^\// {print $3}' | grep -Ev "/($own)[^/]*$" | grep -v "^$libtorch" |
   sort -u | xargs -r cp -L -t "$folder/lib"
+# Opened at run time, so ldd does not see it.
+cp -L "$(ldconfig -p | awk '/libonig\.so\.5 .*x86-64/ {print $NF; exit}')" "$folder/lib/"
 
 start() {  # start NAME PROGRAM: a script that finds LibTorch and runs PROGRAM
   cat >"$folder/$1" <<SCRIPT
