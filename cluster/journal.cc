@@ -1,6 +1,6 @@
 #include "cluster/journal.h"
 
-#include <boost/crc.hpp>
+#include <array>
 
 #include "src/base/error.h"
 
@@ -21,12 +21,40 @@ uint32_t Get32(std::string_view bytes) {
   return value;
 }
 
+// CRC32C (Castagnoli), eight bytes a step: kTables[k][b] is the CRC of byte b and k zero bytes.
+using Tables = std::array<std::array<uint32_t, 256>, 8>;
+constexpr Tables MakeTables() {
+  Tables tables{};
+  for (uint32_t b = 0; b < 256; ++b) {
+    uint32_t crc = b;
+    for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ (crc & 1 ? 0x82F63B78 : 0);
+    tables[0][b] = crc;
+  }
+  for (size_t k = 1; k < 8; ++k)
+    for (size_t b = 0; b < 256; ++b)
+      tables[k][b] = tables[k - 1][b] >> 8 ^ tables[0][tables[k - 1][b] & 0xff];
+  return tables;
+}
+constexpr Tables kTables = MakeTables();
+
+uint32_t Continue(uint32_t crc, std::string_view bytes) {
+  for (; bytes.size() >= 8; bytes.remove_prefix(8)) {
+    const uint32_t low = crc ^ Get32(bytes);
+    uint32_t next = 0;
+    for (size_t i = 0; i < 4; ++i) {
+      next ^= kTables[7 - i][low >> 8 * i & 0xff];
+      next ^= kTables[3 - i][static_cast<unsigned char>(bytes[4 + i])];
+    }
+    crc = next;
+  }
+  for (const char byte : bytes)
+    crc = crc >> 8 ^ kTables[0][(crc ^ static_cast<uint8_t>(byte)) & 0xff];
+  return crc;
+}
+
 // Over the length too: a wrong length must not make another record look whole.
 uint32_t Check(std::string_view length, std::string_view payload) {
-  boost::crc_optimal<32, 0x1EDC6F41, 0xFFFFFFFF, 0xFFFFFFFF, true, true> crc;
-  crc.process_bytes(length.data(), length.size());
-  crc.process_bytes(payload.data(), payload.size());
-  return crc.checksum();
+  return ~Continue(Continue(~0u, length), payload);
 }
 
 }  // namespace

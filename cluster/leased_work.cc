@@ -87,7 +87,7 @@ class Run {
 
   void Work(const UnitFunction& work) {
     if (service_.finished()) return SayFinished();
-    Progress progress(job_.what, service_.table().size(), "units");
+    Progress progress(job_.what, service_.table().size(), job_.unit_name);
     progress.Resume(service_.table().done() + service_.table().set_aside());
     int64_t shown = service_.table().done() + service_.table().set_aside();
     Coordinator coordinator(service_,
@@ -135,8 +135,9 @@ class Run {
     if (options_.most_set_aside < 0 || table.set_aside() <= options_.most_set_aside) return;
     for (const auto& [unit, trouble] : table.troubles())
       if (table.state(unit) == LeaseTable::State::kSetAside)
-        Fail(Exit::kData, table.set_aside(), " ", job_.what, " failed, ", options_.most_set_aside,
-             " may; the first is unit ", unit, ", ", trouble.attempts, " attempts: ", trouble.why);
+        Fail(Exit::kData, table.set_aside(), " ", job_.unit_name, " failed, ",
+             options_.most_set_aside, " may; the first is unit ", unit, ", ", trouble.attempts,
+             " attempts: ", trouble.why);
   }
 
   // Files of attempts that came too late.

@@ -17,7 +17,8 @@ struct LeasedJob {
   std::string identity;          // fingerprint: equal identities mean equal results of every unit
   std::vector<int64_t> cost;     // of units 0..n-1, in tokens or whatever is proportional to time
   std::filesystem::path folder;  // of the journal; on several hosts a shared one
-  std::string what = "units";    // for the progress line
+  std::string what = "work";     // for the progress line, with
+  std::string unit_name = "units";
 };
 
 struct LeaseOptions {
