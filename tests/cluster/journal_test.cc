@@ -75,7 +75,9 @@ TEST_F(JournalTest, EveryCutLeavesTheRecordsBefore) {
         static_cast<size_t>(std::upper_bound(ends_.begin(), ends_.end(), length) - ends_.begin());
     uint64_t torn = 0;
     EXPECT_EQ(Open(disk, &torn).size(), expected) << length;
-    if (expected > 0) EXPECT_EQ(torn, length - ends_[expected - 1]) << length;
+    if (expected > 0) {
+      EXPECT_EQ(torn, length - ends_[expected - 1]) << length;
+    }
     EXPECT_EQ(disk.content, disk.durable) << length;
     EXPECT_EQ(Open(disk, &torn).size(), expected) << "again after a cut at " << length;
     EXPECT_EQ(torn, 0u);
