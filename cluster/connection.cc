@@ -13,6 +13,7 @@ Connection::Connection(boost::asio::ip::tcp::socket socket, size_t limit)
     : socket_(std::move(socket)), reader_(limit), chunk_(64 << 10, '\0') {
   boost::system::error_code ignored;
   socket_.set_option(boost::asio::ip::tcp::no_delay(true), ignored);
+  socket_.set_option(boost::asio::socket_base::keep_alive(true), ignored);
   const auto peer = socket_.remote_endpoint(ignored);
   if (!ignored) peer_ = Cat(peer.address().to_string(), ":", peer.port());
 }

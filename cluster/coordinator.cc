@@ -22,6 +22,7 @@ using std::chrono::milliseconds;
 
 constexpr auto kSyncEvery = milliseconds(20);
 constexpr auto kHelloWithin = std::chrono::seconds(10);
+constexpr size_t kLongestName = 100;
 constexpr int kMostStrangers = 64;  // connections whose token is not checked yet
 
 Micros Now() {
@@ -37,7 +38,8 @@ struct Coordinator::State {
     std::shared_ptr<Connection> connection;                   // else
     std::function<void(const wire::FromCoordinator&)> local;  // a worker of this process
     std::function<void(const std::string&)> given_up;         // and its
-    std::unique_ptr<asio::steady_timer> hello_deadline;
+    std::unique_ptr<asio::steady_timer> deadline;             // for its Hello, or to close its side
+    std::string name;                                         // of a worker that was let in
   };
 
   State(LeaseService& leases, Options chosen) : service(leases), options(std::move(chosen)) {}
@@ -80,16 +82,11 @@ struct Coordinator::State {
     const uint64_t session = next_session++;
     auto connection = std::make_shared<Connection>(std::move(socket), kMostStrangerFrame);
     int strangers = 0;
-    for (const auto& [number, peer] : peers) strangers += peer.hello_deadline != nullptr;
+    for (const auto& [number, peer] : peers) strangers += peer.deadline != nullptr;
     if (strangers >= kMostStrangers) return Complain(connection->peer(), "too many strangers");
     Peer& peer = peers[session];
     peer.connection = connection;
-    peer.hello_deadline = std::make_unique<asio::steady_timer>(io, kHelloWithin);
-    peer.hello_deadline->async_wait([this, session](const boost::system::error_code& cancelled) {
-      if (cancelled) return;
-      Complain(peers.at(session).connection->peer(), "no word for a long time");
-      Forget(session);
-    });
+    CloseLater(session, "no word for a long time");
     connection->Start({.frame = [this, session](const std::string& f) { Hear(session, f); },
                        .lost =
                            [this, session](const std::string& problem) {
@@ -98,6 +95,17 @@ struct Coordinator::State {
                              if (!problem.empty()) Complain(it->second.connection->peer(), problem);
                              Forget(session);
                            }});
+  }
+
+  void CloseLater(uint64_t session, const char* complaint) {
+    Peer& peer = peers.at(session);
+    peer.deadline = std::make_unique<asio::steady_timer>(io, kHelloWithin);
+    peer.deadline->async_wait(
+        [this, session, complaint](const boost::system::error_code& cancelled) {
+          if (cancelled) return;
+          if (complaint != nullptr) Complain(peers.at(session).connection->peer(), complaint);
+          Forget(session);
+        });
   }
 
   // Each kind once: a port scanner must not fill the log.
@@ -110,6 +118,8 @@ struct Coordinator::State {
     const auto it = peers.find(session);
     if (it == peers.end()) return;
     if (it->second.connection) it->second.connection->Close();
+    if (!it->second.name.empty() && service.knows(session) && !shut)
+      Warn(Cat("worker ", it->second.name, " is gone; others get its units"));
     peers.erase(it);
     service.Lost(session, Now());
     After();
@@ -117,7 +127,15 @@ struct Coordinator::State {
 
   void Hear(uint64_t session, const std::string& frame) {
     wire::FromWorker message;
-    if (message.ParseFromString(frame)) return Receive(session, message);
+    if (message.ParseFromString(frame)) {
+      Receive(session, message);
+      const auto it = peers.find(session);
+      if (message.has_hello() && it != peers.end() && service.knows(session)) {
+        it->second.name = message.hello().name().substr(0, kLongestName);
+        Info(Cat("worker ", it->second.name, " joins"));
+      }
+      return;
+    }
     Complain(peers.at(session).connection->peer(), "a frame that is no message");
     Forget(session);
   }
@@ -137,12 +155,14 @@ struct Coordinator::State {
         continue;
       }
       if (message.has_welcome()) {
-        peer.hello_deadline.reset();
+        peer.deadline.reset();
         peer.connection->set_limit(kMostFrame);
       }
       if (message.has_refusal()) Complain(peer.connection->peer(), message.refusal());
       if (message.ByteSizeLong() > 0) peer.connection->Send(message);
-      if (close) peer.connection->CloseAfterSending();
+      if (!close) continue;
+      peer.connection->CloseAfterSending();
+      CloseLater(session, nullptr);
     }
   }
 
@@ -187,6 +207,7 @@ struct Coordinator::State {
   }
 
   void Shut() {
+    shut = true;
     boost::system::error_code ignored;
     acceptor.close(ignored);
     accept_again.cancel();
@@ -202,7 +223,7 @@ struct Coordinator::State {
   std::map<uint64_t, Peer> peers;
   uint64_t next_session = 1;
   uint16_t port = 0;
-  bool sync_waits = false;
+  bool sync_waits = false, shut = false;
   std::chrono::steady_clock::time_point synced;
   std::set<std::string> complaints;
   std::thread thread;

@@ -2,6 +2,8 @@
 //   lease_node run|work FOLDER key=value...
 // run: the coordinator, results to out=FILE. work: a worker. A unit takes micros=N; its result is a
 // function of its number.
+#include <sys/resource.h>
+
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -58,6 +60,11 @@ int Run(const std::string& what, const std::string& folder, const Arguments& arg
                 .token = arguments.Text("token"),
                 .patience = static_cast<double>(arguments.Number("patience", 20))});
     return 0;
+  }
+  if (const int64_t most = arguments.Number("disk", 0); most > 0) {  // as if it were full then
+    std::signal(SIGXFSZ, SIG_IGN);
+    const rlimit limit = {static_cast<rlim_t>(most), static_cast<rlim_t>(most)};
+    setrlimit(RLIMIT_FSIZE, &limit);
   }
   LeaseOptions options{.listen = arguments.Text("listen", "127.0.0.1"),
                        .work = arguments.Number("work", 0) != 0,

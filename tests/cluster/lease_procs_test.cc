@@ -85,7 +85,8 @@ TEST_F(LeasedProcesses, WorkersAreKilledAgainAndAgain) {
   }
   EXPECT_EQ(kills, 10) << "the work was over too early";
   ASSERT_EQ(coordinator->Wait(), 0) << Said();
-  std::printf("%d kills, %.1f s; %s", kills, coordinator->seconds(), Said().c_str());
+  std::printf("%d kills, %.1f s; %s", kills, coordinator->seconds(),
+              Said().substr(std::min(Said().find("done "), Said().size())).c_str());
   EXPECT_NE(Said().find(Cat("done ", units, ", continued 0, set aside 0")), std::string::npos)
       << Said();
   EXPECT_EQ(Written(), Undisturbed(units));
@@ -174,6 +175,25 @@ TEST_F(LeasedProcesses, PoisonIsSetAsideAndCounted) {
       << Said();
   EXPECT_GT(Written().size(), 3u << 20);  // the large result is there, from its file
   EXPECT_TRUE(fs::exists(folder_ / "job"));
+}
+
+// The coordinator ends; its worker waits for the next one, which continues.
+TEST_F(LeasedProcesses, TheDiskIsFull) {
+  auto one = Start(Node("work", {"micros=200"}), "one");
+  EXPECT_EQ(Start(Coordinator(Units(500, {"disk=20000"})))->Wait(20), 73) << Said();
+  EXPECT_NE(Said().find("journal: cannot be written"), std::string::npos) << Said();
+  auto coordinator = Start(Coordinator(Units(500)));
+  ASSERT_EQ(coordinator->Wait(30), 0) << Said();
+  EXPECT_EQ(Said().find("continued 0,"), std::string::npos) << Said();
+  EXPECT_EQ(one->Wait(20), 0) << Said("one");
+  EXPECT_EQ(Written(), Undisturbed(500));
+}
+
+TEST_F(LeasedProcesses, TheDiskIsFullAlone) {
+  EXPECT_EQ(Start(Coordinator(Units(500, {"disk=20000", "listen=", "work=1"})))->Wait(20), 73)
+      << Said();
+  ASSERT_EQ(Start(Coordinator(Units(500, {"listen=", "work=1"})))->Wait(20), 0) << Said();
+  EXPECT_EQ(Written(), Undisturbed(500));
 }
 
 // A raw connection.

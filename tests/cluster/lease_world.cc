@@ -78,6 +78,8 @@ void World::Coordinate(const std::function<LeaseService::Replies()>& step) {
   if (!service_) return;
   try {
     for (const auto& reply : step()) {
+      WR_CHECK(!reply.message.has_grant() || fences_.insert(reply.message.grant().fence()).second,
+               "fence ", reply.message.grant().fence(), " was given twice");
       if (reply.message.ByteSizeLong() > 0) ToWorker(reply.session, reply.message);
       if (reply.close)
         for (size_t i = 0; i < workers_.size(); ++i)

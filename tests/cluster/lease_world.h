@@ -143,6 +143,7 @@ class World {
   std::vector<int> tries_;
   std::vector<std::set<uint64_t>> failed_on_;
   std::set<int64_t> acknowledged_;
+  std::set<uint64_t> fences_;
   LeaseRules rules_;
   double loss_ = 0, repeat_ = 0;
   Micros delay_ = 0;
