@@ -84,8 +84,8 @@ Launch ReadLaunch() {
   return launch;
 }
 
-std::unique_ptr<Communicator> Connect(const Launch& launch) {
-  return launch.size > 1 ? MakeMpi() : MakeSelf();
+std::unique_ptr<Communicator> Connect(const Launch& launch, const Options& options) {
+  return launch.size > 1 ? MakeMpi(options) : MakeSelf();
 }
 
 }  // namespace whyrec::cluster
