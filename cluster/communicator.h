@@ -103,6 +103,10 @@ struct Launch {
 };
 Launch ReadLaunch();
 
+// The device this rank takes of those it sees: the only one, or the one of its local rank.
+// Error(kLaunch) when there are fewer than ranks on this host.
+int ChooseDevice(const Launch& launch, int visible);
+
 // MakeMpi() for several ranks, MakeSelf() alone.
 std::unique_ptr<Communicator> Connect(const Launch& launch, const Options& options = {});
 

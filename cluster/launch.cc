@@ -84,6 +84,14 @@ Launch ReadLaunch() {
   return launch;
 }
 
+int ChooseDevice(const Launch& launch, int visible) {
+  if (visible == 1) return 0;  // the launcher chose
+  if (visible < launch.local_size)
+    Fail(Exit::kLaunch, "local rank ", launch.local_rank, " of ", launch.local_size, " sees ",
+         visible, " devices; start one rank per device");
+  return launch.local_rank;
+}
+
 std::unique_ptr<Communicator> Connect(const Launch& launch, const Options& options) {
   return launch.size > 1 ? MakeMpi(options) : MakeSelf();
 }

@@ -113,8 +113,9 @@ void Messages::WaitForAll(double seconds, const char* lack) {
             who = Cat("rank ", slots_[static_cast<size_t>(slot)].peer);
         }
       }
-      out_of_time_(
-          Cat(GivesUp(rank_, size_, mine_.call, mine_.sequence), who, " ", lack, seconds, " s"));
+      out_of_time_(Cat(GivesUp(rank_, size_, mine_.call, mine_.sequence), who, " ", lack, seconds,
+                       " s; is that rank stuck, or the network? try: mpirun -n ", size_,
+                       " whyrec doctor"));
     }
     if (stop_) Fail(Exit::kLaunch, GivesUp(rank_, size_, mine_.call, mine_.sequence), "stopped");
     Pause(waited);

@@ -195,8 +195,11 @@ class Nccl final : public Communicator {
     if (OnHost(at)) return host_.AllToAll(in, send, out, receive);
     Total(send, size());
     Total(receive, size());
-    WR_CHECK(send[Me()] == receive[Me()], send[Me()], " != ", receive[Me()]);
-    Issue({.operation = Operation::kAllToAll}, at, [&] {
+    const Call call = {.operation = Operation::kAllToAll};
+    if (send[Me()] != receive[Me()])
+      Fail(Exit::kLaunch, GivesUp(rank(), size(), call, sequence_ + 1), "rank ", rank(), " sends ",
+           send[Me()], " bytes to itself, and expects ", receive[Me()]);
+    Issue(call, at, [&] {
       Copy(At(out, Offset(receive, rank())), At(in, Offset(send, rank())), send[Me()]);
       Group([&] {
         for (int r = 0; r < size(); ++r) {

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
 
+#include "cluster/doctor.h"
 #include "src/base/error.h"
 #include "src/base/log.h"
 #include "src/base/stop.h"
@@ -68,6 +69,13 @@ int main(int argc, char** argv) {
   audit->add_option("--format", format, "table or json")->check(CLI::IsMember({"table", "json"}));
   audit->footer(
       "Examples:\n  whyrec audit data/beauty\n  whyrec audit configs/demo.txtpb --format json");
+  CLI::App* doctor =
+      app.add_subcommand("doctor", "check ranks, MPI, devices, NCCL, network and shared folder");
+  whyrec::cluster::DoctorOptions examine;
+  doctor->add_option("--folder", examine.folder, "where runs are to be written");
+  doctor->add_option("--timeout", examine.seconds, "seconds to wait for a rank")
+      ->check(CLI::PositiveNumber);
+  doctor->footer("Examples:\n  whyrec doctor\n  mpirun -n 2 build/whyrec doctor --folder runs");
 
   try {
     app.parse(argc, argv);
@@ -91,6 +99,7 @@ int main(int argc, char** argv) {
     if (*systems) whyrec::stages::ListSystems();
     if (*verify) whyrec::stages::Verify(target);
     if (*audit) whyrec::stages::Audit(target, format);
+    if (*doctor) return whyrec::cluster::Doctor(examine, std::cout);
   } catch (const whyrec::Error& error) {
     std::cerr << "whyrec: " << error.what() << "\n";
     return static_cast<int>(error.code());

@@ -1,10 +1,12 @@
 // One rank of a job for procs/cluster_test.cc: `mpi` or `conform` to run the checks, or a way to
-// go wrong. A second argument is the longest message, in bytes.
+// go wrong; the second argument is then the longest message, in bytes. `doctor FOLDER`: its checks.
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <iostream>
 #include <string>
 
+#include "cluster/doctor.h"
 #include "tests/cluster/conformance.h"
 
 namespace whyrec::cluster {
@@ -69,6 +71,7 @@ void LastRankWorks(Communicator& comm) {
 int main(int argc, char** argv) try {
   using namespace whyrec::cluster;
   const std::string what = argc > 1 ? argv[1] : "conform";
+  if (what == "doctor") return Doctor({.folder = argv[2], .seconds = 10}, std::cout);
   Options options;
   if (argc > 2) options.message_bytes = std::atoll(argv[2]);
   if (what.starts_with("stop") || what == "works") options.seconds = 2;

@@ -94,6 +94,31 @@ TEST_F(Job, AFailingRankEndsTheJobWithItsCode) {
   EXPECT_NE(out.output.find("the last rank's own reason"), std::string::npos) << out.output;
 }
 
+TEST_F(Job, TheDoctorPassesSoundRanks) {
+  const Outcome out = Run(2, "doctor " + testing::TempDir());
+  EXPECT_EQ(out.code, 0) << out.output;
+  ExpectSaid(out, "ok      ranks: 2 (Open MPI)");
+  ExpectSaid(out, "ok      all-reduce: 1 MiB in ");
+}
+
+TEST_F(Job, TheDoctorFindsAFolderThatCannotBeShared) {
+  const Outcome out = Run(2, "doctor /proc");
+  EXPECT_EQ(out.code, static_cast<int>(Exit::kLaunch)) << out.output;
+  ExpectSaid(out, "FAILED  shared folder: rank 0 cannot write to /proc; try: ");
+}
+
+// Stand-ins for the driver with one device: two ranks share it.
+TEST_F(Job, TheDoctorNamesRanksThatShareAGpu) {
+  const Outcome out =
+      RunCommand("env LD_LIBRARY_PATH=" WHYREC_BINARY_DIR
+                 "/fake FAKE_DEVICES=1 mpirun -n 2 --allow-run-as-root --oversubscribe "
+                 "--bind-to none " +
+                     kRanks + " doctor /tmp",
+                 60);
+  EXPECT_EQ(out.code, static_cast<int>(Exit::kLaunch)) << out.output;
+  ExpectSaid(out, "FAILED  devices: ranks 0 and 1 both use GPU-0000");
+}
+
 const std::string kPretended =
     "env OMPI_COMM_WORLD_RANK=0 OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_LOCAL_RANK=0 "
     "OMPI_COMM_WORLD_LOCAL_SIZE=2 ";

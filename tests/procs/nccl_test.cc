@@ -9,7 +9,7 @@
 namespace whyrec {
 namespace {
 
-Outcome Run(int ranks, const std::string& what, const std::string& environment = "") {
+Outcome RunRanks(int ranks, const std::string& what, const std::string& environment = "") {
   return RunCommand(Cat("env LD_LIBRARY_PATH=" WHYREC_BINARY_DIR "/fake ", environment,
                         " " WHYREC_BINARY_DIR "/nccl_ranks ", ranks, " ", what),
                     60);
@@ -22,24 +22,27 @@ void Expect(const Outcome& out, int code, const std::string& said) {
 
 TEST(Nccl, ConformsOnDeviceBuffers) {
   for (int ranks : {1, 2, 3, 5}) {
-    const Outcome out = Run(ranks, "device");
+    const Outcome out = RunRanks(ranks, "device");
     Expect(out, 0, Cat("BarrierSeparates holds on ", ranks, " ranks"));
     EXPECT_EQ(out.output.find("SumsBF16InFp32") == std::string::npos, ranks > 1) << out.output;
   }
 }
 
-TEST(Nccl, ConformsOnHostBuffers) { Expect(Run(3, "host"), 0, "SumsF32InRankOrder holds on 3"); }
+TEST(Nccl, ConformsOnHostBuffers) {
+  Expect(RunRanks(3, "host"), 0, "SumsF32InRankOrder holds on 3");
+}
 
 TEST(Nccl, TwoRanksOnOneGpuAreNamed) {
-  Expect(Run(3, "one-gpu"), 71, "ranks 0 and 1 both use GPU-00000000-0000-0000-0000-000000000000");
+  Expect(RunRanks(3, "one-gpu"), 71,
+         "ranks 0 and 1 both use GPU-00000000-0000-0000-0000-000000000000");
 }
 
 TEST(Nccl, FewerDevicesThanRanksAreNamed) {
-  Expect(Run(3, "device", "FAKE_DEVICES=2"), 71, "device 2 is asked for, 2 are visible");
+  Expect(RunRanks(3, "device", "FAKE_DEVICES=2"), 71, "device 2 is asked for, 2 are visible");
 }
 
 TEST(Nccl, AMissingRankIsATimeOut) {
-  const Outcome out = Run(2, "hang");
+  const Outcome out = RunRanks(2, "hang");
   Expect(out, 71,
          "rank 0 of 2 gives up AllReduce(sum) of 1 F32, operation 1: no progress within 1 s");
   EXPECT_LT(out.seconds, 10);

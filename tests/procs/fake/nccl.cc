@@ -78,11 +78,12 @@ int Finish() {
     if (const int error = Take(w.from, w.to, w.bytes, w.n)) return error;
   wanted.clear();
   for (const Reduction& r : reductions) {
-    const int error = r.type == 7   ? ReduceAs<float>(r)
-                      : r.type == 8 ? ReduceAs<double>(r)
-                      : r.type == 4 ? ReduceAs<int64_t>(r)
-                      : r.type == 6 ? ReduceAs<_Float16>(r)
-                                    : 4;
+    const int error = r.type == 7        ? ReduceAs<float>(r)
+                      : r.type == 8      ? ReduceAs<double>(r)
+                      : r.type == 4      ? ReduceAs<int64_t>(r)
+                      : r.type == 6      ? ReduceAs<_Float16>(r)
+                      : r.comm.size == 1 ? ReduceAs<uint16_t>(r)  // bf16 that nothing is added to
+                                         : 4;
     if (error != 0) return error;
   }
   reductions.clear();
