@@ -60,7 +60,10 @@ class Mpi final : public Communicator {
       return;
     }
     try {
-      Meet({.operation = Operation::kEnd});
+      queue_.Drain();
+      // Without a time-out: rank 0 may still write what the others helped to make.
+      messages_.Meet({{.operation = Operation::kEnd}, ++sequence_, Waiting::kForWork}, rank(),
+                     size());
       queue_.Join();
       mpi_.finish();
     } catch (const std::exception& e) {
