@@ -13,7 +13,10 @@
 namespace {
 
 using whyrec::Exit;
+using whyrec::stages::EmbedCommand;
+using whyrec::stages::GenerateCommand;
 using whyrec::stages::RunOptions;
+namespace fs = std::filesystem;
 
 void AddRunOptions(CLI::App& command, RunOptions& options) {
   command.add_option("CONFIG", options.config, "configuration, text format (.txtpb)")->required();
@@ -22,6 +25,71 @@ void AddRunOptions(CLI::App& command, RunOptions& options) {
   command.add_option("--set", options.overrides, "path=value, for example train.global_batch=32")
       ->take_all()
       ->expected(1);
+}
+
+void AddProgress(CLI::App& command, std::string& mode) {
+  command.add_option("--progress", mode, "auto, bar, lines or none")
+      ->check(CLI::IsMember({"auto", "bar", "lines", "none"}));
+}
+
+void AddModelOptions(CLI::App& command, const std::string& what, fs::path& model, fs::path& in,
+                     fs::path& out, std::string& device, std::string& dtype, int& threads) {
+  command.add_option("--model", model, "Hugging Face folder of " + what)->required();
+  command.add_option("--in", in, "JSON lines, plain or gzip")->required();
+  command.add_option("--out", out, "result; <out>.partial while it is made")->required();
+  command.add_option("--device", device, "auto, cpu, cuda or cuda:1")->capture_default_str();
+  command.add_option("--dtype", dtype, "auto (bf16 on a GPU, else fp32), fp32 or bf16")
+      ->check(CLI::IsMember({"auto", "fp32", "bf16"}))
+      ->capture_default_str();
+  command.add_option("--threads", threads, "of the CPU; 0: all cores")
+      ->check(CLI::NonNegativeNumber);
+}
+
+void AddGenerate(CLI::App& app, GenerateCommand& generate) {
+  CLI::App* command = app.add_subcommand("generate", "a language model's answers to prompts");
+  AddModelOptions(*command, "T5 or Phi", generate.model, generate.in, generate.out,
+                  generate.model_options.device, generate.model_options.dtype, generate.threads);
+  auto& o = generate.options;
+  auto& m = generate.model_options;
+  command->add_option("--adapter", m.adapter, "peft folder over a Phi model");
+  command->add_option("--beams", o.beams, "beam search when above 1")->check(CLI::PositiveNumber);
+  command->add_option("--return", o.returned, "answers per prompt")->check(CLI::PositiveNumber);
+  command->add_option("--max-new-tokens", o.max_new_tokens)
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--temperature", o.temperature, "0: greedy")->check(CLI::NonNegativeNumber);
+  command->add_option("--top-k", o.top_k, "0: all")->check(CLI::NonNegativeNumber);
+  command->add_option("--top-p", o.top_p)->check(CLI::Range(0.0, 1.0))->capture_default_str();
+  command->add_option("--seed", o.seed, "with the id, the only source of chance");
+  command->add_flag("--chat", generate.chat, "wrap prompts in the Phi chat template");
+  command->add_option("--system", generate.system, "with --chat: the system message");
+  command->add_flag("--deterministic", m.deterministic,
+                    "fixed batches: an answer depends on its \"group\" alone, to the last bit");
+  command->add_option("--batch-tokens", m.batch_tokens, "tokens held at once; 0: by memory");
+  command->footer(
+      "Lines in:  {\"id\": \"a\", \"prompt\": \"...\"} or {\"id\": 2, \"ids\": [5, 1]}\n"
+      "Lines out: {\"id\": \"a\", \"outputs\": [{\"text\": \"...\", \"ids\": [...], \"score\": "
+      "-1.2}]}\nExample:\n  whyrec generate --model t5-small --in prompts.jsonl --out "
+      "answers.jsonl --beams 4 --return 2");
+}
+
+void AddEmbed(CLI::App& app, EmbedCommand& embed) {
+  CLI::App* command = app.add_subcommand("embed", "an encoder's vectors of texts");
+  AddModelOptions(*command, "BERT, DistilBERT, MiniLM or RoBERTa", embed.model, embed.in, embed.out,
+                  embed.options.device, embed.options.dtype, embed.threads);
+  using Pooling = decltype(embed.options.pooling);
+  static const std::map<std::string, Pooling> poolings = {{"auto", Pooling::kAuto},
+                                                          {"mean", Pooling::kMean},
+                                                          {"cls", Pooling::kCls},
+                                                          {"easyrec", Pooling::kEasyRec}};
+  command->add_option("--max-tokens", embed.options.max_tokens,
+                      "longer texts are cut; 0: the model's");
+  command->add_option("--pooling", embed.options.pooling, "auto, mean, cls or easyrec")
+      ->transform(CLI::CheckedTransformer(poolings));
+  command->footer(
+      "Lines in: {\"id\": \"a\", \"text\": \"...\"}; out: one tensor \"embeddings\", rows in their "
+      "order\nExample:\n  whyrec embed --model all-MiniLM-L6-v2 --in texts.jsonl --out "
+      "x.safetensors");
 }
 
 }  // namespace
@@ -41,8 +109,7 @@ int main(int argc, char** argv) {
   CLI::App* run = app.add_subcommand("run", "run what is not there yet; the same command resumes");
   AddRunOptions(*run, options);
   run->add_flag("--fresh", options.fresh, "forget what the workspace holds");
-  run->add_option("--progress", progress, "auto, bar, lines or none")
-      ->check(CLI::IsMember({"auto", "bar", "lines", "none"}));
+  AddProgress(*run, progress);
   run->footer(
       "Examples:\n  whyrec run configs/demo.txtpb\n  whyrec run configs/isrf_beauty.txtpb "
       "--set catalogue.folder=DATA --workspace runs/mine\nWith several ranks: launch/run.sh -n 2 "
@@ -69,6 +136,11 @@ int main(int argc, char** argv) {
   audit->add_option("--format", format, "table or json")->check(CLI::IsMember({"table", "json"}));
   audit->footer(
       "Examples:\n  whyrec audit data/beauty\n  whyrec audit configs/demo.txtpb --format json");
+  GenerateCommand generate;
+  EmbedCommand embed;
+  AddGenerate(app, generate);
+  AddEmbed(app, embed);
+  for (const char* name : {"generate", "embed"}) AddProgress(*app.get_subcommand(name), progress);
   CLI::App* doctor =
       app.add_subcommand("doctor", "check ranks, MPI, devices, NCCL, network and shared folder");
   whyrec::cluster::DoctorOptions examine;
@@ -92,6 +164,14 @@ int main(int argc, char** argv) {
     if (*run) {
       whyrec::CatchStopSignals();
       whyrec::stages::Run(options, whyrec::cluster::ReadLaunch());
+    }
+    if (app.got_subcommand("generate")) {
+      whyrec::CatchStopSignals();
+      whyrec::stages::Generate(generate);
+    }
+    if (app.got_subcommand("embed")) {
+      whyrec::CatchStopSignals();
+      whyrec::stages::Embed(embed);
     }
     if (*plan) whyrec::stages::Plan(options);
     if (*report) whyrec::stages::PrintReport(target, format);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "src/base/host_tensor.h"
+#include "src/lm/bert_pooling.h"
 
 namespace whyrec::lm {
 
@@ -14,16 +15,28 @@ class Encoder {
  public:
   virtual ~Encoder() = default;
   virtual int64_t width() const = 0;
-  // F32 [texts, width], L2-normalised rows, in the order of the texts. Texts longer than the limit
-  // are cut. Sorted by length inside and batched; no row depends on its batch mates beyond
-  // rounding.
+  virtual int64_t max_tokens() const = 0;  // of a text, special tokens included
+  virtual int64_t cut() const = 0;         // texts so far that were longer and lost their end
+  // F32 [texts, width], L2-normalised rows where that was asked for, in the order of the texts.
+  // Sorted by length inside and packed; no row depends on its batch mates beyond rounding. One
+  // thread at a time may call it.
   virtual HostTensor Encode(const std::vector<std::string>& texts) = 0;
 };
 
-// A sentence-transformers folder of a BERT model with mean pooling (MiniLM): config.json,
-// model.safetensors, vocab.txt, 1_Pooling/config.json. `max_tokens` counts [CLS] and [SEP].
-// Error(kData) lists what is missing or does not fit; Error(kUsage) when max_tokens is more than
-// the model takes.
+struct EncoderOptions {
+  int64_t max_tokens = 0;  // 0: as many as the model takes
+  Pooling pooling = Pooling::kAuto;
+  bool normalise = true;
+  std::string device = "cpu";  // src/tensor/device.h
+  std::string dtype = "fp32";  // or bf16, auto; pooling and normalisation stay in fp32
+};
+
+// A BERT, MiniLM, DistilBERT or RoBERTa (EasyRec) folder in Hugging Face form: config.json,
+// model.safetensors or shards with their index, a tokenizer; sentence-transformers files where
+// there are any. Error(kData) lists what is missing or says what does not fit; Error(kUsage) when
+// an option is unknown, the model does not take so many tokens, or the pooling must be given.
+std::unique_ptr<Encoder> LoadEncoder(const std::filesystem::path& folder,
+                                     const EncoderOptions& options);
 std::unique_ptr<Encoder> LoadEncoder(const std::filesystem::path& folder, int64_t max_tokens);
 
 }  // namespace whyrec::lm

@@ -6,12 +6,13 @@
 
 #include <filesystem>
 #include <functional>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "src/lm/lora.h"
+#include "src/lm/rope.h"
 #include "src/lm/weights.h"
+#include "src/nn/losses.h"
 #include "src/nn/parameters.h"
 
 namespace whyrec::lm {
@@ -26,23 +27,34 @@ struct PhiConfig {
   std::vector<int64_t> eos = {199999};  // generation_config.json's where there is one
 
   int64_t head_size() const { return width / heads; }
+  int64_t rotary() const {  // entries of a head that are rotated
+    return static_cast<int64_t>(static_cast<double>(head_size()) * partial_rotary);
+  }
+  bool operator==(const PhiConfig&) const = default;
 };
 
 // config.json in the published form (rope_scaling, partial_rotary_factor at the top) and in the one
 // that newer libraries write (rope_parameters). Error(kData) names what is unknown.
 PhiConfig LoadPhiConfig(const std::filesystem::path& folder);
+// config.json in the published form, and generation_config.json. `dtype`: of the weights beside it.
+void SavePhiConfig(const std::filesystem::path& folder, const PhiConfig& config,
+                   at::ScalarType dtype);
 
 class Phi {
  public:
-  // Base weights are frozen unless `train_base`; adapters are added by AddLora.
+  // Base weights are frozen unless `train_base`; adapters are added by Lora (lora.h).
   Phi(const PhiConfig& config, nn::Parameters& parameters, const std::string& prefix = "",
       bool train_base = false);
+  Phi(const Phi&) = delete;  // adapters refer to its projections
+  Phi& operator=(const Phi&) = delete;
   void Initialise(uint64_t seed);  // N(0, 0.02), norms 1
   void Load(const std::filesystem::path& folder);
   void Save(const std::filesystem::path& folder) const;  // config.json and weights
 
   const PhiConfig& config() const { return config_; }
   const NameTable& table() const { return table_; }
+  // The linear maps of every layer by module path ("model.layers.0.self_attn.qkv_proj").
+  ModuleTable modules();
 
   // Attention of one layer over all packed tokens: q [N,H,dk], k and v [N,G,dk], rotated already ->
   // [N,H,dk]. Training brings a mask, generation its caches (text_engine.h).
@@ -53,18 +65,33 @@ class Phi {
   at::Tensor Hidden(const at::Tensor& ids, const at::Tensor& positions, const Attend& attend,
                     int64_t total_length, bool training = false) const;
   at::Tensor Logits(const at::Tensor& hidden) const;  // [n,d] -> [n,V]
+  // Sum of -log p(target) over rows of `hidden` [n,d], targets i64 [n], fp32 inside. Logits stand
+  // for `block` rows at a time, in the backward pass, too, where the head is frozen.
+  nn::LossSum CausalLoss(const at::Tensor& hidden, const at::Tensor& targets,
+                         int64_t block = 256) const;
+
+  // Keep only every layer's input for the backward pass and run the layer again there.
+  void RecomputeLayers(bool on) { recompute_ = on; }
 
  private:
   struct Layer {
     at::Tensor input_norm, post_norm;
     Projection qkv, o, gate_up, down;  // base weight and, perhaps, an adapter (lora.h)
   };
+  at::Tensor Add(const std::string& name, at::IntArrayRef shape, bool trainable);
+  at::Tensor Norm(const at::Tensor& x, const at::Tensor& weight) const;
+  at::Tensor RunLayer(size_t index, const at::Tensor& x, const Rotation& rotation,
+                      const Attend& attend, bool training) const;
+
   PhiConfig config_;
   nn::Parameters* parameters_;
   std::string prefix_;
   NameTable table_;
   at::Tensor embed_, norm_, head_;
   std::vector<Layer> layers_;
+  at::Tensor short_frequencies_, long_frequencies_;  // [rotary/2]
+  double magnitude_ = 1;
+  bool recompute_ = false;
 };
 
 // Attention for whole sequences without a cache: packed sequences of the given lengths, each causal

@@ -1,8 +1,9 @@
 // T5's initial values and published checkpoints.
-#include <fstream>
-#include <nlohmann/json.hpp>
-#include <set>
+#include <ATen/ops/equal.h>
 
+#include <cmath>
+
+#include "src/lm/json_file.h"
 #include "src/lm/t5.h"
 #include "src/store/safetensors.h"
 #include "src/tensor/bridge.h"
@@ -10,44 +11,77 @@
 namespace whyrec::lm {
 namespace {
 
-// Copies of the tied table, and a table that cross-attention never reads, stand in published files.
-bool Redundant(const std::string& name) {
-  static const std::set<std::string> names = {
-      "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight",
-      "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"};
-  return names.contains(name);
+constexpr char kHead[] = "lm_head.weight";
+// A table that cross-attention never reads stands in the first published files.
+constexpr char kUnusedBias[] =
+    "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight";
+
+std::vector<std::string> Copies(const T5Config& config) {
+  std::vector<std::string> names = {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight"};
+  if (config.tied) names.emplace_back(kHead);
+  return names;
+}
+
+void CheckCopies(const std::filesystem::path& folder, const T5Config& config) {
+  const store::TensorMap found = store::ReadSafetensors(folder);
+  const at::Tensor shared = tensor::View(found.at("shared.weight"));
+  for (const std::string& name : Copies(config)) {
+    const auto at = found.find(name);
+    if (at == found.end()) continue;
+    const at::Tensor copy = tensor::View(at->second);
+    if (copy.sizes() != shared.sizes() || !at::equal(copy.to(shared.scalar_type()), shared))
+      Fail(Exit::kData, folder.string(), ": '", name,
+           "' differs from 'shared.weight', which the configuration puts in its place",
+           name == kHead ? "; a head of its own needs \"tie_word_embeddings\": false" : "");
+  }
+}
+
+const char* DTypeName(at::ScalarType type) {
+  switch (type) {
+    case at::kBFloat16:
+      return "bfloat16";
+    case at::kHalf:
+      return "float16";
+    case at::kDouble:
+      return "float64";
+    default:
+      return "float32";
+  }
 }
 
 }  // namespace
 
 T5Config LoadT5Config(const std::filesystem::path& folder) {
-  const std::filesystem::path file = folder / "config.json";
-  std::ifstream in(file);
-  if (!in) Fail(Exit::kData, file.string(), ": cannot be read; a Hugging Face T5 folder has it");
-  try {
-    const nlohmann::json json = nlohmann::json::parse(in);
-    if (json.value("model_type", "") != "t5" || json.value("feed_forward_proj", "relu") != "relu" ||
-        !json.value("tie_word_embeddings", true)) {
-      Fail(Exit::kData, file.string(),
-           ": not T5 v1.0 (model_type t5, feed_forward_proj relu, tied head); use t5-small, "
-           "t5-base");
-    }
-    T5Config config;
-    json.at("vocab_size").get_to(config.vocabulary);
-    json.at("d_model").get_to(config.d_model);
-    json.at("d_kv").get_to(config.d_kv);
-    json.at("d_ff").get_to(config.d_ff);
-    json.at("num_heads").get_to(config.heads);
-    json.at("num_layers").get_to(config.encoder_layers);
-    config.decoder_layers = json.value("num_decoder_layers", config.encoder_layers);
-    config.buckets = json.value("relative_attention_num_buckets", config.buckets);
-    config.max_distance = json.value("relative_attention_max_distance", config.max_distance);
-    config.dropout = json.value("dropout_rate", config.dropout);
-    config.epsilon = json.value("layer_norm_epsilon", config.epsilon);
-    return config;
-  } catch (const nlohmann::json::exception& e) {
-    Fail(Exit::kData, file.string(), ": ", e.what());
-  }
+  const JsonFile file(folder / "config.json");
+  file.Expect<std::string>("model_type", "t5");
+  const auto projection = file.Get<std::string>("feed_forward_proj", "relu");
+  T5Config config;
+  config.gated = projection == "gated-gelu";
+  if (!config.gated && projection != "relu")
+    Fail(Exit::kData, file.path().string(), ": \"feed_forward_proj\" is \"", projection,
+         "\"; only \"relu\" (T5 v1.0) and \"gated-gelu\" (v1.1) are supported");
+  file.Expect<bool>("is_gated_act", config.gated);
+  file.Expect<std::string>("dense_act_fn", config.gated ? "gelu_new" : "relu");
+  config.vocabulary = file.Get<int64_t>("vocab_size");
+  config.d_model = file.Get<int64_t>("d_model");
+  config.d_kv = file.Get<int64_t>("d_kv");
+  config.d_ff = file.Get<int64_t>("d_ff");
+  config.heads = file.Get<int64_t>("num_heads");
+  config.encoder_layers = file.Get<int64_t>("num_layers");
+  config.decoder_layers = file.Get<int64_t>("num_decoder_layers", config.encoder_layers);
+  config.buckets = file.Get<int64_t>("relative_attention_num_buckets", config.buckets);
+  config.max_distance = file.Get<int64_t>("relative_attention_max_distance", config.max_distance);
+  config.dropout = file.Get<double>("dropout_rate", config.dropout);
+  config.epsilon = file.Get<double>("layer_norm_epsilon", config.epsilon);
+  config.pad = file.Get<int64_t>("pad_token_id", config.pad);
+  config.eos = file.Get<int64_t>("eos_token_id", config.eos);
+  config.start = file.Get<int64_t>("decoder_start_token_id", config.pad);
+  config.tied = file.Get<bool>("tie_word_embeddings", true);
+  config.scaled_head = file.Get<bool>("scale_decoder_outputs", config.tied);
+  // Newer libraries write "tie_word_embeddings": true for every T5 and leave the rest to the file.
+  if (config.tied && !config.scaled_head)
+    config.tied = !store::ReadSafetensors(folder).contains(kHead);
+  return config;
 }
 
 void T5::Initialise(uint64_t seed) {
@@ -55,47 +89,58 @@ void T5::Initialise(uint64_t seed) {
   const int64_t d = config_.d_model;
   const std::vector<std::pair<std::string, double>> normals = {
       {"shared.weight", 1.0},
+      {kHead, 1.0},
       {".q.weight", scale(d * config_.d_kv)},
       {".k.weight", scale(d)},
       {".v.weight", scale(d)},
       {".o.weight", scale(config_.heads * config_.d_kv)},
       {".wi.weight", scale(d)},
+      {".wi_0.weight", scale(d)},
+      {".wi_1.weight", scale(d)},
       {".wo.weight", scale(config_.d_ff)},
       {".relative_attention_bias.weight", scale(d)}};
-  for (const auto& [path, tensor] : parameters_->all()) {
-    if (!path.starts_with(prefix_ + "shared.") && !path.starts_with(prefix_ + "encoder.") &&
-        !path.starts_with(prefix_ + "decoder.")) {
-      continue;  // another model's
-    }
-    if (path.ends_with("norm.weight")) nn::Fill(tensor, 1.0);
-    for (const auto& [ending, stddev] : normals) {
-      if (path.ends_with(ending)) nn::FillNormal(tensor, path, seed, stddev);
-    }
+  for (const auto& [name, tensor] : table_) {
+    if (name.ends_with("norm.weight")) nn::Fill(tensor, 1.0);
+    for (const auto& [ending, stddev] : normals)
+      if (name.ends_with(ending)) nn::FillNormal(tensor, prefix_ + name, seed, stddev);
   }
 }
 
 void T5::Load(const std::filesystem::path& folder) {
-  const store::TensorMap found = store::ReadSafetensors(folder);
-  for (const auto& [name, host] : found) {
-    if (!Redundant(name) && !parameters_->Has(prefix_ + name)) {
-      Fail(Exit::kData, folder.string(), ": unknown tensor '", name, "'; is it a T5 v1.0 model?");
-    }
-  }
-  for (const auto& [path, tensor] : parameters_->all()) {
-    // Other models may have registered theirs beside ours.
-    const std::string name = path.starts_with(prefix_) ? path.substr(prefix_.size()) : "";
-    if (!name.starts_with("shared.") && !name.starts_with("encoder.") &&
-        !name.starts_with("decoder.")) {
-      continue;
-    }
-    const auto at = found.find(name);
-    if (at == found.end()) Fail(Exit::kData, folder.string(), ": lacks tensor '", name, "'");
-    if (at->second.shape() != tensor.sizes().vec()) {
-      Fail(Exit::kData, folder.string(), ": '", name, "' is ", ShapeString(at->second.shape()),
-           ", the configuration asks for ", ShapeString(tensor.sizes().vec()));
-    }
-    tensor.detach().copy_(tensor::View(at->second));
-  }
+  Dialect dialect{.ignored = Copies(config_)};
+  dialect.ignored.emplace_back(kUnusedBias);
+  LoadWeights(folder, table_, dialect);
+  CheckCopies(folder, config_);
+}
+
+void T5::Save(const std::filesystem::path& folder) const {
+  SaveWeights(folder, table_);
+  const nlohmann::json ids = {{"decoder_start_token_id", config_.start},
+                              {"eos_token_id", config_.eos},
+                              {"pad_token_id", config_.pad}};
+  nlohmann::json json = ids;
+  json.update({{"architectures", {"T5ForConditionalGeneration"}},
+               {"model_type", "t5"},
+               {"is_encoder_decoder", true},
+               {"vocab_size", config_.vocabulary},
+               {"d_model", config_.d_model},
+               {"d_kv", config_.d_kv},
+               {"d_ff", config_.d_ff},
+               {"num_heads", config_.heads},
+               {"num_layers", config_.encoder_layers},
+               {"num_decoder_layers", config_.decoder_layers},
+               {"relative_attention_num_buckets", config_.buckets},
+               {"relative_attention_max_distance", config_.max_distance},
+               {"dropout_rate", config_.dropout},
+               {"layer_norm_epsilon", config_.epsilon},
+               {"feed_forward_proj", config_.gated ? "gated-gelu" : "relu"},
+               {"is_gated_act", config_.gated},
+               {"dense_act_fn", config_.gated ? "gelu_new" : "relu"},
+               {"tie_word_embeddings", config_.tied},
+               {"scale_decoder_outputs", config_.scaled_head},
+               {"torch_dtype", DTypeName(shared_.scalar_type())}});
+  WriteJson(folder / "generation_config.json", ids);
+  WriteJson(folder / "config.json", json);
 }
 
 }  // namespace whyrec::lm

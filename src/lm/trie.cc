@@ -3,43 +3,47 @@
 #include <algorithm>
 
 namespace whyrec::lm {
-namespace {
 
-constexpr auto kByToken = [](const std::pair<int64_t, int64_t>& child, int64_t token) {
-  return child.first < token;
-};
+void Trie::Builder::Insert(std::span<const int64_t> tokens) {
+  tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
+  tokens_.push_back(eos_);
+  ends_.push_back(tokens_.size());
+}
 
-}  // namespace
-
-void Trie::Insert(std::span<const int64_t> tokens) {
-  int64_t node = kRoot;
-  const auto descend = [&](int64_t token) {
-    auto& children = nodes_[static_cast<size_t>(node)].children;
-    const auto place = std::lower_bound(children.begin(), children.end(), token, kByToken);
-    if (place != children.end() && place->first == token) {
-      node = place->second;
-      return;
-    }
-    node = static_cast<int64_t>(nodes_.size());
-    children.insert(place, {token, node});
-    nodes_.emplace_back();
+Trie Trie::Builder::Build() const {
+  std::vector<std::span<const int64_t>> sequences;
+  for (size_t i = 0, begin = 0; i < ends_.size(); begin = ends_[i++]) {
+    sequences.push_back(std::span(tokens_).subspan(begin, ends_[i] - begin));
+  }
+  std::sort(sequences.begin(), sequences.end(), [](const auto& a, const auto& b) {
+    return std::lexicographical_compare(a.begin(), a.end(), b.begin(), b.end());
+  });
+  struct Node {  // a prefix, by the sorted sequences that begin with it
+    size_t begin, end, depth;
   };
-  for (const int64_t token : tokens) descend(token);
-  descend(eos_);
+  std::vector<Node> nodes = {{0, sequences.size(), 0}};
+  Trie trie;
+  trie.first_ = {0};
+  for (size_t n = 0; n < nodes.size(); ++n) {
+    const auto [begin, end, depth] = nodes[n];
+    for (size_t i = begin; i < end;) {
+      const size_t from = i;
+      if (sequences[i++].size() == depth) continue;  // ends here
+      const int64_t token = sequences[from][depth];
+      while (i < end && sequences[i][depth] == token) ++i;
+      trie.tokens_.push_back(token);
+      nodes.push_back({from, i, depth + 1});
+    }
+    trie.first_.push_back(trie.tokens_.size());
+  }
+  return trie;
 }
 
 int64_t Trie::Child(int64_t node, int64_t token) const {
-  const auto& children = nodes_[static_cast<size_t>(node)].children;
-  const auto place = std::lower_bound(children.begin(), children.end(), token, kByToken);
-  return place != children.end() && place->first == token ? place->second : kNone;
-}
-
-std::vector<int64_t> Trie::Allowed(int64_t node) const {
-  std::vector<int64_t> tokens;
-  for (const auto& [token, child] : nodes_[static_cast<size_t>(node)].children) {
-    tokens.push_back(token);
-  }
-  return tokens;
+  const std::span<const int64_t> allowed = Allowed(node);
+  const auto place = std::lower_bound(allowed.begin(), allowed.end(), token);
+  if (place == allowed.end() || *place != token) return kNone;
+  return &*place - tokens_.data() + 1;
 }
 
 }  // namespace whyrec::lm

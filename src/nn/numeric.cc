@@ -17,7 +17,9 @@
 
 namespace whyrec::nn {
 
-void SetThreads(int threads) { at::set_num_threads(threads); }
+void SetThreads(int threads) {
+  if (threads > 0) at::set_num_threads(threads);
+}
 
 HostTensor Pca(const HostTensor& z, int64_t p) {
   const int64_t n = z.dim(0), width = z.dim(1);

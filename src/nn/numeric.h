@@ -5,7 +5,7 @@
 
 namespace whyrec::nn {
 
-// Threads that LibTorch's operators use in this process.
+// Threads that LibTorch's operators use in this process; 0 leaves its own choice.
 void SetThreads(int threads);
 
 // Principal components (isrf 6.3): z F32 [n, w] -> F32 [n, p], centred, not whitened; each

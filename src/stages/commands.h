@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "cluster/communicator.h"
+#include "src/lm/encoder.h"
+#include "src/lm/language_model.h"
 
 namespace whyrec::stages {
 
@@ -27,5 +29,27 @@ void Verify(const std::filesystem::path& workspace);
 // Rules R1-R3 on a P5 folder or a configuration's data, as numbered and after STRICT renumbering;
 // popularity and Markov under file order and shuffled ties where there are time stamps.
 void Audit(const std::filesystem::path& folder_or_config, const std::string& format);
+
+// Answers of a language model to the prompts of a JSON-lines file: lines {"id", "prompt"} or
+// {"id", "ids": [...]}, perhaps "group" -> {"id", "outputs": [{"text", "ids", "score",
+// "finished"}]}, in input order. Continues what a former call with the same options left.
+struct GenerateCommand {
+  std::filesystem::path model, in, out;
+  lm::ModelOptions model_options;
+  lm::GenerateOptions options;
+  bool chat = false;   // prompts are what a user says: wrapped in the chat template
+  std::string system;  // with chat: the system message
+  int threads = 0;     // 0: all cores
+};
+void Generate(const GenerateCommand& command);
+
+// Vectors of the texts of a JSON-lines file ({"id", "text"}): one tensor "embeddings" F32 [n,
+// width], in input order. Continues, too.
+struct EmbedCommand {
+  std::filesystem::path model, in, out;
+  lm::EncoderOptions options;
+  int threads = 0;
+};
+void Embed(const EmbedCommand& command);
 
 }  // namespace whyrec::stages

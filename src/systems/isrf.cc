@@ -9,6 +9,7 @@
 
 #include "src/base/log.h"
 #include "src/graph/csr.h"
+#include "src/lm/candidate_scores.h"
 #include "src/store/safetensors.h"
 #include "src/systems/isrf_model.h"
 #include "src/systems/system.h"
@@ -105,6 +106,11 @@ class IsrfRecommender final : public Recommender {
   NumberDecoder decoder_;
 
  private:
+  std::vector<std::vector<lm::Hypothesis>> Searched(Task task, const IsrfModel::Encoded& encoded,
+                                                    const std::vector<Query>& queries);
+  std::vector<std::vector<lm::Hypothesis>> RankedCandidates(const IsrfModel::Encoded& encoded,
+                                                            const std::vector<Query>& queries);
+
   at::Tensor nodes_;
 };
 
@@ -124,22 +130,38 @@ std::vector<Prediction> IsrfRecommender::Predict(Task task, const std::vector<Qu
   }
   const IsrfBatch batch = ToDevice(batches_.Make(t5_task, samples), 0, std::ssize(samples));
   const auto encoded = model_.Encode(batch, Nodes(), /*training=*/false);
-  const lm::BeamOptions options = decoder_.Options(task);
-  lm::T5::Cache cache = model_.t5().Start(encoded.memory, encoded.memory_mask, options.beams);
-  const bool restricted = decoder_.Restricted(task);
-  if (restricted) cache.pieces = at::tensor(decoder_.pieces());
-  const auto hypotheses = lm::BeamSearch(
-      [&](const at::Tensor& tokens, const at::Tensor& origin) {
-        if (!restricted) return model_.t5().Step(cache, tokens, origin);
-        at::Tensor logits = model_.t5().Step(cache, cache.pieces.index_select(0, tokens), origin);
-        logits.select(1, options.start).fill_(-std::numeric_limits<float>::infinity());
-        return logits;
-      },
-      std::ssize(queries), options, decoder_.Tries(task, queries));
+  const auto hypotheses =
+      decoder_.Exact(task) ? RankedCandidates(encoded, queries) : Searched(task, encoded, queries);
   std::vector<Prediction> out;
   for (size_t i = 0; i < queries.size(); ++i)
     out.push_back({.scores = {}, .list = decoder_.Items(task, queries[i], hypotheses[i])});
   return out;
+}
+
+// Beam search over the tokens, or over the pieces that occur in item numbers.
+std::vector<std::vector<lm::Hypothesis>> IsrfRecommender::Searched(
+    Task task, const IsrfModel::Encoded& encoded, const std::vector<Query>& queries) {
+  const lm::BeamOptions options = decoder_.Options(task);
+  const bool restricted = decoder_.Restricted(task);
+  lm::T5::Cache cache =
+      model_.t5().Start(encoded.memory, encoded.memory_mask,
+                        restricted ? at::tensor(decoder_.pieces()) : at::Tensor());
+  const auto step = [&](const lm::StepInput& input) {
+    if (!restricted) return model_.t5().Step(cache, input);
+    lm::StepInput in_vocabulary = input;
+    in_vocabulary.tokens = cache.pieces.index_select(0, input.tokens);
+    at::Tensor logits = model_.t5().Step(cache, in_vocabulary);
+    logits.select(1, options.start).fill_(-std::numeric_limits<float>::infinity());
+    return logits;
+  };
+  return lm::BeamSearch(step, std::ssize(queries), options, decoder_.Tries(task, queries));
+}
+
+std::vector<std::vector<lm::Hypothesis>> IsrfRecommender::RankedCandidates(
+    const IsrfModel::Encoded& encoded, const std::vector<Query>& queries) {
+  return lm::RankCandidates(
+      model_.t5(), encoded.memory, encoded.memory_mask, decoder_.CandidateColumns(queries),
+      {.length_penalty = config_.predict().length_penalty(), .pieces = decoder_.pieces()});
 }
 
 // The recommender as the training loop sees it.

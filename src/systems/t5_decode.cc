@@ -19,11 +19,13 @@ PredictConfig::Decode DecodeOf(Task task, const PredictConfig& config) {
 NumberDecoder::NumberDecoder(const data::TrainView& train, const config::RunConfig& config,
                              BatchMaker& batches, const text::Tokenizer& tokenizer)
     : train_(train), config_(config), batches_(batches), tokenizer_(tokenizer) {
-  if (config.predict().sequential_decode() == PredictConfig::CANDIDATE_TRIE)
-    Fail(Exit::kUsage,
-         "predict.sequential_decode is CANDIDATE_TRIE, but the sequential task has no "
-         "candidates; use TRIE");
-  for (int64_t item = 0; item < train.item_count(); ++item) all_items_.Insert(Columns(item));
+  const PredictConfig::Decode sequential = config.predict().sequential_decode();
+  if (sequential == PredictConfig::CANDIDATE_TRIE || sequential == PredictConfig::EXACT)
+    Fail(Exit::kUsage, "predict.sequential_decode is ", PredictConfig::Decode_Name(sequential),
+         ", but the sequential task has no candidates; use TRIE");
+  lm::Trie::Builder all_items;
+  for (int64_t item = 0; item < train.item_count(); ++item) all_items.Insert(Columns(item));
+  all_items_ = all_items.Build();
 }
 
 // The pieces of an item's number as columns; new pieces get the next one.
@@ -39,6 +41,10 @@ std::vector<int64_t> NumberDecoder::Columns(int64_t item) {
 
 bool NumberDecoder::Restricted(Task task) const {
   return DecodeOf(task, config_.predict()) != PredictConfig::FREE;
+}
+
+bool NumberDecoder::Exact(Task task) const {
+  return DecodeOf(task, config_.predict()) == PredictConfig::EXACT;
 }
 
 lm::BeamOptions NumberDecoder::Options(Task task) const {
@@ -57,13 +63,22 @@ std::vector<const lm::Trie*> NumberDecoder::Tries(Task task, const std::vector<Q
   if (decode == PredictConfig::FREE) return {};
   if (decode == PredictConfig::TRIE)
     return std::vector<const lm::Trie*>(queries.size(), &all_items_);
-  candidates_.assign(queries.size(), lm::Trie());
+  candidates_.resize(queries.size());
   std::vector<const lm::Trie*> tries;
   for (size_t i = 0; i < queries.size(); ++i) {
-    for (int64_t item : queries[i].candidates) candidates_[i].Insert(Columns(item));
+    lm::Trie::Builder candidates;
+    for (int64_t item : queries[i].candidates) candidates.Insert(Columns(item));
+    candidates_[i] = candidates.Build();
     tries.push_back(&candidates_[i]);
   }
   return tries;
+}
+
+std::vector<lm::Candidates> NumberDecoder::CandidateColumns(const std::vector<Query>& queries) {
+  std::vector<lm::Candidates> out(queries.size());
+  for (size_t i = 0; i < queries.size(); ++i)
+    for (int64_t item : queries[i].candidates) out[i].push_back(Columns(item));
+  return out;
 }
 
 // The integer of the first space-separated part.

@@ -8,13 +8,13 @@
 #include <vector>
 
 #include "proto/config.pb.h"
-#include "src/lm/beam_search.h"
+#include "src/lm/candidate_scores.h"
 #include "src/systems/system.h"
 #include "src/systems/t5_samples.h"
 
 namespace whyrec::systems {
 
-// Under TRIE and CANDIDATE_TRIE probabilities are normalised over the pieces that occur in item
+// Except under FREE, probabilities are normalised over the pieces that occur in item
 // numbers (isrf 13.6): a few hundred instead of 32,128. Tokens are then columns, positions in
 // pieces(): 0 is the start, 1 is EOS in both worlds.
 class NumberDecoder {
@@ -24,10 +24,13 @@ class NumberDecoder {
 
   lm::BeamOptions Options(Task task) const;
   bool Restricted(Task task) const;
+  bool Exact(Task task) const;  // candidates are scored, not searched
   const std::vector<int64_t>& pieces() const { return pieces_; }
   // One trie per query, or none for FREE. The pointers live as long as this object or until the
   // next call.
   std::vector<const lm::Trie*> Tries(Task task, const std::vector<Query>& queries);
+  // The numbers of each query's candidates.
+  std::vector<lm::Candidates> CandidateColumns(const std::vector<Query>& queries);
   // Item rows of one query's hypotheses, best first, -1 where the text is no item's number; history
   // dropped and missing places filled as the configuration says. At most ten.
   std::vector<int64_t> Items(Task task, const Query& query,

@@ -48,4 +48,11 @@ c10::Device ChooseDevice(const std::string& name) {
   return c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(index));
 }
 
+c10::ScalarType ChooseDtype(const std::string& name, c10::Device device) {
+  if (name == "fp32") return c10::kFloat;
+  if (name == "bf16") return c10::kBFloat16;
+  if (name == "auto") return device.is_cuda() ? c10::kBFloat16 : c10::kFloat;
+  Fail(Exit::kUsage, "dtype '", name, "' is not one of fp32, bf16, auto");
+}
+
 }  // namespace whyrec::tensor

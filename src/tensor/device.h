@@ -2,6 +2,7 @@
 #pragma once
 
 #include <c10/core/Device.h>
+#include <c10/core/ScalarType.h>
 
 #include <string>
 
@@ -12,5 +13,8 @@ bool CudaAvailable(std::string* reason = nullptr);
 int CudaDevices();
 // Error(kUsage) for an unknown name, Error(kLaunch) when the device is not there.
 c10::Device ChooseDevice(const std::string& name);
+
+// "fp32", "bf16", or "auto": bf16 on a GPU, fp32 on a CPU. Error(kUsage) for another name.
+c10::ScalarType ChooseDtype(const std::string& name, c10::Device device);
 
 }  // namespace whyrec::tensor

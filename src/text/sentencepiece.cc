@@ -2,7 +2,7 @@
 #include <sentencepiece_processor.h>
 
 #include "src/base/error.h"
-#include "src/text/special_tokens.h"
+#include "src/text/added_tokens.h"
 #include "src/text/tokenizer.h"
 
 namespace whyrec::text {
@@ -15,17 +15,20 @@ constexpr float kClearLead = 0.01f;
 
 class SentencePiece final : public Tokenizer {
  public:
-  explicit SentencePiece(const std::filesystem::path& model) : specials_({}) {
+  explicit SentencePiece(const std::filesystem::path& model) {
     const auto status = processor_.Load(model.string());
     if (!status.ok())
       Fail(Exit::kData, model.string(), ": ", status.ToString(),
            "; give the spiece.model of a T5 model");
-    std::vector<std::pair<std::string, int64_t>> specials;
+    std::vector<AddedToken> specials;
     for (int id : {processor_.pad_id(), processor_.eos_id(), processor_.unk_id()})
-      if (id >= 0) specials.emplace_back(processor_.IdToPiece(id), id);
+      if (id >= 0) specials.push_back({.content = processor_.IdToPiece(id), .id = id});
     for (int64_t i = 0; i < kSentinels; ++i)
-      specials.emplace_back(Cat("<extra_id_", i, ">"), size() - 1 - i);
-    specials_ = SpecialTokens(std::move(specials));
+      specials.push_back({.content = Cat("<extra_id_", i, ">"),
+                          .id = size() - 1 - i,
+                          .lstrip = true,
+                          .rstrip = true});
+    specials_ = AddedTokens(std::move(specials));
   }
 
   std::vector<int64_t> Encode(std::string_view text) const override {
@@ -45,7 +48,7 @@ class SentencePiece final : public Tokenizer {
     std::vector<std::string> pieces;
     for (const auto& part : specials_.Split(text)) {
       if (part.id >= 0) {
-        pieces.emplace_back(part.text);
+        pieces.push_back(Spelling(part.id));  // without the spaces that it took
         continue;
       }
       const auto encoded = processor_.EncodeAsPieces({part.text.data(), part.text.size()});
@@ -57,7 +60,7 @@ class SentencePiece final : public Tokenizer {
   std::string Decode(const std::vector<int64_t>& ids) const override {
     std::vector<int> plain;
     for (int64_t id : ids)  // a model's table may have more rows than there are pieces
-      if (id >= 0 && id < processor_.GetPieceSize() && !specials_.Has(id))
+      if (id >= 0 && id < processor_.GetPieceSize() && !specials_.IsSpecial(id))
         plain.push_back(static_cast<int>(id));
     const std::string text = processor_.DecodeIds(plain);
     const size_t begin = text.find_first_not_of(' ');
@@ -79,14 +82,19 @@ class SentencePiece final : public Tokenizer {
 
   std::optional<int64_t> Id(std::string_view piece) const override {
     for (const auto& part : specials_.Split(piece))
-      if (part.id >= 0 && part.text == piece) return part.id;
+      if (part.id >= 0 && Spelling(part.id) == piece) return part.id;
     const int id = processor_.PieceToId({piece.data(), piece.size()});
     return id == processor_.unk_id() ? std::nullopt : std::optional<int64_t>(id);
   }
 
  private:
+  std::string Spelling(int64_t special) const {
+    return special < processor_.GetPieceSize() ? processor_.IdToPiece(static_cast<int>(special))
+                                               : Cat("<extra_id_", size() - 1 - special, ">");
+  }
+
   sentencepiece::SentencePieceProcessor processor_;
-  SpecialTokens specials_;
+  AddedTokens specials_;
 };
 
 }  // namespace

@@ -1,66 +1,18 @@
-// Beam search against exhaustive enumeration, a plain version of isrf 9.1, and transformers'
-// generate.
+// Beam search against exhaustive enumeration and a plain version of isrf 9.1.
 #include "src/lm/beam_search.h"
 
-#include <ATen/Parallel.h>
-#include <ATen/ops/from_blob.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
+#include <limits>
 #include <set>
 
-#include "src/base/rng.h"
-#include "src/lm/t5.h"
-#include "src/store/safetensors.h"
-#include "src/tensor/bridge.h"
+#include "src/base/error.h"
+#include "tests/lm/toy_language.h"
 
 namespace whyrec::lm {
 namespace {
-
-using Tokens = std::vector<int64_t>;
-constexpr int64_t kVocabulary = 12, kEos = 1;
-
-// A toy language: the next token's logits are random numbers keyed by sample and prefix.
-std::vector<double> ToyLogits(int64_t sample, const Tokens& prefix) {
-  std::string key;
-  for (const int64_t token : prefix) key += static_cast<char>('a' + token);
-  Rng rng(5, key, static_cast<uint64_t>(sample));
-  std::vector<double> out;
-  for (int64_t v = 0; v < kVocabulary; ++v) out.push_back(2 * rng.Normal());
-  return out;
-}
-
-std::vector<double> ToyLogProbabilities(int64_t sample, const Tokens& prefix) {
-  std::vector<double> out = ToyLogits(sample, prefix);
-  double sum = 0;
-  for (const double x : out) sum += std::exp(x);
-  for (double& x : out) x -= std::log(sum);
-  return out;
-}
-
-// Keeps the prefix of every row, so a wrong `origin` gives wrong logits.
-StepFunction ToyStep(int64_t beams) {
-  return [beams, prefixes = std::vector<Tokens>()](const at::Tensor& tokens,
-                                                   const at::Tensor& origin) mutable {
-    const auto rows = static_cast<size_t>(tokens.size(0));
-    std::vector<Tokens> next(rows);
-    static std::vector<float> logits;
-    logits.clear();
-    for (size_t r = 0; r < rows; ++r) {
-      if (!prefixes.empty()) {
-        next[r] = prefixes[static_cast<size_t>(origin.const_data_ptr<int64_t>()[r])];
-        next[r].push_back(tokens.const_data_ptr<int64_t>()[r]);
-      }
-      for (const double x : ToyLogits(static_cast<int64_t>(r) / beams, next[r])) {
-        logits.push_back(static_cast<float>(x));
-      }
-    }
-    prefixes = std::move(next);
-    return at::from_blob(logits.data(), {static_cast<int64_t>(rows), kVocabulary}, at::kFloat);
-  };
-}
 
 using Scored = std::vector<std::pair<double, Tokens>>;
 
@@ -70,55 +22,79 @@ void SortBest(Scored& list, size_t keep) {
   if (list.size() > keep) list.resize(keep);
 }
 
-// Isrf 9.1 word for word, one sample, everything sorted.
-Scored PlainBeamSearch(int64_t sample, const BeamOptions& options, const Trie* trie = nullptr) {
-  struct Row {
-    double score;
-    Tokens tokens;
-    int64_t node;
-  };
-  const auto beams = static_cast<size_t>(options.beams);
-  std::vector<Row> rows = {{0, {}, Trie::kRoot}};
+struct PlainRow {
+  double score;
+  Tokens tokens;
+  int64_t node;
+};
+
+struct PlainGroup {
+  std::vector<PlainRow> rows = {{0, {}, Trie::kRoot}};
   Scored stored;
-  for (int64_t length = 1; length <= options.max_new_tokens; ++length) {
-    std::vector<Row> candidates;
-    for (const Row& row : rows) {
-      const auto p = ToyLogProbabilities(sample, row.tokens);
-      for (int64_t v = 0; v < kVocabulary; ++v) {
-        const int64_t node = trie ? trie->Child(row.node, v) : 0;
-        if (node == Trie::kNone) continue;
-        candidates.push_back({row.score + p[static_cast<size_t>(v)], row.tokens, node});
-        candidates.back().tokens.push_back(v);
-      }
-    }
-    std::sort(candidates.begin(), candidates.end(),
-              [](const Row& a, const Row& b) { return a.score > b.score; });
-    if (candidates.size() > 2 * beams) candidates.resize(2 * beams);
-    rows.clear();
-    for (size_t rank = 0; rank < candidates.size() && rows.size() < beams; ++rank) {
-      Row& row = candidates[rank];
-      if (row.tokens.back() != kEos) {
-        rows.push_back(row);
-      } else if (rank < beams) {
-        row.tokens.pop_back();
-        stored.push_back({row.score / std::pow(length, options.length_penalty), row.tokens});
-      }
-    }
-    SortBest(stored, beams);
-    if (stored.size() == beams || rows.empty()) {
-      rows.clear();
-      break;
+  bool done = false;
+};
+
+// One step of isrf 9.1, everything sorted; `lost` is what each token loses.
+void PlainStep(PlainGroup& group, int64_t sample, const BeamOptions& options, int64_t length,
+               const std::vector<double>& lost, const Trie* trie) {
+  const auto beams = static_cast<size_t>(options.beams / options.groups);
+  std::vector<PlainRow> candidates;
+  for (const PlainRow& row : group.rows) {
+    const auto p = ToyLogProbabilities(sample, row.tokens);
+    for (int64_t v = 0; v < kVocabulary; ++v) {
+      const int64_t node = trie ? trie->Child(row.node, v) : 0;
+      if (node == Trie::kNone || (v == kEos && length <= options.min_new_tokens)) continue;
+      const auto at = static_cast<size_t>(v);
+      candidates.push_back({row.score + p[at] - lost[at], row.tokens, node});
+      candidates.back().tokens.push_back(v);
     }
   }
-  for (const Row& row : rows) {
-    if (!trie) {
-      stored.push_back(
+  std::sort(candidates.begin(), candidates.end(),
+            [](const PlainRow& a, const PlainRow& b) { return a.score > b.score; });
+  if (candidates.size() > 2 * beams) candidates.resize(2 * beams);
+  group.rows.clear();
+  for (size_t rank = 0; rank < candidates.size() && group.rows.size() < beams; ++rank) {
+    PlainRow& row = candidates[rank];
+    if (row.tokens.back() != kEos) {
+      group.rows.push_back(row);
+    } else if (rank < beams) {
+      row.tokens.pop_back();
+      group.stored.push_back({row.score / std::pow(length, options.length_penalty), row.tokens});
+    }
+  }
+  SortBest(group.stored, beams);
+  group.done = group.stored.size() == beams || group.rows.empty();
+}
+
+// One sample; groups one after the other in every step.
+Scored PlainBeamSearch(int64_t sample, const BeamOptions& options, const Trie* trie = nullptr) {
+  const auto beams = static_cast<size_t>(options.beams / options.groups);
+  std::vector<PlainGroup> groups(static_cast<size_t>(options.groups));
+  for (int64_t length = 1; length <= options.max_new_tokens; ++length) {
+    std::vector<double> lost(static_cast<size_t>(kVocabulary), 0.0);
+    for (PlainGroup& group : groups) {
+      if (group.done) {
+        lost[0] += options.diversity * static_cast<double>(beams);
+        continue;
+      }
+      PlainStep(group, sample, options, length, lost, trie);
+      for (const PlainRow& row : group.rows) {
+        lost[static_cast<size_t>(row.tokens.back())] += options.diversity;
+      }
+    }
+  }
+  Scored all;
+  for (PlainGroup& group : groups) {
+    for (const PlainRow& row : group.rows) {
+      if (group.done || trie) break;
+      group.stored.push_back(
           {row.score / std::pow(row.tokens.size(), options.length_penalty), row.tokens});
     }
+    SortBest(group.stored, beams);
+    all.insert(all.end(), group.stored.begin(), group.stored.end());
   }
-  SortBest(stored, beams);
-  SortBest(stored, static_cast<size_t>(options.returned));
-  return stored;
+  SortBest(all, static_cast<size_t>(options.returned));
+  return all;
 }
 
 void ExpectSame(const std::vector<Hypothesis>& got, const Scored& want) {
@@ -126,6 +102,14 @@ void ExpectSame(const std::vector<Hypothesis>& got, const Scored& want) {
   for (size_t i = 0; i < got.size(); ++i) {
     EXPECT_EQ(got[i].tokens, want[i].second) << i;
     EXPECT_NEAR(got[i].score, want[i].first, 1e-5) << i;
+  }
+}
+
+void ExpectEqual(const std::vector<Hypothesis>& a, const std::vector<Hypothesis>& b) {
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i) {
+    EXPECT_EQ(a[i].tokens, b[i].tokens) << i;
+    EXPECT_EQ(a[i].score, b[i].score) << i;  // to the last bit
   }
 }
 
@@ -146,7 +130,7 @@ void Enumerate(int64_t sample, const Tokens& prefix, double score, int64_t limit
 
 TEST(BeamSearch, WideBeamsFindWhatExhaustiveEnumerationFinds) {
   const BeamOptions options{.beams = 1500, .returned = 40, .max_new_tokens = 3};
-  const auto got = BeamSearch(ToyStep(options.beams), 2, options);
+  const auto got = BeamSearch(ToyStep(2), 2, options);
   for (int64_t sample = 0; sample < 2; ++sample) {
     Scored all;
     Enumerate(sample, {}, 0, options.max_new_tokens, all);
@@ -158,15 +142,82 @@ TEST(BeamSearch, WideBeamsFindWhatExhaustiveEnumerationFinds) {
 TEST(BeamSearch, NarrowBeamsFollowThePlainVersion) {
   for (const int64_t beams : {1, 2, 3, 5, 6}) {
     for (const double penalty : {1.0, 0.0, 2.0}) {
-      BeamOptions options;
-      options.beams = beams;
-      options.returned = std::min<int64_t>(beams, 3);
-      options.max_new_tokens = 7;
-      options.length_penalty = penalty;
-      const auto got = BeamSearch(ToyStep(beams), 6, options);
-      for (int64_t sample = 0; sample < 6; ++sample) {
-        ExpectSame(got[static_cast<size_t>(sample)], PlainBeamSearch(sample, options));
+      for (const int64_t least : {0, 3, 7}) {
+        const BeamOptions options{.beams = beams,
+                                  .returned = std::min<int64_t>(beams, 3),
+                                  .max_new_tokens = 7,
+                                  .length_penalty = penalty,
+                                  .min_new_tokens = least};
+        const auto got = BeamSearch(ToyStep(6), 6, options);
+        for (int64_t sample = 0; sample < 6; ++sample) {
+          ExpectSame(got[static_cast<size_t>(sample)], PlainBeamSearch(sample, options));
+        }
       }
+    }
+  }
+}
+
+TEST(BeamSearch, DiverseGroupsFollowThePlainVersion) {
+  for (const auto& [beams, groups] :
+       std::vector<std::pair<int64_t, int64_t>>{{6, 3}, {4, 4}, {10, 2}}) {
+    for (const double diversity : {0.0, 0.3, 1.0, 50.0}) {
+      for (const int64_t least : {0, 2}) {
+        const BeamOptions options{.beams = beams,
+                                  .returned = beams,
+                                  .max_new_tokens = 6,
+                                  .min_new_tokens = least,
+                                  .groups = groups,
+                                  .diversity = diversity};
+        const auto got = BeamSearch(ToyStep(5), 5, options);
+        for (int64_t sample = 0; sample < 5; ++sample) {
+          ExpectSame(got[static_cast<size_t>(sample)], PlainBeamSearch(sample, options));
+        }
+      }
+    }
+  }
+}
+
+TEST(BeamSearch, EqualGroupsAreOneSearch) {
+  const BeamOptions one{.beams = 4, .returned = 4, .max_new_tokens = 6};
+  BeamOptions three = one;
+  three.beams = three.returned = 12;
+  three.groups = 3;
+  ToyCounts narrow, wide;
+  const auto a = BeamSearch(ToyStep({0, 1, 2}, &narrow), 3, one);
+  const auto b = BeamSearch(ToyStep({0, 1, 2}, &wide), 3, three);
+  EXPECT_EQ(narrow.rows, wide.rows);
+  for (size_t i = 0; i < 3; ++i) {
+    ASSERT_EQ(b[i].size(), 12u);
+    for (size_t j = 0; j < 12; ++j) EXPECT_EQ(b[i][j].tokens, a[i][j / 3].tokens);
+  }
+}
+
+TEST(BeamSearch, FinishedSamplesLeaveAndNothingChanges) {
+  for (const int64_t groups : {1, 2}) {
+    BeamOptions options{.beams = 4, .returned = 4, .max_new_tokens = 30};
+    options.groups = groups;
+    options.diversity = groups > 1 ? 0.4 : 0;
+    std::vector<int64_t> all;
+    for (int64_t i = 0; i < 24; ++i) all.push_back(i);
+    std::vector<std::vector<std::vector<Hypothesis>>> results;
+    std::vector<ToyCounts> counts;
+    for (const double share : {2.0, 0.125, 0.5, 0.0}) {
+      options.compact_share = share;
+      counts.emplace_back();
+      results.push_back(BeamSearch(ToyStep(all, &counts.back()), 24, options));
+    }
+    for (size_t r = 1; r < results.size(); ++r) {
+      for (size_t i = 0; i < 24; ++i) ExpectEqual(results[r][i], results[0][i]);
+    }
+    EXPECT_EQ(counts[0].drops, 0);
+    EXPECT_GT(counts[3].drops, counts[1].drops);
+    EXPECT_GE(counts[1].drops, counts[2].drops);
+    EXPECT_GT(counts[2].drops, 0);
+    EXPECT_LT(counts[3].rows, counts[1].rows);
+    EXPECT_LT(counts[1].rows, counts[0].rows);
+    for (int64_t i = 0; i < 24; ++i) {  // without its batch mates
+      const auto alone = BeamSearch(ToyStep({i}, nullptr), 1, options);
+      ExpectEqual(alone[0], results[0][static_cast<size_t>(i)]);
     }
   }
 }
@@ -189,11 +240,13 @@ TEST(BeamSearch, TrieLimitsTheOutputAndKeepsTheNormaliser) {
     std::vector<const Trie*> pointers;
     for (uint64_t i = 0; i < 3; ++i) {
       entries.push_back(RandomEntries(i, 20));
-      for (const Tokens& entry : entries.back()) tries[i].Insert(entry);
+      Trie::Builder builder;
+      for (const Tokens& entry : entries.back()) builder.Insert(entry);
+      tries[i] = builder.Build();
       pointers.push_back(&tries[i]);
     }
     const BeamOptions options{.beams = beams, .returned = beams, .max_new_tokens = 10};
-    const auto got = BeamSearch(ToyStep(beams), 3, options, pointers);
+    const auto got = BeamSearch(ToyStep(3), 3, options, pointers);
     for (size_t i = 0; i < 3; ++i) {
       ExpectSame(got[i], PlainBeamSearch(static_cast<int64_t>(i), options, &tries[i]));
       for (const Hypothesis& h : got[i]) EXPECT_TRUE(entries[i].contains(h.tokens));
@@ -215,37 +268,59 @@ TEST(BeamSearch, TrieLimitsTheOutputAndKeepsTheNormaliser) {
   }
 }
 
-TEST(BeamSearch, GivesWhatTransformersGenerateGives) {
-  const std::filesystem::path golden = std::filesystem::path(WHYREC_SOURCE_DIR) / "tests/golden";
-  auto tensors = store::ReadSafetensors(golden / "t5_golden.safetensors");
-  at::set_num_threads(1);  // operators this small only lose by a second thread
-  nn::Parameters parameters;
-  T5 model(LoadT5Config(golden / "t5"), parameters);
-  model.Load(golden / "t5");
-  const at::Tensor ids = tensor::View(tensors.at("ids"));
-  const at::Tensor mask = tensor::View(tensors.at("mask")).to(at::kBool);
-  const at::Tensor memory = model.Encode(model.Embed(ids), mask, false);
-  int compared = 0;
-  for (const auto& [beams, returned, limit] :
-       std::vector<std::array<int64_t, 3>>{{4, 4, 12}, {20, 10, 8}, {3, 2, 50}, {30, 20, 6}}) {
-    const std::string key = Cat("beam.", beams, ".", returned, ".", limit);
-    const HostTensor sequences = tensors.at(key + ".sequences");
-    const HostTensor scores = tensors.at(key + ".scores");
-    T5::Cache cache = model.Start(memory, std::nullopt, beams);
-    const auto got =
-        BeamSearch([&](const at::Tensor& tokens,
-                       const at::Tensor& origin) { return model.Step(cache, tokens, origin); },
-                   3, {.beams = beams, .returned = returned, .max_new_tokens = limit});
-    for (int64_t row = 0; row < sequences.dim(0); ++row, ++compared) {
-      const auto& h = got[static_cast<size_t>(row / returned)][static_cast<size_t>(row % returned)];
-      const auto stored = sequences.row<int64_t>(row);
-      Tokens want;  // start ... EOS padding, or start ... up to the limit
-      for (size_t t = 1; t < stored.size() && stored[t] != kEos; ++t) want.push_back(stored[t]);
-      EXPECT_EQ(h.tokens, want) << key << " row " << row;
-      EXPECT_NEAR(h.score, scores.values<float>()[static_cast<size_t>(row)], 1e-5);
+TEST(BeamSearch, TriesThatDieEarlyAndDiverseGroupsUnderATrie) {
+  std::vector<Trie> tries(4);
+  Trie::Builder none, one, two;
+  one.Insert(Tokens{5});
+  two.Insert(Tokens{});
+  two.Insert(Tokens{3, 3, 3, 3});
+  tries[1] = one.Build();
+  tries[2] = two.Build();
+  Trie::Builder many;
+  for (const Tokens& entry : RandomEntries(9, 30)) many.Insert(entry);
+  tries[3] = many.Build();
+  const std::vector<const Trie*> pointers = {&tries[0], &tries[1], &tries[2], &tries[3]};
+  for (const int64_t groups : {1, 2, 3}) {
+    for (const int64_t limit : {2, 10}) {
+      BeamOptions options{.beams = 6, .returned = 6, .max_new_tokens = limit};
+      options.groups = groups;
+      options.diversity = groups > 1 ? 0.8 : 0;
+      const auto got = BeamSearch(ToyStep(4), 4, options, pointers);
+      for (size_t i = 0; i < 4; ++i) {
+        ExpectSame(got[i], PlainBeamSearch(static_cast<int64_t>(i), options, pointers[i]));
+      }
+      EXPECT_TRUE(got[0].empty());
+      EXPECT_EQ(got[1].size(), static_cast<size_t>(groups));  // every group finds the one entry
     }
   }
-  EXPECT_EQ(compared, 3 * (4 + 10 + 2 + 20));
+}
+
+TEST(BeamSearch, EqualScoresGoByBeamThenToken) {
+  const auto flat = [](const StepInput& input) {
+    static std::vector<float> zeros(1000, 0.0F);
+    return at::from_blob(zeros.data(), {input.tokens.size(0), 8}, at::kFloat);
+  };
+  const auto got =
+      BeamSearch(flat, 1, {.beams = 3, .returned = 3, .max_new_tokens = 2, .min_new_tokens = 2});
+  ASSERT_EQ(got[0].size(), 3u);
+  EXPECT_EQ(got[0][0].tokens, (Tokens{0, 0}));
+  EXPECT_EQ(got[0][1].tokens, (Tokens{0, 2}));
+  EXPECT_EQ(got[0][2].tokens, (Tokens{0, 3}));
+}
+
+TEST(BeamSearch, NaNIsAnError) {
+  std::vector<float> logits(24, 0.5F);
+  logits[17] = std::numeric_limits<float>::quiet_NaN();
+  const auto step = [&](const StepInput&) {
+    return at::from_blob(logits.data(), {2, 12}, at::kFloat);
+  };
+  try {
+    BeamSearch(step, 2, {.beams = 1, .returned = 1});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Exit::kData);
+    EXPECT_NE(std::string(error.what()).find("row 1"), std::string::npos) << error.what();
+  }
 }
 
 }  // namespace

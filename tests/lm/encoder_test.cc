@@ -3,11 +3,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
 
+#include "src/lm/bert_folder.h"
+#include "src/lm/bert_text.h"
 #include "src/store/safetensors.h"
 
 namespace whyrec::lm {
@@ -56,6 +59,7 @@ TEST(Encoder, EqualsTheReferenceOnRealTexts) {
     EXPECT_NEAR(norm, 1, 1e-5);
   }
   EXPECT_LT(worst, 1e-5);
+  RecordProperty("worst", Cat(worst));
 }
 
 TEST(Encoder, RowsDoNotDependOnBatchMates) {
@@ -74,30 +78,177 @@ TEST(Encoder, RowsDoNotDependOnBatchMates) {
   EXPECT_EQ(encoder->Encode({""}).dim(0), 1);
 }
 
-std::string ErrorOf(const std::filesystem::path& folder, int64_t max_tokens) {
-  try {
-    LoadEncoder(folder, max_tokens);
-  } catch (const Error& e) {
-    return e.what();
+const std::filesystem::path kGolden = std::filesystem::path(WHYREC_SOURCE_DIR) / "tests/golden";
+
+std::vector<std::string> Texts(const HostTensor& host) {
+  const auto bytes = host.values<uint8_t>();
+  std::vector<std::string> texts(1);
+  for (const uint8_t byte : bytes)
+    if (byte == 0)
+      texts.emplace_back();
+    else
+      texts.back() += static_cast<char>(byte);
+  return texts;
+}
+
+double Worst(const HostTensor& got, const HostTensor& want) {
+  EXPECT_EQ(got.shape(), want.shape());
+  double worst = 0;
+  for (size_t i = 0; i < got.values<float>().size(); ++i)
+    worst = std::max(worst, std::abs(got.values<float>()[i] - want.values<double>()[i]));
+  return worst;
+}
+
+// From text to vector, as transformers' tokenizers and networks do it (tests/golden/make_bert.py).
+TEST(Encoder, EqualsTheReferenceForEveryFamily) {
+  const auto golden = store::ReadSafetensors(kGolden / "bert_golden.safetensors");
+  const auto texts = Texts(golden.at("texts"));
+  ASSERT_EQ(texts.size(), 5u);
+  for (const auto& [name, pooling] : std::vector<std::pair<std::string, Pooling>>{
+           {"bert", Pooling::kMean}, {"distilbert", Pooling::kAuto}, {"roberta", Pooling::kAuto}}) {
+    const HostTensor& want = golden.at(name + ".text_vectors");
+    EncoderOptions options = {.max_tokens = 16, .pooling = pooling};
+    const auto encoder = LoadEncoder(kGolden / "bert" / name, options);
+    EXPECT_LT(Worst(encoder->Encode(texts), want), 1e-5) << name;
+    EXPECT_EQ(encoder->cut(), 1) << name;  // the third text
+    options.dtype = "bf16";
+    EXPECT_LT(Worst(LoadEncoder(kGolden / "bert" / name, options)->Encode(texts), want), 0.03)
+        << name;
+    options = {.pooling = pooling, .normalise = false};
+    const auto whole = LoadEncoder(kGolden / "bert" / name, options);
+    EXPECT_EQ(whole->max_tokens(), 40) << name;
+    const auto row = whole->Encode({texts[0]}).values<float>();
+    double squares = 0;
+    for (const float x : row) squares += static_cast<double>(x) * x;
+    EXPECT_GT(std::abs(squares - 1), 0.01) << name;
+    EXPECT_EQ(whole->cut(), 0) << name;
   }
-  return "";
+}
+
+// A copy of a golden folder that tests may change.
+std::filesystem::path Copy(const std::string& name) {
+  const auto folder = std::filesystem::path(testing::TempDir()) / Cat("encoder_", name);
+  std::filesystem::remove_all(folder);
+  std::filesystem::copy(kGolden / "bert" / name, folder, std::filesystem::copy_options::recursive);
+  return folder;
+}
+
+void Write(const std::filesystem::path& file, const std::string& text) {
+  std::filesystem::create_directories(file.parent_path());
+  std::ofstream(file) << text;
+}
+
+// What is thrown; its code and whether the text holds `part`.
+void Throws(const std::filesystem::path& folder, const EncoderOptions& options, Exit code,
+            const std::string& part) {
+  try {
+    LoadEncoder(folder, options);
+    ADD_FAILURE() << "no error: " << part;
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), code) << e.what();
+    EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << e.what();
+  }
+}
+
+TEST(Encoder, SentenceFilesChoosePoolingAndLimit) {
+  const auto folder = Copy("bert");
+  Throws(folder, {}, Exit::kUsage, "give pooling MEAN, CLS or EASYREC");
+  SaveSentenceFiles(folder, Pooling::kCls, 16, 24, true);
+  const auto cls = LoadEncoder(folder, 0);
+  EXPECT_EQ(cls->max_tokens(), 24);
+  const auto first = [](Encoder& encoder) {
+    return encoder.Encode({"a good gift card!"}).values<float>()[0];
+  };
+  const auto asked = LoadEncoder(folder, EncoderOptions{.pooling = Pooling::kCls});
+  EXPECT_EQ(first(*cls), first(*asked));
+  SaveSentenceFiles(folder, Pooling::kMean, 16, 24, true);
+  const auto mean = LoadEncoder(folder, 0);
+  EXPECT_NE(first(*cls), first(*mean));
+  // An older form: no list of modules; a newer: the pooling by name.
+  std::filesystem::remove(folder / "modules.json");
+  EXPECT_EQ(first(*LoadEncoder(folder, 0)), first(*mean));
+  Write(folder / "1_Pooling/config.json", R"({"pooling_mode": "cls"})");
+  EXPECT_EQ(first(*LoadEncoder(folder, 0)), first(*cls));
+
+  LoadEncoder(folder, EncoderOptions{.pooling = Pooling::kMean});
+  Throws(folder, {.max_tokens = 25}, Exit::kUsage, "max_tokens is 25");
+  Throws(folder, {.max_tokens = 2}, Exit::kUsage, "takes 3 to 24");
+  Write(folder / "1_Pooling/config.json", R"({"pooling_mode_max_tokens": true})");
+  Throws(folder, {}, Exit::kData, "\"pooling_mode_max_tokens\" is true");
+  Write(folder / "1_Pooling/config.json", "{}");
+  Throws(folder, {}, Exit::kData, "must be true");
+  Write(folder / "modules.json",
+        R"([{"path": "2_Dense", "type": "sentence_transformers.models.Dense"}])");
+  Throws(folder, {}, Exit::kData, "models.Dense\" at \"2_Dense\" is not supported");
+  Write(folder / "modules.json", "[");
+  Throws(folder, {}, Exit::kData, "modules.json");
+  std::filesystem::remove(folder / "modules.json");
+  Write(folder / "sentence_bert_config.json", R"({"do_lower_case": true})");
+  Write(folder / "tokenizer_config.json", R"({"do_lower_case": false})");
+  Throws(folder, {.pooling = Pooling::kCls}, Exit::kData, "the tokenizer keeps case");
+}
+
+// What training leaves behind: a folder that encodes as the one it began with.
+TEST(Encoder, LoadsWhatBertSaved) {
+  const auto folder = std::filesystem::path(testing::TempDir()) / "trained_encoder";
+  std::filesystem::remove_all(folder);
+  const auto from = kGolden / "bert/distilbert";
+  nn::Parameters parameters;
+  Bert model(LoadBertConfig(from), parameters);
+  model.Load(from);
+  model.Save(folder);
+  SaveSentenceFiles(folder, Pooling::kMean, 16, 20, false);
+  CopyTokenizerFiles(from, folder);
+  const auto again = LoadEncoder(folder, 0);
+  EXPECT_EQ(again->max_tokens(), 20);
+  const auto mean = LoadEncoder(from, EncoderOptions{.pooling = Pooling::kMean});
+  const std::vector<std::string> texts = {"a good gift card!", "bad"};
+  const HostTensor x = again->Encode(texts), y = mean->Encode(texts);
+  EXPECT_TRUE(std::ranges::equal(x.values<float>(), y.values<float>()));
 }
 
 TEST(Encoder, SaysWhatIsMissingOrDoesNotFit) {
-  const auto folder = std::filesystem::path(testing::TempDir()) / "no_encoder";
-  std::filesystem::remove_all(folder);
-  std::filesystem::create_directories(folder / "1_Pooling");
-  std::ofstream(folder / "config.json") << "{}";
-  EXPECT_NE(ErrorOf(folder, 128).find("lacks model.safetensors, vocab.txt, 1_Pooling/config.json"),
-            std::string::npos);
-  std::ofstream(folder / "model.safetensors");
-  std::ofstream(folder / "vocab.txt");
-  std::ofstream(folder / "1_Pooling/config.json") << R"({"pooling_mode_cls_token": true})";
-  EXPECT_NE(ErrorOf(folder, 128).find("pooling_mode_mean_tokens"), std::string::npos);
-  std::ofstream(folder / "1_Pooling/config.json") << R"({"pooling_mode_mean_tokens": true})";
-  EXPECT_NE(ErrorOf(folder, 128).find("not BERT"), std::string::npos);
+  const auto none = std::filesystem::path(testing::TempDir()) / "no_encoder";
+  std::filesystem::remove_all(none);
+  Throws(none, {}, Exit::kData, "no such folder");
+  std::filesystem::create_directories(none);
+  Throws(none, {}, Exit::kData, "lacks config.json, model.safetensors, a tokenizer");
+  const auto folder = Copy("distilbert");
+  Throws(folder, {.dtype = "fp16"}, Exit::kUsage, "dtype 'fp16'");
+  Throws(folder, {.device = "tpu"}, Exit::kUsage, "device 'tpu'");
+  Throws(folder, {.pooling = Pooling::kEasyRec}, Exit::kUsage, "EASYREC needs");
+  Throws(folder, {.max_tokens = 41}, Exit::kUsage, "takes 3 to 40");
+
+  // A vocabulary that is not the model's.
+  Write(folder / "vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n");
+  LoadEncoder(folder, 0);  // fewer pieces than rows: padded tables are common
+  std::string many = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n";
+  for (int i = 0; i < 92; ++i) many += Cat("word", i, "\n");
+  Write(folder / "vocab.txt", many);
+  Throws(folder, {}, Exit::kData, "the tokenizer has 97 pieces, the network rows for 96");
+  const auto easyrec = Copy("roberta");
+  std::filesystem::copy(kGolden / "bert/bert/vocab.txt", easyrec / "vocab.txt");
+  Throws(easyrec, {}, Exit::kData, "the tokenizer lacks <s>");
+
+  // Weights that are not the configuration's, or broken.
+  const auto wrong = Copy("bert");
+  auto tensors = store::ReadSafetensors(kGolden / "bert/bert");
+  const std::string name = "encoder.layer.1.output.dense.weight";
+  tensors[name] = tensors[name].Clone();
+  tensors[name].values<float>()[5] = std::nanf("");
+  store::WriteSafetensors(wrong / "model.safetensors", tensors);
+  Throws(wrong, {.pooling = Pooling::kMean}, Exit::kData,
+         "'" + name + "' holds values that are not");
+  tensors[name] = HostTensor::Zeros(DType::kF32, {16, 25});
+  store::WriteSafetensors(wrong / "model.safetensors", tensors);
+  Throws(wrong, {.pooling = Pooling::kMean}, Exit::kData, "[16, 25], the configuration asks for");
+  tensors.erase(name);
+  store::WriteSafetensors(wrong / "model.safetensors", tensors);
+  Throws(wrong, {.pooling = Pooling::kMean}, Exit::kData, "lacks tensor '" + name);
+  Write(wrong / "config.json", "{}");
+  Throws(wrong, {}, Exit::kData, "lacks \"model_type\"");
   NEED_MINILM();
-  EXPECT_NE(ErrorOf(Folder(), 300).find("takes 3 to 256"), std::string::npos);
+  Throws(Folder(), {.max_tokens = 300}, Exit::kUsage, "takes 3 to 256");
 }
 
 }  // namespace

@@ -1,49 +1,15 @@
-// T5 against transformers on tiny random weights (tests/golden/make_t5.py), and against itself.
+// T5 against transformers on tiny random weights, and its initialisation.
 #include "src/lm/t5.h"
 
-#include <ATen/Parallel.h>
-#include <ATen/ops/arange.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/cross_entropy_loss.h>
-#include <ATen/ops/randint.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 
-#include "src/store/safetensors.h"
-#include "src/tensor/bridge.h"
+#include "tests/lm/t5_golden.h"
 
 namespace whyrec::lm {
 namespace {
-
-const std::filesystem::path kGolden = std::filesystem::path(WHYREC_SOURCE_DIR) / "tests/golden";
-
-struct Golden {
-  explicit Golden(at::ScalarType dtype = at::kFloat)
-      : tensors(store::ReadSafetensors(kGolden / "t5_golden.safetensors")),
-        parameters(dtype),
-        model(LoadT5Config(kGolden / "t5"), parameters) {
-    model.Load(kGolden / "t5");
-    at::set_num_threads(1);  // operators this small only lose by a second thread
-  }
-  at::Tensor Get(const std::string& name) { return tensor::View(tensors.at(name)); }
-  at::Tensor Mask() { return Get("mask").to(at::kBool); }
-  at::Tensor Memory() {
-    return model.Encode(model.Embed(Get("ids")) + Get("added").to(parameters.dtype()), Mask(),
-                        false);
-  }
-
-  store::TensorMap tensors;
-  nn::Parameters parameters;
-  T5 model;
-};
-
-// Largest difference relative to the largest entry.
-double Difference(const at::Tensor& got, const at::Tensor& want) {
-  EXPECT_EQ(got.sizes(), want.sizes());
-  const at::Tensor difference = (got.detach().to(at::kDouble) - want.to(at::kDouble)).abs().max();
-  return difference.item<double>() / std::max(1.0, want.abs().max().item<double>());
-}
 
 TEST(T5, BucketsAreTheReferences) {
   auto tensors = store::ReadSafetensors(kGolden / "t5_golden.safetensors");
@@ -55,55 +21,62 @@ TEST(T5, BucketsAreTheReferences) {
   }
 }
 
-TEST(T5, EncoderLogitsLossAndGradientsAreTheReferences) {
-  for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {
-    Golden golden(dtype);
-    EXPECT_LT(Difference(golden.Memory(), golden.Get("memory")), 1e-5);
-    for (const std::string kind : {"open", "masked"}) {
-      const bool masked = kind == "masked";
-      std::optional<at::Tensor> memory_mask;
-      if (masked) memory_mask = golden.Mask();
-      const at::Tensor logits =
-          golden.model.Decode(golden.Get("inputs"), golden.Memory(), memory_mask, false);
-      EXPECT_LT(Difference(logits, golden.Get(kind + ".logits")), 1e-5);
-      const at::Tensor loss =
-          at::cross_entropy_loss(logits.flatten(0, 1), golden.Get("targets").flatten(), {},
-                                 at::Reduction::Sum, masked ? 0 : -100);
-      EXPECT_NEAR(loss.item<double>() / golden.Get(kind + ".loss").item<double>(), 1, 1e-5);
-      for (const auto& [path, parameter] : golden.parameters.all()) {
-        parameter.mutable_grad() = at::Tensor();
-      }
-      loss.backward();
-      for (const auto& [path, parameter] : golden.parameters.all()) {
-        EXPECT_LT(Difference(parameter.grad(), golden.Get(kind + ".grad." + path)), 3e-5) << path;
-      }
-    }
+// form, is cross-attention masked (and padding ignored by the loss), dtype
+class Parity : public testing::TestWithParam<std::tuple<const char*, bool, at::ScalarType>> {
+ protected:
+  std::string form() const { return std::get<0>(GetParam()); }
+  bool masked() const { return std::get<1>(GetParam()); }
+  at::ScalarType dtype() const { return std::get<2>(GetParam()); }
+  std::string kind() const { return masked() ? "masked" : "open"; }
+  at::Tensor Logits(const Golden& golden) const {
+    std::optional<at::Tensor> memory_mask;
+    if (masked()) memory_mask = golden.Mask();
+    return golden.model.Decode(golden.Get("inputs"), golden.Memory(), memory_mask, false);
   }
+};
+
+TEST_P(Parity, EncoderLogitsLossAndGradientsAreTheReferences) {
+  const bool exact = dtype() == at::kDouble;
+  const double tolerance = exact ? 1e-12 : 1e-5;
+  // Sums over the batch: in fp32 the reference is as far from its own fp64.
+  const double gradient_tolerance = exact ? 1e-12 : 5e-5;
+  Golden golden(form(), dtype());
+  EXPECT_LT(Difference(golden.Memory(), golden.Get("memory")), tolerance);
+  const at::Tensor logits = Logits(golden);
+  EXPECT_LT(Difference(logits, golden.Get(kind() + ".logits")), tolerance);
+  const at::Tensor loss =
+      at::cross_entropy_loss(logits.flatten(0, 1), golden.Get("targets").flatten(), {},
+                             at::Reduction::Sum, masked() ? 0 : -100);
+  EXPECT_NEAR(loss.item<double>() / golden.Get(kind() + ".loss").item<double>(), 1, tolerance);
+  loss.backward();
+  double worst = 0;
+  for (const auto& [path, parameter] : golden.parameters.all()) {
+    const double difference = Difference(parameter.grad(), golden.Get(kind() + ".grad." + path));
+    EXPECT_LT(difference, gradient_tolerance) << path;
+    worst = std::max(worst, difference);
+  }
+  RecordProperty("worst_gradient", Cat(worst));
+  EXPECT_EQ(golden.parameters.all().size(), golden.model.table().size());
 }
 
-TEST(T5, CachedStepsEqualOneDecode) {
-  Golden golden;
-  const at::Tensor memory = golden.Memory();
-  const int64_t beams = 4, length = 9;
-  for (const bool masked : {false, true}) {
-    std::optional<at::Tensor> memory_mask;
-    if (masked) memory_mask = golden.Mask();
-    T5::Cache cache = golden.model.Start(memory, memory_mask, beams);
-    at::Tensor rows = at::randint(2, 64, {3 * beams, 1}, at::kLong);
-    at::Tensor logits = golden.model.Step(cache, rows.squeeze(1), at::arange(3 * beams));
-    for (int64_t t = 1; t < length; ++t) {  // every beam continues some beam of its own user
-      const at::Tensor origin = at::randint(0, beams, {3, beams}, at::kLong)
-                                    .add_(at::arange(3).unsqueeze(1) * beams)
-                                    .flatten();
-      const at::Tensor next = at::randint(2, 64, {3 * beams}, at::kLong);
-      rows = at::cat({rows.index_select(0, origin), next.unsqueeze(1)}, 1);
-      logits = golden.model.Step(cache, next, origin);
-    }
-    std::optional<at::Tensor> wide_mask;
-    if (masked) wide_mask = memory_mask->repeat_interleave(beams, 0);
-    const at::Tensor whole =
-        golden.model.Decode(rows, memory.repeat_interleave(beams, 0), wide_mask, false);
-    EXPECT_LT(Difference(logits, whole.select(1, length - 1).detach()), 2e-6);
+INSTANTIATE_TEST_SUITE_P(
+    T5, Parity,
+    testing::Values(std::tuple("t5", false, at::kFloat), std::tuple("t5", true, at::kFloat),
+                    std::tuple("t5_v11", true, at::kFloat), std::tuple("t5", false, at::kDouble),
+                    std::tuple("t5", true, at::kDouble), std::tuple("t5_v11", true, at::kDouble)));
+
+// Rounding to eight bits of mantissa at every operator. The reference in bf16 is off by about as
+// much; ours may be off by twice that.
+TEST(T5, LogitsInHalfPrecision) {
+  for (const char* form : {"t5", "t5_v11"}) {
+    Golden golden(form, at::kBFloat16);
+    const at::Tensor exact = golden.Get("masked.logits");
+    const at::Tensor logits =
+        golden.model.Decode(golden.Get("inputs"), golden.Memory(), golden.Mask(), false);
+    EXPECT_EQ(logits.scalar_type(), at::kBFloat16);
+    const double reference = Difference(golden.Get("masked.logits.bf16"), exact);
+    EXPECT_LT(Difference(logits, exact), 2 * reference) << form;
+    EXPECT_LT(reference, 0.2) << form;
   }
 }
 
@@ -118,15 +91,15 @@ TEST(T5, PaddingMattersUnlessCrossAttentionIsMasked) {
     return golden.model.Decode(inputs.narrow(0, 1, 1), memory,
                                masked ? std::optional(mask) : std::nullopt, false);
   };
-  EXPECT_GT(Difference(logits(9, false), logits(40, false).detach()), 1e-3);
-  EXPECT_LT(Difference(logits(9, true), logits(40, true).detach()), 2e-6);
+  EXPECT_GT(Difference(logits(9, false), logits(40, false)), 1e-3);
+  EXPECT_LT(Difference(logits(9, true), logits(40, true)), 2e-6);
 }
 
 TEST(T5, DropoutOnlyWhenTraining) {
   Golden golden;
   const at::Tensor x = golden.model.Embed(golden.Get("ids"));
   EXPECT_EQ(Difference(golden.model.Encode(x, golden.Mask(), false),
-                       golden.model.Encode(x, golden.Mask(), false).detach()),
+                       golden.model.Encode(x, golden.Mask(), false)),
             0);
   const at::Tensor wet = golden.model.Encode(x, golden.Mask(), true);
   const double zeros = (wet == 0).to(at::kDouble).mean().item<double>();
@@ -152,45 +125,32 @@ TEST(T5, InitialisationHasTheStatedSpreadAndOneValuePerPath) {
   EXPECT_EQ(one.Get("encoder.final_layer_norm.weight").sum().item<float>(), 64);
   EXPECT_EQ(two.Get("another").sum().item<double>(), 0);
   EXPECT_GT(Difference(one.Get(block + "0.SelfAttention.k.weight"),
-                       one.Get(block + "0.SelfAttention.v.weight").detach()),
+                       one.Get(block + "0.SelfAttention.v.weight")),
             0.1);  // every path has its own stream
+
+  config.gated = true;
+  config.tied = config.scaled_head = false;
+  nn::Parameters gated;
+  T5(config, gated).Initialise(1);
+  for (const char* part : {"wi_0", "wi_1"})
+    EXPECT_NEAR(gated.Get(Cat(block, "2.DenseReluDense.", part, ".weight")).std().item<double>(),
+                1 / 8.0, 0.004);
+  EXPECT_NEAR(gated.Get("lm_head.weight").std().item<double>(), 1, 0.02);
 }
 
-TEST(T5, SizeOfT5Small) {  // isrf 6.1
-  nn::Parameters parameters;
-  T5 model(T5Config(), parameters);
-  EXPECT_EQ(parameters.Count(), 60506624);
-}
-
-TEST(T5, LoadNamesTheTensorThatDoesNotFit) {
-  const auto folder = std::filesystem::path(testing::TempDir()) / "t5_wrong";
-  std::filesystem::create_directories(folder);
-  const auto error = [&](const store::TensorMap& tensors) -> std::string {
-    store::WriteSafetensors(folder / "model.safetensors", tensors);
-    nn::Parameters parameters;
-    T5 model(LoadT5Config(kGolden / "t5"), parameters);
-    try {
-      model.Load(folder);
-    } catch (const Error& e) {
-      EXPECT_EQ(e.code(), Exit::kData);
-      return e.what();
-    }
-    return "";
-  };
-  const auto whole = store::ReadSafetensors(kGolden / "t5");
-  const std::string wo = "encoder.block.1.layer.1.DenseReluDense.wo.weight";
-  auto tensors = whole;
-  tensors.emplace("lm_head.weight", whole.at("shared.weight"));
-  EXPECT_EQ(error(tensors), "");
-  tensors.emplace("encoder.block.1.layer.1.DenseReluDense.wi_1.weight", whole.at(wo));
-  EXPECT_NE(error(tensors).find("unknown tensor 'encoder.block.1.layer.1.DenseReluDense.wi_1"),
-            std::string::npos);
-  tensors = whole;
-  tensors.erase(wo);
-  EXPECT_NE(error(tensors).find("lacks tensor '" + wo), std::string::npos);
-  tensors.emplace(wo, whole.at("shared.weight"));
-  EXPECT_NE(error(tensors).find("[64, 16], the configuration asks for [16, 24]"),
-            std::string::npos);
+TEST(T5, PublishedSizes) {  // isrf 6.1; google/t5-v1_1-small
+  nn::Parameters small, gated;
+  T5(T5Config(), small);
+  EXPECT_EQ(small.Count(), 60506624);
+  T5({.d_ff = 1024,
+      .heads = 6,
+      .encoder_layers = 8,
+      .decoder_layers = 8,
+      .gated = true,
+      .tied = false,
+      .scaled_head = false},
+     gated);
+  EXPECT_EQ(gated.Count(), 76961152);
 }
 
 }  // namespace

@@ -239,5 +239,26 @@ TEST(Isrf, AnswersDoNotDependOnBatchMates) {
   }
 }
 
+// Ten candidates fit into twenty beams, so the search misses none and finds the exact order.
+TEST(Isrf, ExactAnswersAreThoseOfBeamsEnough) {
+  const std::vector<std::string> overrides = {"train.dtype=FP64", "train.steps=3"};
+  const World searched(12, overrides);
+  auto exact_overrides = overrides;
+  exact_overrides.push_back("predict.direct_decode=EXACT");
+  const World exact(12, exact_overrides);
+  Temporary folder;
+  const auto self = cluster::MakeSelf();
+  const auto system = searched.Build(), other = exact.Build();
+  searched.Train(*system, *self, folder.path());
+  system->Load(folder.path());
+  other->Load(folder.path());
+  auto queries = LastOfTraining(searched);
+  for (Query& query : queries)
+    query.candidates = searched.split.labels.Candidates(data::Phase::kTest, query.user);
+  const auto found = system->Predict(Task::kDirect, queries);
+  const auto ranked = other->Predict(Task::kDirect, queries);
+  for (size_t q = 0; q < queries.size(); ++q) EXPECT_EQ(ranked[q].list, found[q].list) << q;
+}
+
 }  // namespace
 }  // namespace whyrec::systems

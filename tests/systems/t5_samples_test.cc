@@ -364,7 +364,8 @@ TEST(NumberDecoder, OptionsAreThePublishedOnes) {
   EXPECT_EQ(std::tuple(direct.beams, direct.returned, direct.max_new_tokens),
             std::tuple(20, 10, 50));
   EXPECT_EQ(std::tuple(next.beams, next.returned, next.max_new_tokens), std::tuple(30, 20, 50));
-  EXPECT_THROW(Decoding({"predict.sequential_decode=CANDIDATE_TRIE"}), Error);
+  for (const char* decode : {"CANDIDATE_TRIE", "EXACT"})
+    EXPECT_THROW(Decoding({std::string("predict.sequential_decode=") + decode}), Error);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -34,6 +35,39 @@ inline std::vector<nlohmann::json> GoldenRecords(const std::string& name) {
   for (std::string line; reader.Next(line);) records.push_back(nlohmann::json::parse(line));
   return records;
 }
+
+inline std::filesystem::path GoldenTokenizer(const std::string& name) {
+  return std::filesystem::path(WHYREC_SOURCE_DIR) / "tests/golden/tokenizers" / name;
+}
+
+// A folder of its own for each test process, removed with what it holds.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string name = (std::filesystem::temp_directory_path() / "whyrec_text_XXXXXX").string();
+    path_ = mkdtemp(name.data());
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path Write(const std::string& name, const std::string& content) const {
+    std::ofstream(path_ / name, std::ios::binary) << content;
+    return path_ / name;
+  }
+
+ private:
+  std::filesystem::path path_;
+};
+
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const std::string& content) : path_(folder_.Write("t.json", content)) {}
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  TemporaryFolder folder_;
+  std::filesystem::path path_;
+};
 
 }  // namespace whyrec::text
 

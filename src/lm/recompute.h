@@ -1,0 +1,15 @@
+// Gradient checkpointing of residual layers.
+#pragma once
+
+#include <functional>
+
+#include "src/nn/at.h"
+
+namespace whyrec::lm {
+
+// layer(x), of the shape of x, keeping nothing but x: the backward pass runs the layer again, with
+// the random draws of its first run. Without gradients: layer(x).
+at::Tensor Recomputed(const at::Tensor& x,
+                      const std::function<at::Tensor(const at::Tensor&)>& layer);
+
+}  // namespace whyrec::lm

@@ -1,0 +1,49 @@
+// The tiny T5 models of tests/golden/make_t5.py and what transformers computes with them.
+#pragma once
+
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <string>
+
+#include "src/lm/t5.h"
+#include "src/store/safetensors.h"
+#include "src/tensor/bridge.h"
+
+namespace whyrec::lm {
+
+inline const std::filesystem::path kGolden =
+    std::filesystem::path(WHYREC_SOURCE_DIR) / "tests/golden";
+
+// `form`: "t5" is v1.0, "t5_v11" is v1.1.
+struct Golden {
+  explicit Golden(const std::string& form = "t5", at::ScalarType dtype = at::kFloat)
+      : tensors(store::ReadSafetensors(kGolden / (form + "_golden.safetensors"))),
+        parameters(dtype),
+        model(LoadT5Config(kGolden / form), parameters) {
+    at::set_num_threads(1);  // operators this small only lose by a second thread
+    model.Load(kGolden / form);
+  }
+  at::Tensor Get(const std::string& name) const { return tensor::View(tensors.at(name)); }
+  at::Tensor Mask() const { return Get("mask").to(at::kBool); }
+  at::Tensor Memory() const {
+    return model.Encode(model.Embed(Get("ids")) + Get("added").to(parameters.dtype()), Mask(),
+                        false);
+  }
+
+  store::TensorMap tensors;
+  nn::Parameters parameters;
+  T5 model;
+};
+
+// Largest difference, relative to the largest entry or 1.
+inline double Difference(const at::Tensor& got, const at::Tensor& want) {
+  EXPECT_EQ(got.sizes(), want.sizes());
+  const at::Tensor wanted = want.detach().to(at::kDouble);
+  const at::Tensor difference = (got.detach().to(at::kDouble) - wanted).abs().max();
+  return difference.item<double>() / std::max(1.0, wanted.abs().max().item<double>());
+}
+
+}  // namespace whyrec::lm
