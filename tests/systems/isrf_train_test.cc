@@ -13,7 +13,10 @@ namespace whyrec::systems {
 namespace {
 
 using cluster::Communicator;
+using cluster::Pending;
+using cluster::Place;
 using cluster::Reduce;
+using cluster::Sizes;
 
 // Passes everything on. Keeps the sums of single values, which are the text losses (losses.csv has
 // nine digits, fewer than the comparison needs), and fails at a chosen operation.
@@ -22,16 +25,34 @@ class Spy final : public Communicator {
   explicit Spy(Communicator& comm, int64_t last = -1) : comm_(comm), left_(last) {}
   int rank() const override { return comm_.rank(); }
   int size() const override { return comm_.size(); }
-  void AllReduce(void* values, int64_t count, DType dtype, Reduce op) override {
+  void AllReduce(void* values, int64_t count, DType dtype, Reduce op, Place at) override {
     if (left_-- == 0) throw Broken();
-    comm_.AllReduce(values, count, dtype, op);
+    comm_.AllReduce(values, count, dtype, op, at);
     if (count == 1 && dtype == DType::kF64) sums.push_back(*static_cast<double*>(values));
+  }
+  std::unique_ptr<Pending> StartAllReduce(void* values, int64_t count, DType dtype, Reduce op,
+                                          Place at) override {
+    if (left_-- == 0) throw Broken();
+    return comm_.StartAllReduce(values, count, dtype, op, at);
+  }
+  void ReduceScatter(const void* values, void* own, const Sizes& counts, DType dtype, Reduce op,
+                     Place at) override {
+    comm_.ReduceScatter(values, own, counts, dtype, op, at);
+  }
+  void AllGatherInto(const void* own, void* all, const Sizes& bytes, Place at) override {
+    comm_.AllGatherInto(own, all, bytes, at);
   }
   std::vector<std::vector<std::byte>> AllGather(const void* bytes, size_t n) override {
     return comm_.AllGather(bytes, n);
   }
-  void Broadcast(void* bytes, size_t n, int root) override { comm_.Broadcast(bytes, n, root); }
-  void Barrier() override { comm_.Barrier(); }
+  void AllToAll(const void* in, const Sizes& send, void* out, const Sizes& receive,
+                Place at) override {
+    comm_.AllToAll(in, send, out, receive, at);
+  }
+  void Broadcast(void* bytes, size_t n, int root, Place at) override {
+    comm_.Broadcast(bytes, n, root, at);
+  }
+  void Barrier(cluster::Waiting waiting) override { comm_.Barrier(waiting); }
   void Abort(int code) override { comm_.Abort(code); }
 
   struct Broken {};
