@@ -13,7 +13,9 @@ build=${WHYREC_BUILD:-$root/build}
 mkdir -p "$folder"/{bin,lib,tests/golden}
 
 cp "$build/whyrec" "$folder/bin/"
-[[ ! -x $build/gpu_test ]] || cp "$build/gpu_test" "$folder/bin/"
+for test in gpu_test nccl_ranks; do
+  [[ ! -x $build/$test ]] || cp "$build/$test" "$folder/bin/"
+done
 for module in "$build"/libwhyrec_*.so; do
   [[ ! -e $module ]] || cp "$module" "$folder/bin/"  # the program looks beside itself
 done
@@ -50,5 +52,6 @@ SCRIPT
 }
 start whyrec whyrec
 [[ ! -e $folder/bin/gpu_test ]] || start gpu-tests gpu_test
+[[ ! -e $folder/bin/nccl_ranks ]] || start nccl-tests nccl_ranks
 cp "$root/README.md" "$folder/"
 say "$(du -sh "$folder" | cut -f1) in $folder: $(cd "$folder/lib" && ls | tr '\n' ' ')"

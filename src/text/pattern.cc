@@ -28,7 +28,7 @@ struct Engine {
   decltype(&onig_region_free) free_region;
   decltype(&onig_error_code_to_str) explain;
   OnigEncoding utf8;
-  const OnigSyntaxType* syntax;
+  OnigSyntaxType* syntax;  // read only
 };
 
 Engine OpenEngine() {
@@ -48,7 +48,7 @@ Engine OpenEngine() {
   find(engine.free_region, "onig_region_free");
   find(engine.explain, "onig_error_code_to_str");
   find(engine.utf8, "OnigEncodingUTF8");
-  const OnigSyntaxType** syntax = nullptr;
+  OnigSyntaxType** syntax = nullptr;
   find(syntax, "OnigDefaultSyntax");
   engine.syntax = *syntax;
   engine.initialize(&engine.utf8, 1);
