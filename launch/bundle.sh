@@ -23,7 +23,7 @@ strip --strip-debug "$folder"/bin/*
 cp -r "$root"/tests/golden/. "$folder/tests/golden/"
 
 # Everything ldd finds but LibTorch, the CUDA libraries, MPI and what every Linux brings with it.
-own='libtorch|libc10|libcu|libnv|libnccl|libmpi|libopen-|linux-vdso|ld-linux|libc\.|libm\.|libdl\.|libpthread|librt\.|libgcc_s|libstdc\+\+|libgomp'
+own='libtorch|libc10|libcu|libnv|libnccl|libmpi|libopen-|linux-vdso|ld-linux|libc\.|libm\.|libdl\.|libpthread|librt|libresolv|libutil\.|libgcc_s|libstdc\+\+|libgomp'
 for binary in "$folder"/bin/*; do
   [[ $binary != *libwhyrec_mpi.so ]] || continue  # lives where an MPI is installed
   LD_LIBRARY_PATH=$libtorch/lib ldd "$binary"
