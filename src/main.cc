@@ -53,6 +53,12 @@ void AddGenerate(CLI::App& app, GenerateCommand& generate) {
   auto& m = generate.model_options;
   command->add_option("--adapter", m.adapter, "peft folder over a Phi model");
   command->add_option("--beams", o.beams, "beam search when above 1")->check(CLI::PositiveNumber);
+  command->add_option("--groups", o.groups, "diverse groups of beams; divides --beams")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--diversity", o.diversity, "what a token costs that another group chose")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--min-new-tokens", o.min_new_tokens, "of beams")
+      ->check(CLI::NonNegativeNumber);
   command->add_option("--return", o.returned, "answers per prompt")->check(CLI::PositiveNumber);
   command->add_option("--max-new-tokens", o.max_new_tokens)
       ->check(CLI::PositiveNumber)

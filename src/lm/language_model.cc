@@ -35,6 +35,19 @@ void CheckRequests(const std::vector<TextRequest>& requests, int64_t vocabulary,
   }
 }
 
+BeamOptions BeamsOf(const GenerateOptions& options, int64_t start, int64_t eos) {
+  BeamOptions beams;
+  beams.beams = options.beams;
+  beams.returned = options.returned;
+  beams.max_new_tokens = options.max_new_tokens;
+  beams.min_new_tokens = options.min_new_tokens;
+  beams.start = start;
+  beams.eos = eos;
+  beams.groups = options.groups;
+  beams.diversity = options.diversity;
+  return beams;
+}
+
 std::string StreamName(const std::string& request, int64_t copy) {
   return copy == 0 ? request : Cat(request, "#", copy);
 }

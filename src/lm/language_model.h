@@ -24,8 +24,12 @@ struct ModelOptions {
 
 struct GenerateOptions {
   int64_t max_new_tokens = 128;
-  int64_t beams = 1, returned = 1;  // beams > 1: beam search, no sampling
-  double temperature = 0;           // 0: greedy
+  // beams > 1: beam search, no sampling; of several end tokens it knows the first.
+  int64_t beams = 1, returned = 1;
+  int64_t groups = 1;  // diverse groups of beams (beam_search.h)
+  double diversity = 0;
+  int64_t min_new_tokens = 0;  // of beams
+  double temperature = 0;      // 0: greedy
   int64_t top_k = 0;
   double top_p = 1;
   uint64_t seed = 0;

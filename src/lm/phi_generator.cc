@@ -87,11 +87,8 @@ class PhiGenerator final : public LanguageModel {
     for (size_t r = 0; r < requests.size(); ++r) {
       if (stop && stop()) return;
       PhiSteps steps(model_, requests[r].ids, options.max_new_tokens);
-      const BeamOptions beams{.beams = options.beams,
-                              .returned = options.returned,
-                              .max_new_tokens = options.max_new_tokens,
-                              .start = requests[r].ids.back(),
-                              .eos = model_.config().eos.front()};
+      const BeamOptions beams =
+          BeamsOf(options, requests[r].ids.back(), model_.config().eos.front());
       const auto found =
           BeamSearch([&](const StepInput& input) { return steps.Step(input); }, 1, beams);
       std::vector<TextOutput> outputs;

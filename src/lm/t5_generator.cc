@@ -114,11 +114,7 @@ class T5Generator final : public LanguageModel {
 
   std::vector<std::vector<TextOutput>> Search(const StepFunction& step, int64_t samples,
                                               const GenerateOptions& options) const {
-    const BeamOptions beams{.beams = options.beams,
-                            .returned = options.returned,
-                            .max_new_tokens = options.max_new_tokens,
-                            .start = model_.config().start,
-                            .eos = model_.config().eos};
+    const BeamOptions beams = BeamsOf(options, model_.config().start, model_.config().eos);
     std::vector<std::vector<TextOutput>> outputs;
     for (const auto& found : BeamSearch(step, samples, beams)) {
       outputs.emplace_back();

@@ -47,6 +47,9 @@ nlohmann::json IdentityOf(const GenerateCommand& command) {
                              {"model", store::ExternalInput("model", command.model).content()},
                              {"in", store::ExternalInput("in", command.in).content()},
                              {"beams", o.beams},
+                             {"groups", o.groups},
+                             {"diversity", o.diversity},
+                             {"min_new_tokens", o.min_new_tokens},
                              {"return", o.returned},
                              {"max_new_tokens", o.max_new_tokens},
                              {"temperature", o.temperature},
@@ -60,6 +63,17 @@ nlohmann::json IdentityOf(const GenerateCommand& command) {
   if (!command.model_options.adapter.empty())
     identity["adapter"] = store::ExternalInput("adapter", command.model_options.adapter).content();
   return identity;
+}
+
+void CheckOptions(const lm::GenerateOptions& o) {
+  if (o.beams > 1 && o.returned > o.beams)
+    Fail(Exit::kUsage, "--return ", o.returned, " is more than --beams ", o.beams);
+  if (o.beams % o.groups != 0)
+    Fail(Exit::kUsage, "--groups ", o.groups, " does not divide --beams ", o.beams);
+  if (o.beams > 1 && o.temperature > 0)
+    Fail(Exit::kUsage, "--temperature draws, --beams searches: give one of them");
+  if (o.beams == 1 && (o.min_new_tokens > 0 || o.diversity > 0))
+    Fail(Exit::kUsage, "--min-new-tokens and --diversity are for --beams above 1");
 }
 
 std::string AnswerLine(const std::string& id, const std::vector<lm::TextOutput>& outputs) {
@@ -107,6 +121,7 @@ std::vector<lm::TextRequest> Requests(const GenerateCommand& command,
 }  // namespace
 
 void Generate(const GenerateCommand& command) {
+  CheckOptions(command.options);
   const std::vector<Prompt> prompts = ReadPrompts(command.in);
   ResumableOutput output(command.out, IdentityOf(command));
   if (output.finished()) {
