@@ -15,6 +15,8 @@ struct Case {
   Names overrides = {};
 };
 
+void PrintTo(const Case& run, std::ostream* out) { *out << run.name; }
+
 config::RunConfig Load(const Case& run) {
   Names overrides = run.overrides;
   overrides.push_back(run.fp64 ? "train.dtype=FP64" : "train.dtype=FP32");
@@ -46,6 +48,9 @@ TEST_P(TinyRanks, GiveTheSameRun) {
   const std::string system = world.config.system(0).name();
   const Trained one = TrainOn(world, system, 1);
   ASSERT_EQ(std::ssize(one.total), world.config.train().steps());
+  const Names cycle = {"EXPLANATION", "SEQUENTIAL", "DIRECT"};
+  for (size_t step = 0; system == "isrf" && step < one.tasks.size(); ++step)
+    EXPECT_EQ(one.tasks[step], cycle[step % 3]);
   EXPECT_GT(Furthest(one.total, std::vector<double>(one.total.size(), one.total[0])), 1e-3)
       << "nothing is learnt";
   const double losses = GetParam().fp64 ? 1e-9 : 1e-5, weights = GetParam().fp64 ? 1e-9 : 1e-4;
