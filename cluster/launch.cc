@@ -84,8 +84,16 @@ Launch ReadLaunch() {
   return launch;
 }
 
-std::unique_ptr<Communicator> Connect(const Launch& launch) {
-  return launch.size > 1 ? MakeMpi() : MakeSelf();
+int ChooseDevice(const Launch& launch, int visible) {
+  if (visible == 1) return 0;  // the launcher chose
+  if (visible < launch.local_size)
+    Fail(Exit::kLaunch, "local rank ", launch.local_rank, " of ", launch.local_size, " sees ",
+         visible, " devices; start one rank per device");
+  return launch.local_rank;
+}
+
+std::unique_ptr<Communicator> Connect(const Launch& launch, const Options& options) {
+  return launch.size > 1 ? MakeMpi(options) : MakeSelf();
 }
 
 }  // namespace whyrec::cluster

@@ -1,11 +1,26 @@
 // libwhyrec_mpi.so: MPI behind mpi_table.h.
 #include <mpi.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <cstring>
+#include <vector>
 
 #include "cluster/mpi_table.h"
 
 namespace {
+
+// By slot; MPI_REQUEST_NULL once ended. MPI exists once per process, and so does this.
+std::vector<MPI_Request>& Slots() {
+  static std::vector<MPI_Request> slots;
+  return slots;
+}
+
+MPI_Request* Slot(int slot) {
+  const auto index = static_cast<size_t>(slot);
+  if (Slots().size() <= index) Slots().resize(index + 1, MPI_REQUEST_NULL);
+  return &Slots()[index];
+}
 
 int Start(WhyrecMpiPlace* place) {
   int provided = 0;
@@ -25,22 +40,30 @@ int Start(WhyrecMpiPlace* place) {
   return MPI_Comm_free(&host);
 }
 
-int AllToAll(const void* in, const int* in_counts, const int* in_offsets, void* out,
-             const int* out_counts, const int* out_offsets) {
-  return MPI_Alltoallv(in, in_counts, in_offsets, MPI_BYTE, out, out_counts, out_offsets, MPI_BYTE,
-                       MPI_COMM_WORLD);
+int Send(int slot, const void* bytes, int n, int to, int tag) {
+  return MPI_Isend(bytes, n, MPI_BYTE, to, tag, MPI_COMM_WORLD, Slot(slot));
 }
 
-int AllGather(const void* in, int n, void* out, const int* counts, const int* offsets) {
-  return MPI_Allgatherv(in == nullptr ? MPI_IN_PLACE : in, n, MPI_BYTE, out, counts, offsets,
-                        MPI_BYTE, MPI_COMM_WORLD);
+int Receive(int slot, void* bytes, int n, int from, int tag) {
+  return MPI_Irecv(bytes, n, MPI_BYTE, from, tag, MPI_COMM_WORLD, Slot(slot));
 }
 
-int Broadcast(void* bytes, int n, int root) {
-  return MPI_Bcast(bytes, n, MPI_BYTE, root, MPI_COMM_WORLD);
+int Test(int slots, int* done) {
+  static std::vector<int> indices;
+  static std::vector<MPI_Status> statuses;
+  indices.resize(static_cast<size_t>(slots));
+  statuses.resize(static_cast<size_t>(slots));
+  int ended = 0;
+  const int error = MPI_Testsome(slots, Slots().data(), &ended, indices.data(), statuses.data());
+  *done = static_cast<int>(std::count(Slots().begin(), Slots().begin() + slots, MPI_REQUEST_NULL));
+  for (int i = 0; error == MPI_ERR_IN_STATUS && i < ended; ++i) {
+    const int reason = statuses[static_cast<size_t>(i)].MPI_ERROR;
+    if (reason != MPI_SUCCESS && reason != MPI_ERR_PENDING) return reason;
+  }
+  return error;
 }
 
-int Barrier() { return MPI_Barrier(MPI_COMM_WORLD); }
+int HasEnded(int slot) { return *Slot(slot) == MPI_REQUEST_NULL; }
 
 void Abort(int code) { MPI_Abort(MPI_COMM_WORLD, code); }
 
@@ -51,8 +74,16 @@ void Explain(int error, char* text, int capacity) {
   std::snprintf(text, static_cast<size_t>(capacity), "%s", full);
 }
 
-constexpr WhyrecMpiTable kTable = {Start,   AllToAll,     AllGather, Broadcast,
-                                   Barrier, MPI_Finalize, Abort,     Explain};
+void Version(char* text, int capacity) {
+  char full[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+  int n = 0;
+  MPI_Get_library_version(full, &n);
+  full[std::strcspn(full, "\n,")] = '\0';
+  std::snprintf(text, static_cast<size_t>(capacity), "%s", full);
+}
+
+constexpr WhyrecMpiTable kTable = {Start,        Send,  Receive, Test,   HasEnded,
+                                   MPI_Finalize, Abort, Explain, Version};
 
 }  // namespace
 

@@ -1,6 +1,7 @@
 // What libwhyrec_mpi.so offers: plain C over raw buffers, so that the module links MPI and nothing
-// of ours, and the program links no MPI. Counts and offsets are bytes, one per rank. Functions
-// return 0 or an MPI error code for `explain`.
+// of ours, and the program links no MPI. Messages are begun under a slot number and tested for
+// their end, so that the caller can give up. Functions return 0 or an MPI error code for `explain`.
+// One thread at a time.
 #pragma once
 
 extern "C" {
@@ -11,15 +12,16 @@ struct WhyrecMpiPlace {
 
 struct WhyrecMpiTable {
   int (*start)(struct WhyrecMpiPlace* place);  // once per process
-  int (*all_to_all)(const void* in, const int* in_counts, const int* in_offsets, void* out,
-                    const int* out_counts, const int* out_offsets);
-  // in == NULL: this rank's block already stands at its place in `out`.
-  int (*all_gather)(const void* in, int n, void* out, const int* counts, const int* offsets);
-  int (*broadcast)(void* bytes, int n, int root);
-  int (*barrier)(void);
+  // Messages of one sender, receiver and tag arrive in their order; a receiver's n may be larger.
+  int (*send)(int slot, const void* bytes, int n, int to, int tag);
+  int (*receive)(int slot, void* bytes, int n, int from, int tag);
+  // Moves slots [0, slots) on; `done` is how many of them have ended so far.
+  int (*test)(int slots, int* done);
+  int (*has_ended)(int slot);
   int (*finish)(void);
   void (*abort)(int code);
   void (*explain)(int error, char* text, int capacity);
+  void (*version)(char* text, int capacity);  // of the library; before `start` as well
 };
 
 const struct WhyrecMpiTable* whyrec_mpi_table(void);

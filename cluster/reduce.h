@@ -1,17 +1,26 @@
-// What communicators share: the element-wise step of AllReduce and the cut of a buffer among ranks.
+// What communicators share: the element-wise step of reductions and the cut of a buffer among
+// ranks.
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "cluster/communicator.h"
 
 namespace whyrec::cluster {
 
-// into[i] = into[i] op from[i]; kF32, kF64 or kI64, else Error(kInternal). kMax keeps a NaN from
-// either side, so that a broken rank cannot hide behind a sound one.
-void Accumulate(void* into, const void* from, int64_t count, DType dtype, Reduce op);
+// Error(kInternal) unless AllReduce takes the type.
+void CheckReducible(DType dtype);
+
+// into[i] = ((from[0][i] op from[1][i]) op from[2][i]) ... `into` may be one of `from`. kBF16 and
+// kF16 are added in fp32 and rounded once, to nearest even. kMax keeps a NaN from anywhere, so that
+// a broken rank cannot hide behind a sound one.
+void ReduceInOrder(void* into, std::span<const void* const> from, int64_t count, DType dtype,
+                   Reduce op);
 
 // Rank r works on values [SliceBegin(count, size, r), SliceBegin(count, size, r + 1)).
-inline int64_t SliceBegin(int64_t count, int size, int rank) { return count * rank / size; }
+inline int64_t SliceBegin(int64_t count, int size, int rank) {
+  return count / size * rank + count % size * rank / size;
+}
 
 }  // namespace whyrec::cluster

@@ -13,7 +13,9 @@ build=${WHYREC_BUILD:-$root/build}
 mkdir -p "$folder"/{bin,lib,tests/golden}
 
 cp "$build/whyrec" "$folder/bin/"
-[[ ! -x $build/gpu_test ]] || cp "$build/gpu_test" "$folder/bin/"
+for test in gpu_test nccl_ranks; do
+  [[ ! -x $build/$test ]] || cp "$build/$test" "$folder/bin/"
+done
 for module in "$build"/libwhyrec_*.so; do
   [[ ! -e $module ]] || cp "$module" "$folder/bin/"  # the program looks beside itself
 done
@@ -21,12 +23,14 @@ strip --strip-debug "$folder"/bin/*
 cp -r "$root"/tests/golden/. "$folder/tests/golden/"
 
 # Everything ldd finds but LibTorch, the CUDA libraries, MPI and what every Linux brings with it.
-own='libtorch|libc10|libcu|libnv|libnccl|libmpi|libopen-|linux-vdso|ld-linux|libc\.|libm\.|libdl\.|libpthread|librt\.|libgcc_s|libstdc\+\+|libgomp'
+own='libtorch|libc10|libcu|libnv|libnccl|libmpi|libopen-|linux-vdso|ld-linux|libc\.|libm\.|libdl\.|libpthread|librt|libresolv|libutil\.|libgcc_s|libstdc\+\+|libgomp'
 for binary in "$folder"/bin/*; do
   [[ $binary != *libwhyrec_mpi.so ]] || continue  # lives where an MPI is installed
   LD_LIBRARY_PATH=$libtorch/lib ldd "$binary"
 done | awk '$2 == "=>" && $3 ~ /^\// {print $3}' | grep -Ev "/($own)[^/]*$" | grep -v "^$libtorch" |
   sort -u | xargs -r cp -L -t "$folder/lib"
+# Opened at run time, so ldd does not see it.
+cp -L "$(ldconfig -p | awk '/libonig\.so\.5 .*x86-64/ {print $NF; exit}')" "$folder/lib/"
 
 start() {  # start NAME PROGRAM: a script that finds LibTorch and runs PROGRAM
   cat >"$folder/$1" <<SCRIPT
@@ -48,5 +52,6 @@ SCRIPT
 }
 start whyrec whyrec
 [[ ! -e $folder/bin/gpu_test ]] || start gpu-tests gpu_test
+[[ ! -e $folder/bin/nccl_ranks ]] || start nccl-tests nccl_ranks
 cp "$root/README.md" "$folder/"
 say "$(du -sh "$folder" | cut -f1) in $folder: $(cd "$folder/lib" && ls | tr '\n' ' ')"

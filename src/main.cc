@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
 
+#include "cluster/doctor.h"
 #include "src/base/error.h"
 #include "src/base/log.h"
 #include "src/base/stop.h"
@@ -140,6 +141,13 @@ int main(int argc, char** argv) {
   AddGenerate(app, generate);
   AddEmbed(app, embed);
   for (const char* name : {"generate", "embed"}) AddProgress(*app.get_subcommand(name), progress);
+  CLI::App* doctor =
+      app.add_subcommand("doctor", "check ranks, MPI, devices, NCCL, network and shared folder");
+  whyrec::cluster::DoctorOptions examine;
+  doctor->add_option("--folder", examine.folder, "where runs are to be written");
+  doctor->add_option("--timeout", examine.seconds, "seconds to wait for a rank")
+      ->check(CLI::PositiveNumber);
+  doctor->footer("Examples:\n  whyrec doctor\n  mpirun -n 2 build/whyrec doctor --folder runs");
 
   try {
     app.parse(argc, argv);
@@ -171,6 +179,7 @@ int main(int argc, char** argv) {
     if (*systems) whyrec::stages::ListSystems();
     if (*verify) whyrec::stages::Verify(target);
     if (*audit) whyrec::stages::Audit(target, format);
+    if (*doctor) return whyrec::cluster::Doctor(examine, std::cout);
   } catch (const whyrec::Error& error) {
     std::cerr << "whyrec: " << error.what() << "\n";
     return static_cast<int>(error.code());

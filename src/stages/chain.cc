@@ -38,7 +38,7 @@ void RunStage(const Stage& stage, const store::Identity& identity, const std::st
   context.comm.Barrier();
   Facts facts;
   if (root || stage.all_ranks) facts = stage.run(context, context.workspace.Partial(stage.name));
-  context.comm.Barrier();
+  context.comm.Barrier(cluster::Waiting::kForWork);
   if (root) {
     std::vector<artefact::Fact> stated;
     for (const auto& [name, value] : facts) {
@@ -48,7 +48,7 @@ void RunStage(const Stage& stage, const store::Identity& identity, const std::st
     }
     context.workspace.Commit(identity, stated, started);
   }
-  context.comm.Barrier();
+  context.comm.Barrier(cluster::Waiting::kForWork);  // the commit hashes all files
 }
 
 }  // namespace

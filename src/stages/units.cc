@@ -37,6 +37,7 @@ std::vector<fs::path> DoUnits(const RunContext& context, const fs::path& partial
     }
     progress.Advance(end - begin);
   }
+  context.comm.Barrier(cluster::Waiting::kForWork);  // units differ in length
   int64_t stop = StopRequested();
   context.comm.AllReduce(&stop, 1, DType::kI64, cluster::Reduce::kMax);
   if (stop)

@@ -93,6 +93,52 @@ TEST(Thread, DifferentCallsAreAnErrorNotAHang) {
       << what;
 }
 
+TEST(Thread, ALateRankIsNamedAfterTheTimeOut) {
+  std::string what;
+  try {
+    RunThreads(3,
+               [](Communicator& comm) {
+                 if (comm.rank() == 1) std::this_thread::sleep_for(std::chrono::milliseconds(600));
+                 comm.Barrier();
+               },
+               {.seconds = 100, .first_seconds = 0.2});
+  } catch (const Error& e) {
+    what = e.what();
+  }
+  EXPECT_NE(what.find("gives up Barrier, operation 1: rank 1 has not come within 0.2 s"),
+            std::string::npos)
+      << what;
+}
+
+TEST(Thread, ABarrierForWorkHasNoTimeOut) {
+  RunThreads(2,
+             [](Communicator& comm) {
+               if (comm.rank() == 1) std::this_thread::sleep_for(std::chrono::milliseconds(400));
+               comm.Barrier(Waiting::kForWork);
+             },
+             {.seconds = 0.1, .first_seconds = 0.1});
+}
+
+TEST(Thread, UnequalCutsAreAnError) {
+  const std::string what = MessageOf(2, [](Communicator& comm) {
+    std::vector<float> x(3), own(3);
+    comm.ReduceScatter(x.data(), own.data(), comm.rank() == 0 ? Sizes{1, 2} : Sizes{2, 1},
+                       DType::kF32, Reduce::kSum);
+  });
+  EXPECT_NE(what.find("ReduceScatter(sum) of 3 F32, operation 1: ranks 0 and 1 cut"),
+            std::string::npos)
+      << what;
+}
+
+TEST(ChooseDevice, FollowsWhatTheLauncherShows) {
+  const Launch third = {.rank = 6, .size = 8, .local_rank = 2, .local_size = 4};
+  EXPECT_EQ(ChooseDevice(third, 1), 0);  // --gpus-per-task=1
+  EXPECT_EQ(ChooseDevice(third, 4), 2);
+  EXPECT_EQ(ChooseDevice(third, 8), 2);
+  EXPECT_THROW(ChooseDevice(third, 3), Error);
+  EXPECT_THROW(ChooseDevice(third, 0), Error);
+}
+
 TEST(Thread, ARankThatEndsEarlyIsAnErrorNotAHang) {
   const std::string what = MessageOf(3, [](Communicator& comm) {
     if (comm.rank() != 2) comm.Barrier();

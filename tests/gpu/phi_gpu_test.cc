@@ -47,7 +47,7 @@ TEST_F(PhiGpu, LogitsLossAndGradientsEqualTheCpus) {
   OnDevice cpu(at::kFloat, at::kCPU);
   const at::Tensor loss = cpu.Loss(SomeIds(40, 0));
   for (const auto& [dtype, outputs, gradients] : kPrecisions) {
-    OnDevice gpu(dtype, at::Device(at::kCUDA, 0));
+    OnDevice gpu(dtype, TestDevice());
     EXPECT_LT(Difference(gpu.Loss(SomeIds(40, 0)), loss), outputs) << dtype;
     EXPECT_LT(Difference(gpu.logits, cpu.logits), outputs) << dtype;
     for (const auto& [path, parameter] : gpu.parameters.all())
@@ -72,7 +72,7 @@ std::map<size_t, std::vector<int64_t>> Greedy(OnDevice& place, bool share) {
 
 TEST_F(PhiGpu, GreedyTextsEqualTheCpusWithAndWithoutSharedPrefixes) {
   const c10::NoGradGuard no_grad;
-  OnDevice cpu(at::kFloat, at::kCPU), gpu(at::kFloat, at::Device(at::kCUDA, 0));
+  OnDevice cpu(at::kFloat, at::kCPU), gpu(at::kFloat, TestDevice());
   const auto want = Greedy(cpu, true);
   EXPECT_EQ(Greedy(gpu, true), want);
   EXPECT_EQ(Greedy(gpu, false), want);

@@ -49,7 +49,7 @@ TEST_F(T5Gpu, LogitsLossAndGradientsEqualTheCpus) {
   OnDevice cpu(at::kFloat, at::kCPU);
   const at::Tensor loss = cpu.Loss();
   for (const auto& [dtype, outputs, gradients] : kPrecisions) {
-    OnDevice gpu(dtype, at::Device(at::kCUDA, 0));
+    OnDevice gpu(dtype, TestDevice());
     EXPECT_LT(Difference(gpu.Loss(), loss), outputs) << dtype;
     EXPECT_LT(Difference(gpu.logits, cpu.logits), outputs) << dtype;
     for (const auto& [path, parameter] : gpu.parameters.all())
@@ -60,7 +60,7 @@ TEST_F(T5Gpu, LogitsLossAndGradientsEqualTheCpus) {
 
 TEST_F(T5Gpu, BeamsEqualTheCpus) {
   const auto want = OnDevice(at::kFloat, at::kCPU).Beams();
-  const auto got = OnDevice(at::kFloat, at::Device(at::kCUDA, 0)).Beams();
+  const auto got = OnDevice(at::kFloat, TestDevice()).Beams();
   ASSERT_EQ(got.size(), want.size());
   for (size_t sample = 0; sample < want.size(); ++sample)
     for (size_t rank = 0; rank < want[sample].size(); ++rank) {

@@ -28,8 +28,9 @@ class Job : public testing::Test {
 };
 
 TEST_F(Job, MpiConforms) {
-  for (int ranks : {1, 2, 3}) {
-    const Outcome out = Run(ranks, "mpi");
+  // Half of them in short messages: as a buffer of more bytes than an int counts is cut.
+  for (int ranks : {1, 2, 3, 4, 5}) {
+    const Outcome out = Run(ranks, ranks % 2 == 0 ? "mpi 4099" : "mpi");
     EXPECT_EQ(out.code, 0) << out.output;
     for (const auto& check : cluster::kConformance) {
       const std::string want = Cat(check.name, " holds on ", ranks, " ranks\n");
@@ -45,6 +46,44 @@ void ExpectEnd(const Outcome& out, int code) {
   EXPECT_EQ(out.output.find("without the last rank"), std::string::npos) << out.output;
 }
 
+void ExpectSaid(const Outcome& out, const std::string& what) {
+  EXPECT_NE(out.output.find(what), std::string::npos) << what << "\n" << out.output;
+}
+
+// Two seconds of patience: the others name the frozen rank and end it too.
+TEST_F(Job, AStoppedRankIsNamedAndEndsTheJob) {
+  const std::pair<std::string, std::string> kCases[] = {
+      {"stop-barrier", "of 3 gives up Barrier, operation 2: rank 2 has not come within 2 s"},
+      {"stop-broadcast",
+       "of 3 gives up Broadcast of 4000 bytes from 2, operation 2: rank 2 has not come within 2 s"},
+      {"stop-started",
+       "of 3 gives up AllReduce(sum) of 1000 F32, operation 2: rank 2 has not come within 2 s"},
+      {"stop-inside", "of 3 gives up AllReduce(sum) of 31457280 F32, operation 2: rank "},
+  };
+  for (const auto& [how, message] : kCases) {
+    const Outcome out = Run(3, how);
+    EXPECT_EQ(out.code, static_cast<int>(Exit::kLaunch)) << out.output;
+    EXPECT_LT(out.seconds, 10) << how << out.output;
+    EXPECT_EQ(out.output.find("rank 0 went on"), std::string::npos) << out.output;
+    ExpectSaid(out, message);
+  }
+}
+
+TEST_F(Job, RanksOutOfStepAreNamed) {
+  const Outcome other = Run(3, "other-call");
+  EXPECT_EQ(other.code, static_cast<int>(Exit::kLaunch)) << other.output;
+  ExpectSaid(other, "rank 2 calls AllReduce(sum) of 1 F32");
+  const Outcome early = Run(3, "ends-early");
+  EXPECT_EQ(early.code, static_cast<int>(Exit::kLaunch)) << early.output;
+  ExpectSaid(early, "calls the end of its work");
+}
+
+TEST_F(Job, WorkMayTakeLongerThanTheTimeOut) {
+  const Outcome out = Run(2, "works");
+  EXPECT_EQ(out.code, 0) << out.output;
+  ExpectSaid(out, "the work is done");
+}
+
 TEST_F(Job, AKilledRankEndsTheJob) { ExpectEnd(Run(3, "kill"), 128 + SIGKILL); }
 
 TEST_F(Job, AbortEndsTheJobWithItsCode) { ExpectEnd(Run(3, "abort"), 70); }
@@ -53,6 +92,31 @@ TEST_F(Job, AFailingRankEndsTheJobWithItsCode) {
   const Outcome out = Run(3, "throw");
   ExpectEnd(out, static_cast<int>(Exit::kData));
   EXPECT_NE(out.output.find("the last rank's own reason"), std::string::npos) << out.output;
+}
+
+TEST_F(Job, TheDoctorPassesSoundRanks) {
+  const Outcome out = Run(2, "doctor " + testing::TempDir());
+  EXPECT_EQ(out.code, 0) << out.output;
+  ExpectSaid(out, "ok      ranks: 2 (Open MPI)");
+  ExpectSaid(out, "ok      all-reduce: 1 MiB in ");
+}
+
+TEST_F(Job, TheDoctorFindsAFolderThatCannotBeShared) {
+  const Outcome out = Run(2, "doctor /proc");
+  EXPECT_EQ(out.code, static_cast<int>(Exit::kLaunch)) << out.output;
+  ExpectSaid(out, "FAILED  shared folder: rank 0 cannot write to /proc; try: ");
+}
+
+// Stand-ins for the driver with one device: two ranks share it.
+TEST_F(Job, TheDoctorNamesRanksThatShareAGpu) {
+  const Outcome out =
+      RunCommand("env LD_LIBRARY_PATH=" WHYREC_BINARY_DIR
+                 "/fake FAKE_DEVICES=1 mpirun -n 2 --allow-run-as-root --oversubscribe "
+                 "--bind-to none " +
+                     kRanks + " doctor /tmp",
+                 60);
+  EXPECT_EQ(out.code, static_cast<int>(Exit::kLaunch)) << out.output;
+  ExpectSaid(out, "FAILED  devices: ranks 0 and 1 both use GPU-0000");
 }
 
 const std::string kPretended =

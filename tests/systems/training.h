@@ -17,20 +17,40 @@ class Spy final : public cluster::Communicator {
   explicit Spy(cluster::Communicator& comm, int64_t last = -1) : comm_(comm), left_(last) {}
   int rank() const override { return comm_.rank(); }
   int size() const override { return comm_.size(); }
-  void AllReduce(void* values, int64_t count, DType dtype, cluster::Reduce op) override {
+  void AllReduce(void* values, int64_t count, DType dtype, cluster::Reduce op,
+                 cluster::Place at) override {
     if (left_-- == 0) throw Broken();
-    comm_.AllReduce(values, count, dtype, op);
+    comm_.AllReduce(values, count, dtype, op, at);
     const auto* doubles = static_cast<double*>(values);
     const auto* floats = static_cast<float*>(values);
     if (count == 1 && dtype == DType::kF64) sums.push_back(*doubles);
     if (count > 1 && dtype == DType::kF64) block.assign(doubles, doubles + count);
     if (count > 1 && dtype == DType::kF32) block.assign(floats, floats + count);
   }
+  std::unique_ptr<cluster::Pending> StartAllReduce(void* values, int64_t count, DType dtype,
+                                                   cluster::Reduce op, cluster::Place at) override {
+    if (left_-- == 0) throw Broken();
+    return comm_.StartAllReduce(values, count, dtype, op, at);
+  }
+  void ReduceScatter(const void* values, void* own, const cluster::Sizes& counts, DType dtype,
+                     cluster::Reduce op, cluster::Place at) override {
+    comm_.ReduceScatter(values, own, counts, dtype, op, at);
+  }
+  void AllGatherInto(const void* own, void* all, const cluster::Sizes& bytes,
+                     cluster::Place at) override {
+    comm_.AllGatherInto(own, all, bytes, at);
+  }
   std::vector<std::vector<std::byte>> AllGather(const void* bytes, size_t n) override {
     return comm_.AllGather(bytes, n);
   }
-  void Broadcast(void* bytes, size_t n, int root) override { comm_.Broadcast(bytes, n, root); }
-  void Barrier() override { comm_.Barrier(); }
+  void AllToAll(const void* in, const cluster::Sizes& send, void* out,
+                const cluster::Sizes& receive, cluster::Place at) override {
+    comm_.AllToAll(in, send, out, receive, at);
+  }
+  void Broadcast(void* bytes, size_t n, int root, cluster::Place at) override {
+    comm_.Broadcast(bytes, n, root, at);
+  }
+  void Barrier(cluster::Waiting waiting) override { comm_.Barrier(waiting); }
   void Abort(int code) override { comm_.Abort(code); }
 
   struct Broken {};

@@ -1,0 +1,15 @@
+// Files that survive a crash: written, synced, renamed, and the folder synced.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+namespace whyrec::cluster {
+
+// Readable by the owner alone when `secret`. Error(kCannotWrite).
+void WriteDurably(const std::filesystem::path& file, std::string_view bytes, bool secret = false);
+// "" when it cannot be read.
+std::string ReadWhole(const std::filesystem::path& file);
+
+}  // namespace whyrec::cluster
