@@ -1,6 +1,7 @@
 #include "src/nn/losses.h"
 
 #include <ATen/ops/cross_entropy_loss.h>
+#include <ATen/ops/log_sigmoid.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/softmax.h>
@@ -23,6 +24,11 @@ at::Tensor SoftDotAlignment(const at::Tensor& x, const at::Tensor& y, double tau
   // matrix.
   const at::Tensor log_likelihood = at::log_softmax(scores, 1) + at::log_softmax(scores, 0);
   return (targets * log_likelihood).sum() * (-0.5 / static_cast<double>(x.size(0)));
+}
+
+at::Tensor BprLossSum(const at::Tensor& positive, const at::Tensor& negative) {
+  const at::Tensor margin = positive - negative;
+  return -at::log_sigmoid(margin.element_size() < 4 ? margin.to(at::kFloat) : margin).sum();
 }
 
 }  // namespace whyrec::nn

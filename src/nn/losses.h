@@ -19,4 +19,8 @@ LossSum TextLoss(const at::Tensor& logits, const at::Tensor& targets, bool ignor
 // Gradients also flow through the soft targets; detach Y outside where it is a teacher.
 at::Tensor SoftDotAlignment(const at::Tensor& x, const at::Tensor& y, double tau);
 
+// Bayesian personalised ranking (Rendle et al. 2009): the sum of -log sigmoid(positive - negative)
+// over pairs of scores of one shape -> scalar. Half types: in fp32.
+at::Tensor BprLossSum(const at::Tensor& positive, const at::Tensor& negative);
+
 }  // namespace whyrec::nn

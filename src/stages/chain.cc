@@ -71,7 +71,7 @@ std::vector<Stage> Chain(const config::RunConfig& config) {
     chain.push_back(RationalesStage(config, "user"));
     chain.push_back(EmbeddingsStage(config));
   }
-  if (needed.count("graphs")) chain.push_back(GraphsStage(config));
+  if (needed.count("graphs")) chain.push_back(GraphsStage(needed.count("embeddings") > 0));
   for (int i = 0; i < config.system_size(); ++i) {
     chain.push_back(TrainStage(config, i));
     chain.push_back(PredictStage(config, i));

@@ -10,18 +10,17 @@
 
 namespace whyrec::stages {
 
-Stage GraphsStage(const config::RunConfig& config) {
-  const bool semantics = config.isrf().variant() == config::IsrfConfig::ISRF_CODE;
+Stage GraphsStage(bool embeddings) {
   Stage stage{.name = "graphs", .config_parts = {"graphs"}, .inputs = {"split"}};
-  if (semantics) stage.inputs.push_back("embeddings");
-  stage.run = [semantics](const RunContext& context,
-                          const std::filesystem::path& partial) -> Facts {
+  if (embeddings) stage.inputs.push_back("embeddings");
+  stage.run = [embeddings](const RunContext& context,
+                           const std::filesystem::path& partial) -> Facts {
     const auto train = data::LoadTrainView(context.workspace.Of("split"));
     const graph::Csr interactions = graph::InteractionGraph(train.histories, train.item_count());
     store::Hdf5Writer file(partial / "graph.h5");
     graph::Save(interactions, file, "interactions");
     Facts facts = {{"interaction edges", Cat(interactions.indices.size() / 2)}};
-    if (semantics) {
+    if (embeddings) {
       const auto vectors =
           store::ReadSafetensors(context.workspace.Of("embeddings") / "embeddings.safetensors");
       const int64_t k =

@@ -11,6 +11,7 @@
 #include <cmath>
 
 #include "src/nn/losses.h"
+#include "src/systems/propagation.h"
 #include "src/tensor/bridge.h"
 #include "src/tensor/dist_ops.h"
 
@@ -18,13 +19,6 @@ namespace whyrec::systems {
 namespace {
 
 using config::IsrfConfig;
-
-std::unique_ptr<nn::SparseOperator> Operator(const graph::Csr& a, bool symmetric) {
-  return std::make_unique<nn::SparseOperator>(
-      HostTensor::From(a.offsets, {static_cast<int64_t>(a.offsets.size())}),
-      HostTensor::From(a.indices, {static_cast<int64_t>(a.indices.size())}),
-      HostTensor::From(a.weights, {static_cast<int64_t>(a.weights.size())}), a.columns, symmetric);
-}
 
 at::Tensor Activate(const at::Tensor& x, config::AdapterConfig::Activation activation) {
   if (activation == config::AdapterConfig::RELU) return at::relu(x);
@@ -45,12 +39,12 @@ IsrfModel::IsrfModel(const IsrfConfig& config, const lm::T5Config& t5, const Isr
   parameters.Add("prompt", {3 * config.prompts_per_task(), d});
   parameters.Add("whole_word", {kWholeWordRows, d});
   if (Has(IsrfConfig::POD)) return;
-  a_hat_ = Operator(*inputs.interactions, /*symmetric=*/true);
+  a_hat_ = std::make_unique<nn::SparseOperator>(Operator(*inputs.interactions, true));
   if (Has(IsrfConfig::ELMREC)) {
     parameters.Add("nodes", {users_ + items_ + 1, d});
     return;
   }
-  s_hat_ = Operator(*inputs.user_graph, /*symmetric=*/false);
+  s_hat_ = std::make_unique<nn::SparseOperator>(Operator(*inputs.user_graph, false));
   item_vectors_ = tensor::View(inputs.item_vectors).to(parameters.dtype());
   const int64_t p = item_vectors_.size(1), h = (p + d) / 2;
   parameters.Add("user_nodes", {users_ + 1, d});      // P_user

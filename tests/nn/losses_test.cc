@@ -24,6 +24,27 @@ TEST(TextLoss, CountsPaddingUnlessToldNotTo) {
   EXPECT_EQ(TextLoss(logits.to(at::kBFloat16), targets, false).sum.scalar_type(), at::kFloat);
 }
 
+// Margins log 3, -log 3 and 0: log(4/3), log 4 and log 2; the gradient is the sigmoid of -margin.
+// Far margins are neither infinite nor cut.
+TEST(BprLossSum, ClosedForms) {
+  const double third = std::log(3.0);
+  at::Tensor positive = at::tensor(std::vector<double>{1 + third, 1 - third, 1});
+  positive.set_requires_grad(true);
+  const at::Tensor negative = at::tensor(std::vector<double>{1, 1, 1});
+  const at::Tensor loss = BprLossSum(positive, negative);
+  EXPECT_NEAR(loss.item<double>(), std::log(4 / 3.0) + std::log(4.0) + std::log(2.0), 1e-12);
+  loss.backward();
+  const at::Tensor want = at::tensor(std::vector<double>{-.25, -.75, -.5});
+  EXPECT_LT((positive.grad() - want).abs().max().item<double>(), 1e-12);
+  const auto at = [](double margin) {
+    return BprLossSum(at::tensor(std::vector<double>{margin}), at::tensor(std::vector<double>{0}))
+        .item<double>();
+  };
+  EXPECT_NEAR(at(-800), 800, 1e-12);
+  EXPECT_NEAR(at(30) / std::exp(-30.0), 1, 1e-12);
+  EXPECT_EQ(BprLossSum(positive.to(at::kHalf), negative.to(at::kHalf)).scalar_type(), at::kFloat);
+}
+
 TEST(SoftDotAlignment, GoldenValue) {  // isrf 9.2 and section 14, check 4
   const at::Tensor i2 = at::eye(2, at::kDouble);
   EXPECT_NEAR(SoftDotAlignment(i2, i2, 1).item<double>(), 0.582203, 5e-7);

@@ -16,6 +16,9 @@ TEST(Chain, NamesWhatTheSystemsNeed) {
   EXPECT_EQ(ChainOf({"system[0].name=popularity"}),
             (Names{"catalogue", "split", "audit", "train.popularity", "predict.popularity",
                    "metrics.popularity", "report"}));
+  EXPECT_EQ(ChainOf({"system[0].name=lightgcn"}),
+            (Names{"catalogue", "split", "audit", "graphs", "train.lightgcn", "predict.lightgcn",
+                   "metrics.lightgcn", "report"}));
   const std::string isrf = "system[0].name=isrf";
   EXPECT_EQ(ChainOf({isrf, "isrf.variant=POD"}), (Names{"catalogue", "split", "audit", "train.isrf",
                                                         "predict.isrf", "metrics.isrf", "report"}));
@@ -29,10 +32,14 @@ TEST(Chain, NamesWhatTheSystemsNeed) {
 }
 
 TEST(Chain, HasEveryInputBeforeItsStage) {
-  for (const char* variant : {"POD", "ELMREC", "ISRF_CODE"}) {
+  for (const Names& systems :
+       {Names{"isrf.variant=POD", "system[0].name=isrf"},
+        {"isrf.variant=ELMREC", "system[0].name=isrf"},
+        {"isrf.variant=ISRF_CODE", "system[0].name=isrf"},
+        {"isrf.variant=POD", "system[0].name=isrf", "system[1].name=lightgcn"},
+        {"system[0].name=lightgcn", "system[1].name=markov"}}) {
     std::set<std::string> before;
-    for (const Stage& stage : Chain(LoadTiny(
-             {Cat("isrf.variant=", variant), "system[0].name=isrf", "system[1].name=markov"}))) {
+    for (const Stage& stage : Chain(LoadTiny(systems))) {
       for (const std::string& input : stage.inputs)
         EXPECT_TRUE(before.count(input)) << stage.name << " reads " << input;
       before.insert(stage.name);

@@ -11,22 +11,30 @@ namespace {
 // Training sums gradients over ranks, so its last digits depend on their number: the other runs get
 // the model of the single rank. It stands for them only because all its inputs have the same
 // content.
-TEST(Ranks, EveryArtefactIsTheSame) {
-  WR_NEEDS_ENCODER();
-  const auto config =
-      LoadTiny({"system[0].name=isrf", "system[1].name=markov", "system[2].name=popularity"});
+void ExpectSameArtefacts(const Names& systems, const std::string& trained, size_t stages) {
+  const auto config = LoadTiny(systems);
   const Temporary alone;
   const Names all = RunAlone(config, alone.path());
   const auto want = Contents(alone.path());
-  EXPECT_EQ(all.size(), 17u);
+  EXPECT_EQ(all.size(), stages);
   for (int ranks : {2, 3}) {
     const Temporary shared;
-    fs::copy(alone / "train.isrf", shared / "train.isrf", fs::copy_options::recursive);
+    fs::copy(alone / trained, shared / trained, fs::copy_options::recursive);
     const Names ran = RunOn(ranks, config, shared.path());
     EXPECT_EQ(ran.size(), all.size() - 1);
-    EXPECT_EQ(std::count(ran.begin(), ran.end(), "train.isrf"), 0);
+    EXPECT_EQ(std::count(ran.begin(), ran.end(), trained), 0);
     EXPECT_EQ(Contents(shared.path()), want) << ranks << " ranks";
   }
+}
+
+TEST(Ranks, EveryArtefactIsTheSame) {
+  WR_NEEDS_ENCODER();
+  ExpectSameArtefacts({"system[0].name=isrf", "system[1].name=markov", "system[2].name=popularity"},
+                      "train.isrf", 17);
+}
+
+TEST(Ranks, EveryArtefactOfAGraphIsTheSame) {
+  ExpectSameArtefacts({"system[0].name=lightgcn"}, "train.lightgcn", 8);
 }
 
 // Units of numbers, merged as lines. `stop_at`: the unit in which its rank fails.

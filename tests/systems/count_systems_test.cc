@@ -14,7 +14,7 @@ TEST(Registry, HoldsTheSystemsByName) {
   std::vector<std::string> names;
   for (const System& system : AllSystems()) names.push_back(system.name);
   EXPECT_TRUE(std::ranges::is_sorted(names));
-  for (const char* name : {"isrf", "markov", "popularity"}) {
+  for (const char* name : {"isrf", "lightgcn", "markov", "popularity"}) {
     EXPECT_EQ(std::ranges::count(names, name), 1) << name;
     EXPECT_EQ(FindSystem(name).name, name);
   }

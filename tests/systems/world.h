@@ -1,5 +1,5 @@
-// A small world for the T5 systems: users of the Gift Cards set, a split, artefact folders with
-// drawn vectors, and a backbone that fits a test.
+// A small world for the systems that train: users of the Gift Cards set, a split, artefact folders
+// with drawn vectors, and a backbone that fits a test.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -64,26 +64,28 @@ inline HostTensor DrawnVectors(const char* name, int64_t rows, int64_t width) {
 
 struct World {
   World(int64_t users, const std::vector<std::string>& overrides)
+      : World(GiftCardUsers(users), overrides) {}
+  World(const data::Catalogue& catalogue, const std::vector<std::string>& overrides)
       : config(SmallConfig(folder.path(), overrides)),
-        split(data::MakeSplit(GiftCardUsers(users), config.split())) {
-    SetProgressMode(ProgressMode::kNone);
-    nn::SetThreads(1);  // ranks are threads themselves
-    fs::create_directories(folder / "graphs");
-    fs::create_directories(folder / "embeddings");
-    store::Hdf5Writer file(folder / "graphs" / "graph.h5");
-    graph::Save(graph::InteractionGraph(split.train.histories, split.train.item_count()), file,
-                "interactions");
-    graph::Save(graph::UserGraph(nn::TopKCosine(DrawnVectors("users", users, 8), 5)), file,
-                "users");
-    file.Close();
-    store::WriteSafetensors(folder / "embeddings" / "embeddings.safetensors",
-                            {{"items_pca", DrawnVectors("items", split.train.item_count(), 12)}});
+        split(data::MakeSplit(catalogue, config.split())) {
+    WriteInputs();
+  }
+  // The catalogue that the configuration names.
+  explicit World(config::RunConfig given)
+      : config(std::move(given)), split(data::MakeSplit(Read(config), config.split())) {
+    WriteInputs();
   }
 
   std::unique_ptr<Recommender> Build(const std::string& name = "isrf") const {
     const System& system = FindSystem(name);
-    BuildContext context{
-        .config = config, .train = split.train, .graphs = {}, .embeddings = {}, .knobs = {}};
+    config::SystemConfig chosen;
+    for (const auto& given : config.system())
+      if (given.name() == name) chosen = given;
+    BuildContext context{.config = config,
+                         .train = split.train,
+                         .graphs = {},
+                         .embeddings = {},
+                         .knobs = KnobValues(system, chosen)};
     for (const std::string& need : system.needs(config))
       (need == "graphs" ? context.graphs : context.embeddings) = folder / need;
     return system.build(context);
@@ -101,6 +103,29 @@ struct World {
   Temporary folder;
   config::RunConfig config;
   data::Split split;
+
+ private:
+  static data::Catalogue Read(const config::RunConfig& config) {
+    data::Facts facts;
+    return data::ReadSource(config.catalogue(), facts);
+  }
+
+  // Stands for the stages before training.
+  void WriteInputs() const {
+    SetProgressMode(ProgressMode::kNone);
+    nn::SetThreads(1);  // ranks are threads themselves
+    fs::create_directories(folder / "graphs");
+    fs::create_directories(folder / "embeddings");
+    const int64_t users = split.train.user_count(), items = split.train.item_count();
+    store::Hdf5Writer file(folder / "graphs" / "graph.h5");
+    graph::Save(graph::InteractionGraph(split.train.histories, items), file, "interactions");
+    const HostTensor profiles = DrawnVectors("users", users, 8);
+    graph::Save(graph::UserGraph(nn::TopKCosine(profiles, std::min<int64_t>(5, users - 1))), file,
+                "users");
+    file.Close();
+    store::WriteSafetensors(folder / "embeddings" / "embeddings.safetensors",
+                            {{"items_pca", DrawnVectors("items", items, 12)}});
+  }
 };
 
 }  // namespace whyrec::systems

@@ -201,6 +201,9 @@ Distance Compare(const Trained& a, const Trained& b, bool in_norm) {
   for (size_t step = 0; step < kSteps; ++step)
     d.loss = std::max(d.loss, std::abs(a.losses[step] - b.losses[step]) / std::abs(a.losses[step]));
   for (size_t i = 0; i < a.last.size(); ++i) {
+    // A bias of keys moves all scores of a query alike: its gradient is 0 but for rounding, which
+    // Adam enlarges. Nothing depends on it; fp64 compares it too.
+    if (in_norm && a.last[i].first.ends_with("k_lin.bias")) continue;
     const at::Tensor difference = a.last[i].second - b.last[i].second;
     const double far = in_norm ? (difference.norm() / a.last[i].second.norm()).item<double>()
                                : difference.abs().max().item<double>();
@@ -257,7 +260,7 @@ INSTANTIATE_TEST_SUITE_P(
                          [](Communicator& comm, at::ScalarType dtype) {
                            return std::make_unique<Adapters>(comm, dtype, true);
                          },
-                         {0, 2}}),
+                         {2}}),
     [](const auto& info) { return info.param.name; });
 
 TEST(PartLoss, ASystemThatCannotSplitItsBatchSaysSo) {

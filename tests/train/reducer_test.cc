@@ -158,13 +158,13 @@ TEST(Reducer, ATableThatIsReadMoreBecomesDense) {
   cluster::RunThreads(2, [&](Communicator& comm) {
     const Net net;
     Reducer reducer(net.parameters, comm, {.table_bytes = 0});
-    for (const int64_t rows_each : {1, 1, 30, 30, 1}) {
+    for (const int64_t rows_each : {1, 1, 50, 50, 1}) {
       Gradients one = StepOn(net, reducer, comm, 0, true, rows_each);
       if (comm.rank() == 0) got.push_back(std::move(one));
     }
     if (comm.rank() == 0) traffic = reducer.traffic();
   });
-  const Gradients few = Alone(0), many = Alone(0, true, 30);
+  const Gradients few = Alone(0), many = Alone(0, true, 50);
   for (const size_t step : {0, 1, 4}) ExpectClose(got[step], few, 1e-13);
   for (const size_t step : {2, 3}) ExpectClose(got[step], many, 1e-13);
   EXPECT_EQ(traffic.tables, 2);

@@ -1,0 +1,292 @@
+// LightGCN against dense matrices in fp64 (closed-form graph, LibTorch's autograd), and what it
+// learns.
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/log1p.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+#include <gtest/gtest.h>
+
+#include "src/nn/losses.h"
+#include "src/nn/parameters.h"
+#include "src/systems/pairs.h"
+#include "src/systems/propagation.h"
+#include "src/tensor/bridge.h"
+#include "tests/systems/training.h"
+
+namespace whyrec::systems {
+namespace {
+
+using Names = std::vector<std::string>;
+using Histories = std::vector<std::vector<int64_t>>;
+
+data::Catalogue MakeCatalogue(const Histories& histories, int64_t items) {
+  data::Catalogue out;
+  for (int64_t i = 0; i < items; ++i) out.items.push_back({.id = Cat("i", i)});
+  for (const auto& history : histories) {
+    out.users.push_back(Cat("u", out.users.size()));
+    out.histories.Append(history);
+  }
+  out.times.assign(out.histories.values.size(), 0);
+  return out;
+}
+
+// 6 users, 9 items; the last two of each row are held out. Degrees 1 to 4, item 8 without an edge.
+const Histories kSmall = {{0, 1, 2, 5, 8}, {1, 3, 0, 4},       {2, 7, 3, 1, 6, 8},
+                          {0, 4, 5},       {6, 0, 1, 2, 7, 3}, {5, 6, 7, 0, 2}};
+constexpr int64_t kUsers = 6, kItems = 9, kNodes = kUsers + kItems + 1, kWidth = 8, kBatch = 7;
+constexpr double kL2 = 0.05;
+
+Names Settings(const std::map<std::string, double>& knobs, const Names& others) {
+  Names out = {"system[0].name=lightgcn", "split.direct_negatives=2"};
+  int n = 0;
+  for (const auto& [name, value] : knobs) {
+    out.push_back(Cat("system[0].knob[", n, "].name=", name));
+    out.push_back(Cat("system[0].knob[", n++, "].value=", value));
+  }
+  out.insert(out.end(), others.begin(), others.end());
+  return out;
+}
+
+// D^-1/2 A D^-1/2 of training positions, F64 [M, M], by its definition.
+at::Tensor DenseGraph(const World& world) {
+  const auto& histories = world.split.train.histories;
+  std::vector<double> degree(kNodes);
+  const auto for_each = [&](const auto& act) {
+    for (int64_t u = 0; u < kUsers; ++u)
+      for (int64_t item : histories.row(u)) act(u + 1, kUsers + 1 + item);
+  };
+  for_each([&](int64_t a, int64_t b) { ++degree[a], ++degree[b]; });
+  const at::Tensor out = at::zeros({kNodes, kNodes}, at::kDouble);
+  double* values = out.data_ptr<double>();
+  for_each([&](int64_t a, int64_t b) {
+    values[a * kNodes + b] = values[b * kNodes + a] = 1 / std::sqrt(degree[a] * degree[b]);
+  });
+  return out;
+}
+
+at::Tensor DenseMean(const at::Tensor& graph, const at::Tensor& start, int layers) {
+  at::Tensor layer = start, sum = start;
+  for (int k = 0; k < layers; ++k) sum = sum + (layer = at::mm(graph, layer));
+  return sum / (layers + 1);
+}
+
+double Far(const at::Tensor& a, const at::Tensor& b) {
+  return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
+}
+
+at::Tensor Start(const World& world) {
+  const at::Tensor out = at::empty({kNodes, kWidth}, at::kDouble);
+  nn::FillNormal(out, "nodes", world.config.seed(), 0.1);
+  return out;
+}
+
+TEST(LightGcn, LayersEqualDenseProducts) {
+  const World world(MakeCatalogue(kSmall, kItems), Settings({}, {}));
+  const auto stored = graph::InteractionGraph(world.split.train.histories, kItems);
+  const nn::SparseOperator a = Operator(stored, true);
+  const at::Tensor exact = DenseGraph(world);
+  at::Tensor entries = at::zeros({kNodes, kNodes}, at::kDouble);
+  for (int64_t row = 0; row < kNodes; ++row)
+    for (int64_t k = stored.offsets[row]; k < stored.offsets[row + 1]; ++k)
+      entries[row][stored.indices[k]] = stored.weights[k];
+  // The artefact keeps fp32.
+  EXPECT_TRUE(at::equal(entries, exact.to(at::kFloat).to(at::kDouble)));
+  at::Tensor z = Start(world), dense = z, ideal = z, single = z.to(at::kFloat);
+  double far = 0, far_single = 0, far_ideal = 0;
+  for (int k = 1; k <= 3; ++k) {
+    z = a.Multiply(z);
+    single = a.Multiply(single);
+    dense = at::mm(entries, dense);
+    ideal = at::mm(exact, ideal);
+    far = std::max(far, Far(z, dense));
+    far_single = std::max(far_single, Far(single, ideal));
+    far_ideal = std::max(far_ideal, Far(z, ideal));
+  }
+  EXPECT_LT(far, 1e-12);
+  EXPECT_LT(far_single, 1e-6);
+  EXPECT_LT(far_ideal, 1e-7);
+  std::cout << "  layers: fp64 " << far << ", fp32 " << far_single << ", stored weights "
+            << far_ideal << "\n";
+}
+
+struct Reference {
+  double loss;
+  at::Tensor gradient;
+};
+
+// The first batch's loss as it is written, on a dense graph.
+Reference DenseStep(const World& world, const at::Tensor& graph) {
+  const at::Tensor start = Start(world).set_requires_grad(true);
+  const at::Tensor z = DenseMean(graph, start, 3);
+  const auto& histories = world.split.train.histories;
+  const Pairs pairs = PairSource(histories, histories, kItems, world.config.seed()).Draw(0, kBatch);
+  at::Tensor sum = at::zeros({}, at::kDouble);
+  for (size_t i = 0; i < kBatch; ++i) {
+    const int64_t u = pairs.users[i] + 1, liked = pairs.positives[i] + kUsers + 1,
+                  other = pairs.negatives[i] + kUsers + 1;
+    sum = sum + at::log1p((z[u].dot(z[other]) - z[u].dot(z[liked])).exp());
+    for (int64_t node : {u, liked, other}) sum = sum + start[node].square().sum() * (kL2 / 2);
+  }
+  const at::Tensor loss = sum / static_cast<double>(kBatch);
+  loss.backward();
+  return {loss.item<double>(), start.grad()};
+}
+
+// Two ranks: the gradient is seen where it is summed.
+TEST(LightGcn, LossAndGradientEqualDenseOnes) {
+  for (const bool fp64 : {true, false}) {
+    const World world(
+        MakeCatalogue(kSmall, kItems),
+        Settings({{"dim", kWidth}, {"l2", kL2}}, {"train.steps=1", "train.epoch_steps=1",
+                                                  fp64 ? "train.dtype=FP64" : "train.dtype=FP32"}));
+    const at::Tensor exact = DenseGraph(world);
+    const Reference want = DenseStep(world, fp64 ? exact.to(at::kFloat).to(at::kDouble) : exact);
+    const Trained run = TrainOn(world, "lightgcn", 2);
+    const at::Tensor gradient = at::tensor(run.gradient).view({kNodes, kWidth});
+    const double far_loss = std::abs(run.sums.at(0) - want.loss);
+    const double far_gradient = Far(gradient, want.gradient);
+    EXPECT_LT(far_loss, fp64 ? 1e-12 : 1e-6);
+    EXPECT_LT(far_gradient, fp64 ? 1e-12 : 1e-6);
+    EXPECT_GT(want.gradient.abs().max().item<double>(), 1e-3);
+    std::cout << (fp64 ? "  fp64" : "  fp32") << ": loss " << far_loss << ", gradient "
+              << far_gradient << "\n";
+  }
+}
+
+// Z of the stored start table, dense.
+at::Tensor TrainedTable(const at::Tensor& graph, const fs::path& model) {
+  return DenseMean(graph, tensor::View(store::ReadSafetensors(model).at("nodes")), 3);
+}
+
+TEST(LightGcn, ScoresAreProductsOfPropagatedRows) {
+  const World world(MakeCatalogue(kSmall, kItems),
+                    Settings({{"dim", kWidth}}, {"train.steps=5", "train.dtype=FP64"}));
+  const Temporary folder;
+  const auto system = world.Build("lightgcn");
+  world.Train(*system, *cluster::MakeSelf(), folder.path());
+  system->Load(folder.path());
+  const at::Tensor graph = DenseGraph(world).to(at::kFloat).to(at::kDouble);
+  const at::Tensor z = TrainedTable(graph, folder / "model.safetensors");
+  for (int64_t user = 0; user < kUsers; ++user) {
+    const std::vector<int64_t> candidates = {4, 0, 8};
+    const Query all{user, {0}, {}}, some{user, {0}, candidates};
+    const auto scores = system->Predict(Task::kSequential, {all})[0].scores;
+    const auto few = system->Predict(Task::kDirect, {some, some})[1].scores;
+    ASSERT_EQ(std::ssize(scores), kItems);
+    for (int64_t item = 0; item < kItems; ++item)
+      EXPECT_NEAR(scores[item], z[user + 1].dot(z[kUsers + 1 + item]).item<double>(), 1e-12);
+    ASSERT_EQ(few.size(), candidates.size());
+    for (size_t c = 0; c < few.size(); ++c) EXPECT_NEAR(few[c], scores[candidates[c]], 1e-12);
+  }
+}
+
+TEST(Pairs, AreUniformAndNoneIsExcluded) {
+  store::Ragged<int64_t> positives, excluded;
+  for (int64_t u = 0; u < 4; ++u) {
+    positives.Append(std::vector<int64_t>{u, u + 1});
+    excluded.Append(std::vector<int64_t>{9});
+  }
+  const PairSource source(positives, excluded, 10, 3);
+  constexpr int64_t kDraws = 28000;
+  const Pairs all = source.Draw(0, kDraws);
+  std::map<int64_t, int> users, negatives;
+  int first = 0;
+  for (size_t i = 0; i < kDraws; ++i) {
+    const int64_t u = all.users[i], n = all.negatives[i];
+    ++users[u];
+    if (u == 0) ++negatives[n];
+    EXPECT_TRUE(all.positives[i] == u || all.positives[i] == u + 1);
+    first += all.positives[i] == u;
+    EXPECT_TRUE(n != u && n != u + 1 && n < 9);
+  }
+  // Five standard deviations of the counts.
+  EXPECT_EQ(users.size(), 4u);
+  for (const auto& [user, count] : users) EXPECT_NEAR(count, kDraws / 4, 5 * 73) << user;
+  EXPECT_NEAR(first, kDraws / 2, 5 * 84);
+  EXPECT_EQ(negatives.size(), 7u);
+  for (const auto& [item, count] : negatives) EXPECT_NEAR(count, kDraws / 28, 5 * 32) << item;
+  const Pairs slice = source.Draw(100, 103);
+  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(slice.negatives[i], all.negatives[100 + i]);
+}
+
+// Two communities of six items. Of a user's six, four are for training; at the test one item of the
+// community is left, and it has to be first.
+TEST(LightGcn, LearnsCommunities) {
+  Histories histories;
+  for (int64_t u = 0; u < 12; ++u) {
+    auto& row = histories.emplace_back();
+    for (int64_t k = 0; k < 6; ++k) row.push_back((u / 2 + k) % 6 * 2 + u % 2);
+  }
+  const World world(MakeCatalogue(histories, 12),
+                    Settings({{"dim", 8}}, {"train.steps=200", "train.learning_rate=0.01"}));
+  const Temporary folder;
+  const auto system = world.Build("lightgcn");
+  world.Train(*system, *cluster::MakeSelf(), folder.path());
+  system->Load(folder.path());
+  for (int64_t u = 0; u < 12; ++u) {
+    const auto scores = system->Predict(Task::kSequential, {{u, {}, {}}})[0].scores;
+    std::vector<uint8_t> mask(12);
+    for (size_t k = 0; k < 5; ++k) mask[histories[u][k]] = 1;
+    EXPECT_EQ(eval::RankOf(scores, histories[u][5], mask).greater, 0) << u;
+  }
+}
+
+std::string Table(const World& world, const fs::path& folder, data::Facts* facts = nullptr) {
+  const auto stated = world.Train(*world.Build("lightgcn"), *cluster::MakeSelf(), folder);
+  if (facts) *facts = stated;
+  return store::ReadTextFile(folder / "propagated.safetensors");
+}
+
+// With the number of steps given, held-out items change nothing; a refit sees the validation item
+// as an edge and a positive, and still not the test item.
+TEST(LightGcn, SeesHeldOutItemsOnlyInARefit) {
+  Histories other_test = kSmall, other_validation = kSmall;
+  other_test[0].back() = 4;
+  other_validation[0][3] = 7;
+  for (const bool refit : {false, true}) {
+    const Names settings = Settings({{"dim", kWidth}, {"refit", refit}},
+                                    {"train.steps=4", "train.epoch_steps=4", "train.dtype=FP64"});
+    const auto table = [&](const Histories& histories, data::Facts* facts = nullptr) {
+      const Temporary folder;
+      return Table(World(MakeCatalogue(histories, kItems), settings), folder.path(), facts);
+    };
+    data::Facts facts;
+    const std::string want = table(kSmall, &facts);
+    EXPECT_EQ(table(other_test), want);
+    EXPECT_EQ(table(other_validation) != want, refit);
+    EXPECT_EQ(facts.back().first, "edges");
+    EXPECT_EQ(facts.back().second, refit ? "training and validation items: 23 (refit, 4 steps)"
+                                         : "training items only: 17");
+  }
+}
+
+// A communicator that fails takes the place of a kill. The refit is reached after twelve of the
+// operations that the second try has left to do.
+TEST(LightGcn, ContinuesToTheLastBit) {
+  for (const double refit : {0, 1}) {
+    const World world(MakeCatalogue(kSmall, kItems),
+                      Settings({{"dim", kWidth}, {"refit", refit}},
+                               {"train.steps=8", "train.epoch_steps=4", "train.checkpoint_steps=3",
+                                "train.stop=LOSS_MEAN3"}));
+    const Temporary whole, broken;
+    const auto self = cluster::MakeSelf();
+    const std::string want = Table(world, whole.path());
+    for (int64_t operations : {7, refit ? 19 : 9}) {
+      Spy failing(*self, operations);
+      EXPECT_THROW(world.Train(*world.Build("lightgcn"), failing, broken.path()), Spy::Broken);
+    }
+    EXPECT_EQ(Table(world, broken.path()), want);
+    EXPECT_EQ(store::ReadTextFile(broken / "losses.csv"),
+              store::ReadTextFile(whole / "losses.csv"));
+  }
+}
+
+TEST(LightGcn, MoreRanksThanPairsIsAnError) {
+  const World world(MakeCatalogue(kSmall, kItems), Settings({}, {"train.global_batch=1"}));
+  EXPECT_THROW(TrainOn(world, "lightgcn", 2), Error);
+}
+
+}  // namespace
+}  // namespace whyrec::systems
