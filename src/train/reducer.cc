@@ -155,8 +155,9 @@ std::vector<size_t> Reducer::Tables(const std::vector<int64_t>& touched, size_t 
   for (size_t p = 0; p < parameters; ++p) {
     const at::Tensor parameter = Parameter(p);
     const auto bytes = static_cast<int64_t>(c10::elementSize(Wire(parameter)));
-    // A gradient that is all zero (LoRA's A while B = 0) says nothing about the next steps.
-    if (touched[p] > 0 && RowBytes(touched[p], parameter.size(1), bytes, comm_.size()) <
+    // A gradient that is all zero (LoRA's A while B = 0) says nothing about the next steps. Tables
+    // are not overlapped, so they have to save more than some rows of a weight behind dead ReLUs.
+    if (touched[p] > 0 && 4 * RowBytes(touched[p], parameter.size(1), bytes, comm_.size()) <
                               DenseBytes(parameter.numel(), bytes, comm_.size()))
       tables.push_back(p);
   }
