@@ -41,6 +41,13 @@ void SetThreadsOf(const config::RunConfig& config, const cluster::Launch& launch
   nn::SetThreads(wanted > 0 ? wanted : std::max(1, cores / launch.local_size));
 }
 
+cluster::Options OptionsOf(const config::RunConfig& config) {
+  cluster::Options options;
+  options.seconds = config.execution().timeout_s();
+  options.first_seconds = std::max(options.first_seconds, options.seconds);
+  return options;
+}
+
 // <workspace>/log/<UTC>/: what was asked for, by each start that did some work.
 void LogStart(const fs::path& workspace, const config::RunConfig& config) {
   const fs::path folder = workspace / "log" / store::UtcNow();
@@ -89,7 +96,7 @@ void Run(const RunOptions& options, const cluster::Launch& launch) {
   Chain(config);  // everything that can be wrong with the configuration is said before anything
                   // starts
   SetThreadsOf(config, launch);
-  const std::unique_ptr<cluster::Communicator> comm = cluster::Connect(launch);
+  const std::unique_ptr<cluster::Communicator> comm = cluster::Connect(launch, OptionsOf(config));
   try {
     store::Workspace workspace(WorkspaceOf(options, config));
     if (comm->rank() == 0) LockWorkspace(workspace.folder());

@@ -183,7 +183,9 @@ class IsrfTraining final : public train::Trainable {
 
   // The tasks take turns (isrf 4.5). Every rank renders the whole global batch, so padding and the
   // count of target tokens are global, and works on its slice.
-  train::StepLoss Loss(int64_t step) override {
+  train::StepLoss Loss(int64_t step) override { return PartLoss(step, {}); }
+
+  train::StepLoss PartLoss(int64_t step, const train::Part& part) override {
     system_.ForgetNodes();
     const auto& tasks = source_.tasks();
     const T5Task task = tasks[static_cast<size_t>(step) % tasks.size()];
@@ -191,15 +193,18 @@ class IsrfTraining final : public train::Trainable {
     std::vector<Sample> samples;
     for (int64_t i = 0; i < size; ++i) samples.push_back(source_.Draw(task, turn * size + i));
     const Batch global = system_.batches_.Make(task, samples);
-    const IsrfBatch batch = ToDevice(global, size * comm_.rank() / comm_.size(),
-                                     size * (comm_.rank() + 1) / comm_.size());
+    const train::Slice mine = train::RankSlice(size, comm_.rank(), comm_.size());
+    const train::Slice here = train::PartSlice(mine, part);
+    const IsrfBatch batch = ToDevice(global, here.begin, here.end);
     const at::Tensor nodes =
         task == IsrfConfig::SEQUENTIAL ? at::Tensor() : system_.model_.NodeTable();
     train::StepLoss loss{.own = {}, .shared = {}, .task = IsrfConfig::Task_Name(task)};
     const auto encoded = system_.model_.Encode(batch, nodes, /*training=*/true);
     loss.own = system_.model_.TextLossSum(batch, encoded, /*training=*/true) /
                system_.model_.CountedTokens(tensor::View(global.target));
-    loss.shared = system_.model_.AlignmentLoss(batch, nodes, comm_);
+    if (part.last())
+      loss.shared =
+          system_.model_.AlignmentLoss(ToDevice(global, mine.begin, mine.end), nodes, comm_);
     return loss;
   }
 

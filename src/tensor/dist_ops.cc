@@ -12,6 +12,11 @@
 
 namespace whyrec::tensor {
 
+cluster::Place PlaceOf(const at::Tensor& tensor) {
+  if (!tensor.is_cuda()) return {};
+  return {.kind = cluster::Place::Kind::kCuda, .index = tensor.get_device(), .stream = nullptr};
+}
+
 at::Tensor AllGatherGrad(const at::Tensor& rows, cluster::Communicator& communicator) {
   const int64_t own = rows.size(0);
   const auto first = std::make_shared<int64_t>(0);  // our rows' place; known once all have sent

@@ -19,6 +19,22 @@ struct StepLoss {
   std::string task;
 };
 
+// A part of this rank's slice, for ranks whose memory does not hold the whole slice. The loss of a
+// step is the sum of its parts' losses: each is divided by what the global batch counts. The last
+// part also carries what cannot be split, such as `shared`, over the whole slice.
+struct Part {
+  int64_t index = 0, count = 1;
+  bool last() const { return index + 1 == count; }
+};
+
+// Samples of the global batch, [begin, end).
+struct Slice {
+  int64_t begin = 0, end = 0;
+  int64_t size() const { return end - begin; }
+};
+Slice RankSlice(int64_t global_batch, int rank, int ranks);
+Slice PartSlice(const Slice& whole, const Part& part);
+
 struct Validation {
   double value = 0;
   bool lower_is_better = true;
@@ -30,7 +46,9 @@ class Trainable {
   virtual ~Trainable() = default;
   virtual nn::Parameters& parameters() = 0;
   virtual int64_t steps_per_epoch() const = 0;
-  virtual StepLoss Loss(int64_t step) = 0;         // step = 0, 1, ...; dropout on
+  virtual StepLoss Loss(int64_t step) = 0;  // step = 0, 1, ...; dropout on
+  // Loss(step) is PartLoss(step, {}). Error(kUsage) where a system's loss cannot be split.
+  virtual StepLoss PartLoss(int64_t step, const Part& part);
   virtual Validation Validate(int64_t epoch) = 0;  // the same value on every rank
 };
 

@@ -1,6 +1,7 @@
 #include "src/train/trainer.h"
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Context.h>
 
 #include <cmath>
 #include <fstream>
@@ -47,6 +48,14 @@ class LossLog {
   std::ofstream out_;
 };
 
+ReducerOptions OptionsOf(const config::TrainConfig& config) {
+  return {.bucket_bytes = int64_t{config.bucket_mb()} << 20,
+          .overlap = config.overlap(),
+          .bf16 = config.bf16_gradients(),
+          .by_rows = config.row_gradients(),
+          .fixed_order = config.deterministic()};
+}
+
 class Loop {
  public:
   Loop(Trainable& model, const config::TrainConfig& config, uint64_t seed, const fs::path& folder,
@@ -57,14 +66,27 @@ class Loop {
         folder_(folder),
         comm_(comm),
         optimizer_(model.parameters(), config.learning_rate(), config.weight_decay()),
+        reducer_(model.parameters(), comm, OptionsOf(config)),
         checkpoints_(folder),
         patience_(config.patience_rule(), config.patience()) {}
 
   data::Facts Run() {
+    try {
+      return RunSteps();
+    } catch (const Error& error) {
+      if (error.code() != Exit::kLaunch) throw;
+      Fail(Exit::kLaunch, error.what(), "; ", StandingCheckpoint());
+    }
+  }
+
+ private:
+  data::Facts RunSteps() {
     const int64_t per_epoch = model_.steps_per_epoch();
     const int64_t total = config_.steps() > 0 ? config_.steps() : config_.epochs() * per_epoch;
-    if (checkpoints_.Load(progress_, model_.parameters(), optimizer_))
+    if (checkpoints_.Load(progress_, model_.parameters(), optimizer_)) {
       Info(Cat("  continues after step ", progress_.step));
+      saved_ = progress_.step;
+    }
     std::optional<LossLog> losses;  // rank 0 writes
     if (root()) losses.emplace(folder_ / "losses.csv", progress_.step);
     whyrec::Progress bar("  steps", total, "steps");
@@ -87,7 +109,6 @@ class Loop {
     return Finish();
   }
 
- private:
   bool root() const { return comm_.rank() == 0; }
 
   // Forward, backward, sum over ranks, update. Returns task and global loss.
@@ -101,17 +122,44 @@ class Loop {
                                      .Next());
     }
     optimizer_.ZeroGrad();
-    StepLoss loss = model_.Loss(progress_.step);
-    (loss.shared.defined() ? loss.own + loss.shared : loss.own).backward();
-    double value = Sum(loss.own.item<double>(), comm_);
-    if (loss.shared.defined()) value += loss.shared.item<double>();
+    const auto [task, own] = Backward();
+    const double value = Sum(own.first, comm_) + own.second;
     if (!std::isfinite(value))
-      Fail(Exit::kInternal, "the ", loss.task, " loss of step ", progress_.step + 1, " is ", value,
+      Fail(Exit::kInternal, "the ", task, " loss of step ", progress_.step + 1, " is ", value,
            "; lower train.learning_rate or look at the samples of that step");
-    SumGradients(model_.parameters(), comm_);
     optimizer_.Step();
     ++progress_.step;
-    return {loss.task, value};
+    return {task, value};
+  }
+
+  // Gradients summed over parts and ranks. Returns the task and the own and shared losses.
+  std::pair<std::string, std::pair<double, double>> Backward() {
+    std::string task;
+    double own = 0, shared = 0;
+    for (Part part{.index = 0, .count = Parts()}; part.index < part.count; ++part.index) {
+      const StepLoss loss = model_.PartLoss(progress_.step, part);
+      if (part.last()) reducer_.Begin(loss.task);
+      (loss.shared.defined() ? loss.own + loss.shared : loss.own).backward();
+      own += loss.own.item<double>();
+      if (loss.shared.defined()) shared += loss.shared.item<double>();
+      task = loss.task;
+    }
+    reducer_.Finish();
+    return {task, {own, shared}};
+  }
+
+  // No part is empty, so ranks with shorter slices may have fewer.
+  int64_t Parts() const {
+    const int64_t size = RankSlice(config_.global_batch(), comm_.rank(), comm_.size()).size();
+    const int64_t most = config_.micro_batch() > 0 ? config_.micro_batch() : size;
+    return most > 0 ? (size + most - 1) / most : 1;
+  }
+
+  std::string StandingCheckpoint() const {
+    if (saved_ < 0) return "no checkpoint has been written: the same command starts again";
+    return Cat("the checkpoint after step ", saved_,
+               " is complete: run the same command again to continue from it, on any number of "
+               "ranks");
   }
 
   static std::string Note(const std::string& task, double loss) {
@@ -145,6 +193,7 @@ class Loop {
   void Save() {
     if (root()) checkpoints_.Save(progress_, model_.parameters(), optimizer_);
     comm_.Barrier();
+    saved_ = progress_.step;
   }
 
   data::Facts Finish() {
@@ -166,9 +215,11 @@ class Loop {
   fs::path folder_;
   cluster::Communicator& comm_;
   AdamW optimizer_;
+  Reducer reducer_;
   Checkpoints checkpoints_;
   Patience patience_;
   train::Progress progress_;
+  int64_t saved_ = -1;  // step of the last checkpoint; -1: none
 };
 
 }  // namespace
@@ -183,6 +234,8 @@ bool Patience::Continue(bool improved, int64_t& endured) const {
 
 data::Facts Run(Trainable& model, const config::TrainConfig& config, uint64_t seed,
                 const fs::path& folder, cluster::Communicator& comm) {
+  // Operators without a deterministic form throw and say what to do. Of the whole process.
+  if (config.deterministic()) at::globalContext().setDeterministicAlgorithms(true, false);
   return Loop(model, config, seed, folder, comm).Run();
 }
 

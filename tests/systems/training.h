@@ -21,16 +21,17 @@ class Spy final : public cluster::Communicator {
                  cluster::Place at) override {
     if (left_-- == 0) throw Broken();
     comm_.AllReduce(values, count, dtype, op, at);
-    const auto* doubles = static_cast<double*>(values);
-    const auto* floats = static_cast<float*>(values);
-    if (count == 1 && dtype == DType::kF64) sums.push_back(*doubles);
-    if (count > 1 && dtype == DType::kF64) block.assign(doubles, doubles + count);
-    if (count > 1 && dtype == DType::kF32) block.assign(floats, floats + count);
+    if (count == 1 && dtype == DType::kF64) sums.push_back(*static_cast<double*>(values));
   }
   std::unique_ptr<cluster::Pending> StartAllReduce(void* values, int64_t count, DType dtype,
                                                    cluster::Reduce op, cluster::Place at) override {
     if (left_-- == 0) throw Broken();
-    return comm_.StartAllReduce(values, count, dtype, op, at);
+    auto pending = comm_.StartAllReduce(values, count, dtype, op, at);  // over at once, on threads
+    const auto* doubles = static_cast<double*>(values);
+    const auto* floats = static_cast<float*>(values);
+    if (dtype == DType::kF64) block.assign(doubles, doubles + count);
+    if (dtype == DType::kF32) block.assign(floats, floats + count);
+    return pending;
   }
   void ReduceScatter(const void* values, void* own, const cluster::Sizes& counts, DType dtype,
                      cluster::Reduce op, cluster::Place at) override {

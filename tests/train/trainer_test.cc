@@ -1,17 +1,20 @@
 // The training loop on a linear model: equal results whatever the ranks, kills and signals.
 #include "src/train/trainer.h"
 
+#include <ATen/Context.h>
 #include <ATen/ops/dropout.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <condition_variable>
 #include <csignal>
 #include <fstream>
 #include <functional>
 #include <limits>
 #include <map>
+#include <mutex>
 #include <sstream>
 #include <thread>
 
@@ -241,6 +244,129 @@ TEST(Trainer, EqualOnOneTwoAndThreeRanks) {
       EXPECT_NEAR(losses[i][step] / losses[0][step], 1, 1e-8);  // as many digits as are written
     for (const auto& [path, p] : models[0])
       EXPECT_LT((models[i].at(path) - p).abs().max().item<double>(), 1e-12) << path;
+  }
+}
+
+struct Final {
+  std::map<std::string, at::Tensor> model;
+  std::vector<double> losses;
+};
+
+Final FinalOf(const fs::path& folder) {
+  const auto comm = cluster::MakeSelf();
+  Toy toy(*comm, 0);
+  LoadParameters(toy.parameters(), folder / "model.safetensors");
+  Final out;
+  for (const auto& [path, p] : toy.parameters().all()) out.model[path] = p.detach().clone();
+  std::istringstream lines(store::ReadTextFile(folder / "losses.csv"));
+  std::string line;
+  for (std::getline(lines, line); std::getline(lines, line);)
+    out.losses.push_back(std::stod(line.substr(line.rfind(',') + 1)));
+  return out;
+}
+
+void TrainOn(
+    int ranks, const fs::path& folder, const TrainConfig& config,
+    const std::function<void(Toy&, int)>& prepare = [](Toy&, int) {},
+    const cluster::Options& options = {}) {
+  SetProgressMode(ProgressMode::kNone);
+  cluster::RunThreads(
+      ranks,
+      [&](cluster::Communicator& comm) {
+        Toy toy(comm, 0);
+        toy.validation = [](int64_t step) {
+          return static_cast<double>(-step);
+        };  // the last is best
+        prepare(toy, comm.rank());
+        train::Run(toy, config, 11, folder, comm);
+        comm.Barrier();
+      },
+      options);
+}
+
+void ExpectEqual(const Final& got, const Final& want) {
+  ASSERT_EQ(got.losses.size(), want.losses.size());
+  for (size_t step = 0; step < want.losses.size(); ++step)
+    EXPECT_NEAR(got.losses[step] / want.losses[step], 1, 1e-8);  // as many digits as are written
+  for (const auto& [path, p] : want.model)
+    EXPECT_LT((got.model.at(path) - p).abs().max().item<double>(), 1e-12) << path;
+}
+
+// A checkpoint knows nothing of ranks.
+TEST(Trainer, SavedOnFourRanksContinuesOnAnyNumber) {
+  Temporary undisturbed;
+  TrainOn(1, undisturbed.path(), Config(20));
+  const Final want = FinalOf(undisturbed.path());
+  for (const int ranks : {1, 2, 3, 4}) {
+    Temporary folder;
+    EXPECT_ANY_THROW(TrainOn(4, folder.path(), Config(20), [](Toy& toy, int) {
+      toy.at_step = [](int64_t step) {
+        if (step == 11) throw Interrupted();
+      };
+    }));
+    std::vector<int64_t> seen;
+    TrainOn(ranks, folder.path(), Config(20), [&seen](Toy& toy, int rank) {
+      if (rank == 0) toy.at_step = [&seen](int64_t step) { seen.push_back(step); };
+    });
+    ASSERT_EQ(seen.size(), 11u) << ranks;  // from the checkpoint after step 9
+    EXPECT_EQ(seen.front(), 9);
+    ExpectEqual(FinalOf(folder.path()), want);
+  }
+}
+
+TEST(Trainer, DeterministicRunsHaveTheSameBits) {
+  TrainConfig config = Config(20);
+  config.set_deterministic(true);
+  std::vector<Result> results;
+  for (int i = 0; i < 3; ++i) {
+    Temporary folder;
+    TrainOn(3, folder.path(), config);
+    results.push_back(ResultOf(folder.path()));
+  }
+  at::globalContext().setDeterministicAlgorithms(false, false);
+  EXPECT_EQ(results[1], results[0]);
+  EXPECT_EQ(results[2], results[0]);
+}
+
+// Rank 1 goes silent, or throws, in step 6; the others leave with 71 and say what stands.
+TEST(Trainer, ALostRankEndsTheOthersWithTheStandingCheckpoint) {
+  for (const bool silent : {true, false}) {
+    Temporary folder;
+    std::map<int, std::string> said;
+    std::mutex mutex;
+    std::condition_variable changed;
+    SetProgressMode(ProgressMode::kNone);
+    try {
+      cluster::RunThreads(3,
+                          [&](cluster::Communicator& comm) {
+                            Toy toy(comm, 0);
+                            toy.at_step = [&](int64_t step) {
+                              if (step != 5 || comm.rank() != 1) return;
+                              std::unique_lock lock(mutex);
+                              if (silent) changed.wait(lock, [&] { return said.size() == 2; });
+                              throw Interrupted();
+                            };
+                            try {
+                              train::Run(toy, Config(20), 11, folder.path(), comm);
+                            } catch (const Error& error) {
+                              EXPECT_EQ(error.code(), Exit::kLaunch);
+                              std::lock_guard lock(mutex);
+                              said[comm.rank()] = error.what();
+                              changed.notify_all();
+                              throw;
+                            }
+                          },
+                          {.seconds = 1, .first_seconds = 30});
+      FAIL() << "no error";
+    } catch (const Interrupted&) {
+    } catch (const Error&) {
+    }
+    ASSERT_EQ(said.size(), 2u);
+    for (const auto& [rank, text] : said) {
+      EXPECT_NE(text.find("rank 1"), std::string::npos) << text;
+      EXPECT_NE(text.find("the checkpoint after step 4 is complete"), std::string::npos) << text;
+    }
+    TrainOn(2, folder.path(), Config(20));  // and it does
   }
 }
 
