@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Inside a batch job: runs COMMAND, passes Slurm's warning on, and has the job continue later when
+# it was stopped by the time limit. At most WHYREC_LIVES lives (20).
+# usage: launch/slurm/attend.sh COMMAND [ARGUMENT...]
+set -uo pipefail
+warned=no
+trap 'warned=yes; kill -USR1 $child' USR1   # --signal=B:USR1@...: time is running out
+trap 'kill -USR1 $child' TERM               # scancel or preemption: save, and stay away
+"$@" &
+child=$!
+while :; do
+  wait $child
+  rc=$?
+  kill -0 $child 2>/dev/null || break
+done
+if [[ $rc -gt 128 ]]; then  # perhaps of our own signal
+  wait $child 2>/dev/null
+  again=$?
+  [[ $again = 127 ]] || rc=$again
+fi
+life=$((${SLURM_RESTART_COUNT:-0} + 1))
+if [[ $rc = 75 && $warned = yes ]]; then
+  if [[ $life -lt ${WHYREC_LIVES:-20} ]]; then
+    echo "attend.sh: stopped by the time limit in life $life; the job is queued again" >&2
+    scontrol requeue "$SLURM_JOB_ID" && sleep 60  # Slurm ends this life
+  fi
+  echo "attend.sh: stopped in life $life, the last one; submit the same command to continue" >&2
+fi
+exit "$rc"
