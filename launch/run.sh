@@ -140,9 +140,9 @@ restarts=0 most=${WHYREC_RESTARTS:-3} before=
 [[ $fresh = no ]] || alone solo --fresh
 children=()
 while :; do
-  kind=$("$program" plan "${all[@]}" --next)
+  read -r kind _ < <("$program" plan "${all[@]}" --next) || exit 2
   [[ $kind != nothing ]] || break
-  rc=0 t0=$SECONDS
+  rc=0
   case $kind in
     solo) alone solo || rc=$? ;;
     *) "$kind" || rc=$? ;;
@@ -156,8 +156,8 @@ while :; do
   fi
   [[ $kind = leased && $rc -gt 128 ]] || dismiss  # workers wait for their coordinator
   [[ $stopping = no ]] || { dismiss; exit "$rc"; }
-  # What fails in its first seconds will fail again.
-  [[ $rc -gt 128 || ($rc = 71 && $((SECONDS - t0)) -ge 10) ]] || exit "$rc"
+  # What fails before any work has begun will fail again.
+  [[ $rc -gt 128 || ($rc = 71 && $("$program" plan "${all[@]}" --next) = *begun) ]] || exit "$rc"
   restarts=$((restarts + 1))
   [[ $restarts -le $most ]] || { dismiss; die "$rc" "given up after $most restarts (WHYREC_RESTARTS)"; }
   say "a process died (exit code $rc): restart $restarts of $most, from what is complete"

@@ -114,9 +114,12 @@ std::vector<std::string> RunChain(const RunContext& context, std::optional<Kind>
   return ran;
 }
 
-std::optional<Kind> NextKind(const config::RunConfig& config, const store::Workspace& workspace) {
-  for (const Stage& stage : Chain(config))
-    if (!workspace.ReasonToRun(IdentityOf(stage, config, workspace)).empty()) return stage.kind;
+std::optional<NextStage> FindNext(const config::RunConfig& config,
+                                  const store::Workspace& workspace) {
+  for (const Stage& stage : Chain(config)) {
+    const std::string reason = workspace.ReasonToRun(IdentityOf(stage, config, workspace));
+    if (!reason.empty()) return NextStage{stage.kind, reason.starts_with("unfinished")};
+  }
   return std::nullopt;
 }
 

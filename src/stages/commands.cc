@@ -164,8 +164,9 @@ void Work(const WorkOptions& options) {
 
 void PrintNext(const RunOptions& options) {
   const config::RunConfig config = config::Load(options.config, options.overrides);
-  const auto kind = NextKind(config, store::Workspace(WorkspaceOf(options, config)));
-  std::cout << (kind ? KindName(*kind) : "nothing") << "\n";
+  const auto next = FindNext(config, store::Workspace(WorkspaceOf(options, config)));
+  std::cout << (next ? KindName(next->kind) : "nothing") << (next && next->begun ? " begun" : "")
+            << "\n";
 }
 
 void Plan(const RunOptions& options) {

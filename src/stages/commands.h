@@ -22,7 +22,8 @@ struct RunOptions {
 
 void Run(const RunOptions& options, const cluster::Launch& launch);
 void Plan(const RunOptions& options);
-// The kind of the first stage that has to run: "solo", "leased", "collective", else "nothing".
+// The kind of the first stage that has to run: "solo", "leased", "collective", else "nothing"; with
+// " begun" when an earlier try was at work in it.
 void PrintNext(const RunOptions& options);
 
 // Works at the leased stages of a run that goes on elsewhere, in the same workspace.

@@ -77,8 +77,13 @@ std::vector<std::string> RunChain(const RunContext& context, std::optional<Kind>
 // collective stage is next. Error(kLaunch) when no coordinator is there or it refuses this worker.
 void JoinChain(const RunContext& context);
 
-// The kind of the first stage that has to run; nothing when every artefact stands.
-std::optional<Kind> NextKind(const config::RunConfig& config, const store::Workspace& workspace);
+// The first stage that has to run; nothing when every artefact stands.
+struct NextStage {
+  Kind kind = Kind::kSolo;
+  bool begun = false;  // by an earlier try, which it continues
+};
+std::optional<NextStage> FindNext(const config::RunConfig& config,
+                                  const store::Workspace& workspace);
 
 // "run <stage>: reason" or "skip <stage>" for every stage.
 std::vector<std::string> PlanChain(const config::RunConfig& config,

@@ -226,7 +226,11 @@ expect "restarts are bounded" says "given up after 2 restarts"
 expect "restarts are bounded: exit code" [ "$rc" = 137 ]
 chain "collective" "71 71"
 try run.sh -n 2 c.txtpb
-expect "what fails at once is not repeated" [ "$rc" = 71 ]
+expect "what fails before it begins is not repeated" [ "$rc" = 71 ]
+printf 'collective begun\n' >"$tmp/build/kinds"
+printf '71\n' >"$tmp/build/codes"
+try run.sh -n 2 c.txtpb
+expect "what fails later is repeated" [ "$rc" = 0 ]
 stub lscpu 'echo "# node"; echo 0; echo 1'
 stub id 'echo 1000'
 chain "collective"

@@ -9,7 +9,7 @@ namespace whyrec {
 namespace {
 
 // Users' and items' texts by template, in very small units; ends before the training.
-const Words kSettings = {"system[0].name=isrf", "rationales.unit_size=1", "embeddings.unit_size=8"};
+const Words kSettings = {"system[0].name=isrf", "rationales.unit_size=3", "embeddings.unit_size=8"};
 
 class Work : public TinyRuns {
  protected:
@@ -17,8 +17,9 @@ class Work : public TinyRuns {
     WR_NEEDS_ENCODER();
     TinyRuns::SetUp();
   }
-  Words Coordinator(const std::string& workspace, const Words& more = {}) const {
-    Words out = Program(workspace, kSettings);
+  Words Coordinator(const std::string& workspace, const Words& more = {},
+                    const Words& settings = kSettings) const {
+    Words out = Program(workspace, settings);
     out.insert(out.end(), {"--stages", "leased"});
     out.insert(out.end(), more.begin(), more.end());
     return out;
@@ -56,9 +57,9 @@ TEST_F(Work, KilledWorkersAndCoordinatorsLeaveTheSameBytes) {
   int hired = 0, kills = 0;
   const auto hire = [&] { workers.push_back(Start(Worker("w"), Cat("worker", hired++))); };
   for (int i = 0; i < 2; ++i) hire();
-  // A worker dies every 300 ms, every third time the coordinator.
-  while (!coordinator->Code() && kills < 100) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  // Somebody dies every 150 ms of the first seconds, every third time the coordinator.
+  while (kills < 9) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(150));
     if (coordinator->Code()) break;
     if (++kills % 3 == 0) {
       coordinator->Signal(SIGKILL);
@@ -84,30 +85,28 @@ TEST_F(Work, StrangersAreToldWhatIsWrong) {
   EXPECT_EQ(Start(Worker("nowhere"), "a")->Wait(20), 71);
   EXPECT_NE(Said("a").find("no such workspace on this host"), std::string::npos) << Said("a");
 
-  // A stage that takes long enough: the coordinator sleeps in it.
-  auto coordinator = Start(Coordinator("w", {"--listen", "127.0.0.1"}), "coordinator");
+  Words slow = kSettings;
+  slow.push_back("embeddings.max_tokens=200");
+  auto coordinator = Start(Coordinator("w", {"--listen", "127.0.0.1"}, slow), "coordinator");
   ASSERT_TRUE(coordinator->Until([&] { return !Address("embeddings").empty(); }))
       << Said("coordinator");
-  const std::string address = Address("embeddings");
-  const auto try_it = [&](const Words& more, const Words& settings) {
-    return Start(Worker("w", more, settings), "a")->Wait(20);
-  };
-  Words other = kSettings;
-  other.push_back("embeddings.max_tokens=8");
-  EXPECT_EQ(try_it({"--join", address}, other), 71);
-  EXPECT_NE(Said("a").find("refused this worker"), std::string::npos) << Said("a");
-  EXPECT_NE(Said("a").find("CONFIG and --set must be the coordinator's"), std::string::npos);
-  other.back() = "split.negative_seed=7";
-  EXPECT_EQ(try_it({"--join", address}, other), 71);
-  EXPECT_NE(Said("a").find("the coordinator is past split"), std::string::npos) << Said("a");
-  EXPECT_EQ(try_it({"--patience", "0.3"}, other), 71);
-  EXPECT_NE(Said("a").find("no coordinator came within 0.3 s"), std::string::npos) << Said("a");
+  const Words join = {"--join", Address("embeddings")};
+  auto other_texts = Start(Worker("w", join), "a");
   setenv("WHYREC_LEASE_TOKEN", "wrong", 1);
-  EXPECT_EQ(try_it({"--join", address}, kSettings), 71);
+  auto other_token = Start(Worker("w", join, slow), "b");
   unsetenv("WHYREC_LEASE_TOKEN");
-  EXPECT_NE(Said("a").find("refused this worker"), std::string::npos) << Said("a");
-  EXPECT_NE(Said("a").find("token"), std::string::npos) << Said("a");
-  EXPECT_FALSE(coordinator->Code().has_value()) << "it was too quick for this test";
+  EXPECT_EQ(other_texts->Wait(20), 71);
+  EXPECT_NE(Said("a").find("refused this worker: other work"), std::string::npos) << Said("a");
+  EXPECT_NE(Said("a").find("CONFIG and --set must be the coordinator's"), std::string::npos);
+  EXPECT_EQ(other_token->Wait(20), 71);
+  EXPECT_NE(Said("b").find("refused this worker: wrong token"), std::string::npos) << Said("b");
+
+  Words other_split = slow;
+  other_split.push_back("split.negative_seed=7");
+  EXPECT_EQ(Start(Worker("w", join, other_split), "a")->Wait(20), 71);
+  EXPECT_NE(Said("a").find("the coordinator is past split"), std::string::npos) << Said("a");
+  EXPECT_EQ(Start(Worker("w", {"--patience", "0.3"}, other_split), "a")->Wait(20), 71);
+  EXPECT_NE(Said("a").find("no coordinator came within 0.3 s"), std::string::npos) << Said("a");
   coordinator->Signal(SIGTERM);
   EXPECT_EQ(coordinator->Wait(20), 75) << Said("coordinator");
 }
