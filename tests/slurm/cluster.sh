@@ -37,9 +37,10 @@ ReturnToService=2
 KillWait=10
 SchedulerParameters=sched_interval=2,batch_sched_delay=1
 CONF
+  echo "127.0.0.1 localhost $(hostname) $(seq -s ' ' -f 'n%g' $nodes)" >"$slurm/hosts"
   for i in $(seq $nodes); do
     mkdir -p "$slurm/tmp-n$i" "$slurm/spool-n$i"
-    echo "NodeName=n$i NodeHostname=$(hostname -s) NodeAddr=127.0.0.1 Port=$((port + i)) CPUs=8" \
+    echo "NodeName=n$i NodeHostname=n$i NodeAddr=127.0.0.1 Port=$((port + i)) CPUs=8" \
       >>"$slurm/slurm.conf"
   done
   echo "PartitionName=all Nodes=ALL Default=YES State=UP MaxTime=INFINITE" >>"$slurm/slurm.conf"
@@ -50,7 +51,9 @@ CONF
   slurmctld -D >"$slurm/log/ctld.out" 2>&1 &
   daemons+=($!)
   for i in $(seq $nodes); do
-    slurmd -D -N "n$i" >"$slurm/log/n$i.out" 2>&1 &
+    # A host name of its own, which all nodes can look up.
+    unshare --uts --mount bash -c "hostname n$i && mount --bind '$slurm/hosts' /etc/hosts &&
+      exec slurmd -D -N n$i" >"$slurm/log/n$i.out" 2>&1 &
     daemons+=($!)
   done
   for i in $(seq 60); do

@@ -39,7 +39,7 @@ expect() {  # expect SENTENCE COMMAND...
   if "${@:2}"; then
     passed=$((passed + 1)) && echo "ok      $1 ($SECONDS s)"
   else
-    failed=$((failed + 1)) && echo "FAILED  $1 ($SECONDS s)" && tail -n 15 ./*.log 2>/dev/null
+    failed=$((failed + 1)) && echo "FAILED  $1 ($SECONDS s)" && tail -n 30 "$(find . -name "*.log" -printf "%T@ %p\n" | sort -n | tail -n 1 | cut -d " " -f 2)"
   fi
 }
 contents() {  # of the artefacts, without times and scratch
@@ -64,12 +64,12 @@ until_true() {  # until_true SECONDS COMMAND...
   done
   return 1
 }
-# ours WORD...: processes of this test whose command lines hold the words in this order.
-ours() { pgrep -f "whyrec $(printf '%s.*' "$@")$tmp" || true; }
+# ours COMMAND [ARGUMENTS]: this test's processes that run it.
+ours() { pgrep -f "^[^ ]*/whyrec $1 .*$tmp.*${2:-}" || true; }
 working() { [[ -n $(ours work) ]]; }
 idle() { [[ -z $(ours work) && -z $(ours run) ]]; }
 trains() { compgen -G "$1/train.isrf.partial/.checkpoint/step-*" >/dev/null; }
-says() { grep -qF -- "$2" "$1"; }
+says() { grep -sqF -- "$2" "$1"; }
 leases() { compgen -G "$1/*.partial/.leases/journal" >/dev/null; }
 
 start_slurm || exit 1
@@ -83,7 +83,7 @@ job=$(submit --output=nodes.log launch/slurm/nodes.sbatch tiny.txtpb --workspace
 if until_true 60 leases "$tmp/nodes" && until_true 20 working; then
   kill -9 "$(ours work | head -n 1)"
 fi
-until_true 60 trains "$tmp/nodes" && kill -9 "$(ours run --stages collective | tail -n 1)"
+until_true 60 trains "$tmp/nodes" && kill -9 "$(ours run "--stages collective" | tail -n 1)"
 expect "four nodes, a killed worker and a killed rank: done" becomes "$job" COMPLETED
 expect "the killed rank was noticed" says nodes.log "restart 1 of 3"
 expect "four nodes: every byte of the local run" same "$tmp/nodes" "$tmp/local"
