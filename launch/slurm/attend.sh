@@ -3,18 +3,20 @@
 # it was stopped by the time limit. At most WHYREC_LIVES lives (20).
 # usage: launch/slurm/attend.sh COMMAND [ARGUMENT...]
 set -uo pipefail
-warned=no
-trap 'warned=yes; kill -USR1 $child' USR1   # --signal=B:USR1@...: time is running out
-trap 'kill -USR1 $child' TERM               # scancel or preemption: save, and stay away
+warned=no child='' passed_on=yes
+pass_on() { if [[ -z $child ]]; then passed_on=no; else kill -USR1 "$child"; fi; }
+trap 'warned=yes; pass_on' USR1  # --signal=B:USR1@...: time is running out
+trap pass_on TERM                # scancel or preemption: save, and stay away
 "$@" &
 child=$!
+[[ $passed_on = yes ]] || pass_on  # a signal that came before the number was known
 while :; do
-  wait $child
+  wait "$child"
   rc=$?
-  kill -0 $child 2>/dev/null || break
+  kill -0 "$child" 2>/dev/null || break
 done
 if [[ $rc -gt 128 ]]; then  # perhaps of our own signal
-  wait $child 2>/dev/null
+  wait "$child" 2>/dev/null
   again=$?
   [[ $again = 127 ]] || rc=$again
 fi
