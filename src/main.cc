@@ -27,6 +27,21 @@ void AddRunOptions(CLI::App& command, RunOptions& options) {
       ->expected(1);
 }
 
+void AddWork(CLI::App& app, whyrec::stages::WorkOptions& work, bool& quiet) {
+  CLI::App* command =
+      app.add_subcommand("work", "join a run elsewhere: texts, embeddings, predictions");
+  AddRunOptions(*command, work.run);
+  command->add_option("--join", work.join, "HOST:PORT; default: as the workspace says");
+  command->add_option("--patience", work.patience, "seconds without a coordinator")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_flag("--quiet", quiet, "say nothing but errors");
+  command->footer(
+      "The workspace must be the coordinator's, on a folder that both hosts share. There:\n"
+      "  whyrec run configs/demo.txtpb --listen 0.0.0.0\nExample:\n"
+      "  whyrec work --join node1:40123 configs/demo.txtpb\n  whyrec work configs/demo.txtpb");
+}
+
 void AddProgress(CLI::App& command, std::string& mode) {
   command.add_option("--progress", mode, "auto, bar, lines or none")
       ->check(CLI::IsMember({"auto", "bar", "lines", "none"}));
@@ -115,6 +130,10 @@ int main(int argc, char** argv) {
   CLI::App* run = app.add_subcommand("run", "run what is not there yet; the same command resumes");
   AddRunOptions(*run, options);
   run->add_flag("--fresh", options.fresh, "forget what the workspace holds");
+  run->add_option("--stages", options.only, "end before the first stage of another kind")
+      ->check(CLI::IsMember({"solo", "leased", "collective"}));
+  run->add_option("--listen", options.listen,
+                  "address where `whyrec work` may join; 0.0.0.0: all of this host");
   AddProgress(*run, progress);
   run->footer(
       "Examples:\n  whyrec run configs/demo.txtpb\n  whyrec run configs/isrf_beauty.txtpb "
@@ -123,6 +142,10 @@ int main(int argc, char** argv) {
   CLI::App* plan = app.add_subcommand("plan", "what `run` would do, and why");
   AddRunOptions(*plan, options);
   plan->footer("Example:\n  whyrec plan configs/demo.txtpb --set train.steps=100");
+  bool next = false, quiet = false;
+  plan->add_flag("--next", next, "print the kind of the first stage that would run, no more");
+  whyrec::stages::WorkOptions work;
+  AddWork(app, work, quiet);
   CLI::App* report = app.add_subcommand("report", "print the report of a finished run");
   report->add_option("WHERE", target, "workspace or configuration")->required();
   report->add_option("--format", format, "md or json")->check(CLI::IsMember({"md", "json"}));
@@ -179,7 +202,12 @@ int main(int argc, char** argv) {
       whyrec::CatchStopSignals();
       whyrec::stages::Embed(embed);
     }
-    if (*plan) whyrec::stages::Plan(options);
+    if (app.got_subcommand("work")) {
+      whyrec::CatchStopSignals();
+      if (quiet) whyrec::SetLogRank(1);
+      whyrec::stages::Work(work);
+    }
+    if (*plan) next ? whyrec::stages::PrintNext(options) : whyrec::stages::Plan(options);
     if (*report) whyrec::stages::PrintReport(target, format);
     if (*describe) whyrec::stages::Describe(target);
     if (*systems) whyrec::stages::ListSystems();

@@ -39,6 +39,22 @@ bool LineReader::Next(std::string& line) {
   return true;
 }
 
+std::string Gzip(const std::string& text) {
+  constexpr int kGzipWindow = 15 + 16, kMemory = 8;
+  z_stream stream{};
+  WR_CHECK(deflateInit2(&stream, 6, Z_DEFLATED, kGzipWindow, kMemory, Z_DEFAULT_STRATEGY) == Z_OK);
+  std::string out(deflateBound(&stream, text.size()), '\0');
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+  stream.avail_in = static_cast<uInt>(text.size());
+  stream.next_out = reinterpret_cast<Bytef*>(out.data());
+  stream.avail_out = static_cast<uInt>(out.size());
+  const int end = deflate(&stream, Z_FINISH);
+  out.resize(stream.total_out);
+  deflateEnd(&stream);
+  WR_CHECK(end == Z_STREAM_END, end);
+  return out;
+}
+
 void WriteGzip(const std::filesystem::path& file, const std::string& text) {
   gzFile out = gzopen(file.c_str(), "wb6");
   const bool written =

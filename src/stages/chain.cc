@@ -5,12 +5,52 @@
 #include "src/base/log.h"
 #include "src/config/run_config.h"
 #include "src/stages/stage.h"
+#include "src/stages/units.h"
 #include "src/systems/system.h"
 
 namespace whyrec::stages {
 namespace {
 
-// The identity of a stage whose inputs all stand; empty fingerprinted inputs otherwise.
+// Rank 0's fingerprint, on all ranks: the others need not hash what it hashed.
+std::string Share(const std::string& fingerprint, cluster::Communicator& comm) {
+  auto bytes = static_cast<int64_t>(fingerprint.size());
+  comm.Broadcast(&bytes, sizeof bytes, 0);
+  std::string out = fingerprint;
+  out.resize(static_cast<size_t>(bytes));
+  comm.Broadcast(out.data(), out.size(), 0);
+  return out;
+}
+
+void RunStage(const Stage& stage, const store::Identity& identity, const std::string& reason,
+              const RunContext& run) {
+  RunContext context = run;
+  context.fingerprint = Share(identity.Fingerprint(), run.comm);
+  const std::string started = store::UtcNow();
+  const bool root = context.comm.rank() == 0;
+  if (root) {
+    Info(Cat("[", stage.name, "] ", reason));
+    context.workspace.Begin(identity);
+  }
+  context.comm.Barrier();
+  Facts facts;
+  if (root || stage.kind != Kind::kSolo)
+    facts = stage.run(context, context.workspace.Partial(stage.name));
+  context.comm.Barrier(cluster::Waiting::kForWork);
+  if (root) {
+    std::vector<artefact::Fact> stated;
+    for (const auto& [name, value] : facts) {
+      artefact::Fact& fact = stated.emplace_back();
+      fact.set_name(name);
+      fact.set_value(value);
+    }
+    std::filesystem::remove_all(LeaseFolder(context.workspace.Partial(stage.name)));
+    context.workspace.Commit(identity, stated, started);
+  }
+  context.comm.Barrier(cluster::Waiting::kForWork);  // the commit hashes all files
+}
+
+}  // namespace
+
 store::Identity IdentityOf(const Stage& stage, const config::RunConfig& config,
                            const store::Workspace& workspace) {
   store::Identity identity{.name = stage.name, .revision = stage.revision};
@@ -26,32 +66,6 @@ store::Identity IdentityOf(const Stage& stage, const config::RunConfig& config,
     identity.inputs.push_back(store::ExternalInput(label, path));
   return identity;
 }
-
-void RunStage(const Stage& stage, const store::Identity& identity, const std::string& reason,
-              const RunContext& context) {
-  const std::string started = store::UtcNow();
-  const bool root = context.comm.rank() == 0;
-  if (root) {
-    Info(Cat("[", stage.name, "] ", reason));
-    context.workspace.Begin(identity);
-  }
-  context.comm.Barrier();
-  Facts facts;
-  if (root || stage.all_ranks) facts = stage.run(context, context.workspace.Partial(stage.name));
-  context.comm.Barrier(cluster::Waiting::kForWork);
-  if (root) {
-    std::vector<artefact::Fact> stated;
-    for (const auto& [name, value] : facts) {
-      artefact::Fact& fact = stated.emplace_back();
-      fact.set_name(name);
-      fact.set_value(value);
-    }
-    context.workspace.Commit(identity, stated, started);
-  }
-  context.comm.Barrier(cluster::Waiting::kForWork);  // the commit hashes all files
-}
-
-}  // namespace
 
 std::vector<Stage> Chain(const config::RunConfig& config) {
   if (config.system_size() == 0)
@@ -81,7 +95,7 @@ std::vector<Stage> Chain(const config::RunConfig& config) {
   return chain;
 }
 
-std::vector<std::string> RunChain(const RunContext& context) {
+std::vector<std::string> RunChain(const RunContext& context, std::optional<Kind> only) {
   std::vector<std::string> ran;
   for (const Stage& stage : Chain(context.config)) {
     store::Identity identity;
@@ -93,10 +107,20 @@ std::vector<std::string> RunChain(const RunContext& context) {
     int64_t run = !reason.empty();
     context.comm.Broadcast(&run, sizeof run, 0);
     if (!run) continue;
+    if (only && stage.kind != Kind::kSolo && stage.kind != *only) break;
     RunStage(stage, identity, reason, context);
     ran.push_back(stage.name);
   }
   return ran;
+}
+
+std::optional<NextStage> FindNext(const config::RunConfig& config,
+                                  const store::Workspace& workspace) {
+  for (const Stage& stage : Chain(config)) {
+    const std::string reason = workspace.ReasonToRun(IdentityOf(stage, config, workspace));
+    if (!reason.empty()) return NextStage{stage.kind, reason.starts_with("unfinished")};
+  }
+  return std::nullopt;
 }
 
 std::vector<std::string> PlanChain(const config::RunConfig& config,

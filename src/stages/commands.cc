@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "cluster/doctor.h"
 #include "src/base/error.h"
 #include "src/base/log.h"
 #include "src/config/run_config.h"
@@ -55,6 +56,25 @@ void LogStart(const fs::path& workspace, const config::RunConfig& config) {
   std::string resolved;
   for (const std::string& line : config::Canonical(config)) resolved += line + "\n";
   store::WriteFileAtomically(folder / "config.resolved.txt", resolved);
+}
+
+constexpr Kind kKinds[] = {Kind::kSolo, Kind::kLeased, Kind::kCollective};
+
+const char* KindName(Kind kind) {
+  if (kind == Kind::kSolo) return "solo";
+  return kind == Kind::kLeased ? "leased" : "collective";
+}
+
+std::optional<Kind> KindOf(const RunOptions& options) {
+  for (Kind kind : kKinds)
+    if (options.only == KindName(kind)) return kind;
+  return std::nullopt;
+}
+
+// Ranks of this host meet on its loopback, others in the network.
+std::string ListenOf(const RunOptions& options, const cluster::Launch& launch) {
+  if (!options.listen.empty() || launch.size == 1) return options.listen;
+  return launch.local_size == launch.size ? "127.0.0.1" : "0.0.0.0";
 }
 
 void PrintFiles(const fs::path& workspace) {
@@ -105,11 +125,15 @@ void Run(const RunOptions& options, const cluster::Launch& launch) {
       for (const Stage& stage : Chain(config)) workspace.Remove(stage.name);  // unfinished ones too
     }
     comm->Barrier();
-    const auto ran = RunChain({config, *comm, workspace});
+    cluster::CheckRanks(*comm, launch, workspace.folder());
+    const auto ran = RunChain({config, *comm, workspace, {.listen = ListenOf(options, launch)}},
+                              KindOf(options));
     if (comm->rank() != 0) return;
     if (!ran.empty()) LogStart(workspace.folder(), config);
-    std::cout << store::ReadTextFile(workspace.Of("report") / "report.md");
-    PrintFiles(workspace.folder());
+    if (options.only.empty()) {
+      std::cout << store::ReadTextFile(workspace.Of("report") / "report.md");
+      PrintFiles(workspace.folder());
+    }
     const double seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     char time[32];
@@ -125,6 +149,31 @@ void Run(const RunOptions& options, const cluster::Launch& launch) {
     std::cerr << "whyrec: " << error.what() << "\n";
     comm->Abort(static_cast<int>(Exit::kInternal));
   }
+}
+
+void Work(const WorkOptions& options) {
+  const config::RunConfig config = config::Load(options.run.config, options.run.overrides);
+  Chain(config);
+  SetThreadsOf(config, {});
+  const fs::path folder = WorkspaceOf(options.run, config);
+  if (!fs::is_directory(folder))
+    Fail(Exit::kLaunch, folder.string(),
+         ": no such workspace on this host; name the coordinator's, in a folder that all share, "
+         "with --workspace");
+  store::Workspace workspace(folder);
+  const auto alone = cluster::MakeSelf();
+  JoinChain({config,
+             *alone,
+             workspace,
+             {.join = true, .address = options.join, .patience = options.patience}});
+  Info("no leased work is left");
+}
+
+void PrintNext(const RunOptions& options) {
+  const config::RunConfig config = config::Load(options.config, options.overrides);
+  const auto next = FindNext(config, store::Workspace(WorkspaceOf(options, config)));
+  std::cout << (next ? KindName(next->kind) : "nothing") << (next && next->begun ? " begun" : "")
+            << "\n";
 }
 
 void Plan(const RunOptions& options) {

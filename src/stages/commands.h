@@ -16,10 +16,23 @@ struct RunOptions {
   std::string workspace;               // empty: runs/<config name>
   std::vector<std::string> overrides;  // "path=value"
   bool fresh = false;                  // forget the workspace's artefacts
+  std::string only;                    // "solo" | "leased" | "collective": stages of this kind
+  std::string listen;  // where `work` may join: an address of this host, "0.0.0.0" for all
 };
 
 void Run(const RunOptions& options, const cluster::Launch& launch);
 void Plan(const RunOptions& options);
+// The kind of the first stage that has to run: "solo", "leased", "collective", else "nothing"; with
+// " begun" when an earlier try was at work in it.
+void PrintNext(const RunOptions& options);
+
+// Works at the leased stages of a run that goes on elsewhere, in the same workspace.
+struct WorkOptions {
+  RunOptions run;
+  std::string join;      // host:port of the coordinator; "": as the workspace says
+  double patience = 60;  // seconds without a coordinator
+};
+void Work(const WorkOptions& options);
 // `where`: a workspace, or a configuration whose default workspace is meant. format: "md" | "json".
 void PrintReport(const std::filesystem::path& where, const std::string& format);
 void Describe(const std::string& system);  // empty: the configuration's fields

@@ -1,5 +1,6 @@
 // embeddings: fused texts of items and users -> vectors; items also by principal components.
 #include <algorithm>
+#include <cstring>
 
 #include "src/base/error.h"
 #include "src/data/split.h"
@@ -65,32 +66,36 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
       ReadTexts(records("user"), StepName(config.user_text()), train.user_count());
   texts.insert(texts.end(), profiles.begin(), profiles.end());
   std::unique_ptr<lm::Encoder> encoder = lm::LoadEncoder(config.encoder(), config.max_tokens());
-  const auto files =
-      DoUnits(context, partial, "  texts", "texts", std::ssize(texts), config.unit_size(),
-              [&](int64_t begin, int64_t end, const std::filesystem::path& file) {
-                store::WriteSafetensors(
-                    file, {{"x", encoder->Encode({texts.begin() + begin, texts.begin() + end})}});
-              });
   const int64_t width = encoder->width();
-  const int64_t p = std::min<int64_t>({config.pca(), width, train.item_count() - 1});
-  if (context.comm.rank() == 0) {
-    HostTensor items = HostTensor::Zeros(DType::kF32, {train.item_count(), width});
-    HostTensor users = HostTensor::Zeros(DType::kF32, {train.user_count(), width});
-    int64_t row = 0;
-    for (const auto& file : files) {
-      const HostTensor x = store::ReadSafetensors(file).at("x");
-      for (int64_t i = 0; i < x.dim(0); ++i, ++row) {
-        const bool item = row < train.item_count();
-        const auto from = x.row<float>(i);
-        std::copy(from.begin(), from.end(),
-                  item ? items.row<float>(row).begin()
-                       : users.row<float>(row - train.item_count()).begin());
-      }
+  HostTensor items = HostTensor::Zeros(DType::kF32, {train.item_count(), width});
+  HostTensor users = HostTensor::Zeros(DType::kF32, {train.user_count(), width});
+  int64_t row = 0;
+  const auto take = [&](const std::string& unit) {  // rows of F32
+    const size_t bytes = static_cast<size_t>(width) * sizeof(float);
+    for (size_t at = 0; at < unit.size(); at += bytes, ++row) {
+      const bool item = row < train.item_count();
+      std::memcpy(
+          item ? items.row<float>(row).data() : users.row<float>(row - train.item_count()).data(),
+          unit.data() + at, bytes);
     }
+  };
+  const bool merged = DoUnits(
+      context, partial, {"  texts", "texts", std::ssize(texts), config.unit_size()},
+      [&](int64_t begin, int64_t end) {
+        const HostTensor x = encoder->Encode({texts.begin() + begin, texts.begin() + end});
+        std::string rows;
+        for (int64_t i = 0; i < x.dim(0); ++i) {
+          const auto values = x.row<float>(i);
+          rows.append(reinterpret_cast<const char*>(values.data()), values.size_bytes());
+        }
+        return rows;
+      },
+      take);
+  const int64_t p = std::min<int64_t>({config.pca(), width, train.item_count() - 1});
+  if (merged) {
     FillMissingUsers(train, profiles, items, users);
     store::WriteSafetensors(partial / "embeddings.safetensors",
                             {{"items", items}, {"users", users}, {"items_pca", nn::Pca(items, p)}});
-    DropUnits(partial);
   }
   return {{"texts embedded", Cat(texts.size())},
           {"encoder width", Cat(width)},
@@ -104,7 +109,7 @@ Stage EmbeddingsStage(const config::RunConfig& config) {
           .config_parts = {"embeddings"},
           .inputs = {"split", "rationales.item", "rationales.user"},
           .files = {{"encoder", config.embeddings().encoder()}},
-          .all_ranks = true,
+          .kind = Kind::kLeased,
           .run = Run};
 }
 

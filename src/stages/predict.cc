@@ -106,24 +106,21 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial, const
                     !knobs.count("mask_history") || knobs.at("mask_history") != 0);
   const std::vector<int64_t> users = EvaluatedUsers(context.config, train.user_count());
   const bool full = context.config.predict().direct_full();
-  const auto files = DoUnits(
-      context, partial, "  users", "users", std::ssize(users),
-      context.config.predict().batch_users(),
-      [&](int64_t begin, int64_t end, const std::filesystem::path& file) {
+  Predictions all;
+  const bool merged = DoUnits(
+      context, partial,
+      {"  users", "users", std::ssize(users), context.config.predict().batch_users()},
+      [&](int64_t begin, int64_t end) {
         const auto part = std::span(users).subspan(begin, end - begin);
         Predictions predictions{.users = {part.begin(), part.end()}, .tasks = {}};
         predictions.tasks.push_back(asker.Ask("sequential", Task::kSequential, false, part));
         predictions.tasks.push_back(asker.Ask("direct", Task::kDirect, true, part));
         if (full && predictions.tasks.back().scored)
           predictions.tasks.push_back(asker.Ask("direct_full", Task::kDirect, false, part));
-        Save(predictions, file);
-      });
-  if (context.comm.rank() == 0) {
-    Predictions all;
-    for (const auto& file : files) all.Append(LoadPredictions(file));
-    Save(all, partial / "predictions.h5");
-    DropUnits(partial);
-  }
+        return Pack(predictions);
+      },
+      [&](const std::string& unit) { all.Append(Unpack(unit)); });
+  if (merged) Save(all, partial / "predictions.h5");
   return {{"users", Cat(users.size())}};
 }
 
@@ -136,7 +133,7 @@ Stage PredictStage(const config::RunConfig& config, int i) {
               .settings = run.Settings(),
               .inputs = {run.Train(), "split"},
               .files = run.system.files(config),
-              .all_ranks = true};
+              .kind = Kind::kLeased};
   for (const char* part : {"predict", "seed"})
     if (std::find(stage.config_parts.begin(), stage.config_parts.end(), part) ==
         stage.config_parts.end())

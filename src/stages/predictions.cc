@@ -1,5 +1,7 @@
 #include "src/stages/predictions.h"
 
+#include <nlohmann/json.hpp>
+
 #include "src/base/error.h"
 
 namespace whyrec::stages {
@@ -50,6 +52,35 @@ Predictions LoadPredictions(const std::filesystem::path& h5) {
       for (size_t i = 0; i + 2 < places.size(); i += 3)
         task.ranks.push_back({places[i], places[i + 1], places[i + 2] != 0});
     }
+    out.tasks.push_back(std::move(task));
+  }
+  return out;
+}
+
+std::string Pack(const Predictions& predictions) {
+  nlohmann::json tasks = nlohmann::json::array();
+  for (const TaskPredictions& task : predictions.tasks) {
+    nlohmann::json ranks = nlohmann::json::array();
+    for (const eval::Rank& rank : task.ranks) ranks.push_back({rank.greater, rank.ties, rank.miss});
+    tasks.push_back({{"task", task.task},
+                     {"scored", task.scored},
+                     {"offsets", task.lists.offsets},
+                     {"values", task.lists.values},
+                     {"ranks", ranks}});
+  }
+  return nlohmann::json{{"users", predictions.users}, {"tasks", tasks}}.dump();
+}
+
+Predictions Unpack(const std::string& bytes) {
+  const auto json = nlohmann::json::parse(bytes);
+  Predictions out{.users = json.at("users"), .tasks = {}};
+  for (const auto& from : json.at("tasks")) {
+    TaskPredictions task{
+        .task = from.at("task"), .scored = from.at("scored"), .lists = {}, .ranks = {}};
+    task.lists.offsets = from.at("offsets").get<std::vector<int64_t>>();
+    task.lists.values = from.at("values").get<std::vector<int64_t>>();
+    for (const auto& rank : from.at("ranks"))
+      task.ranks.push_back({rank[0].get<int64_t>(), rank[1].get<int64_t>(), rank[2].get<bool>()});
     out.tasks.push_back(std::move(task));
   }
   return out;

@@ -32,4 +32,8 @@ struct Predictions {
 void Save(const Predictions& predictions, const std::filesystem::path& h5);
 Predictions LoadPredictions(const std::filesystem::path& h5);
 
+// As one unit's result; exact.
+std::string Pack(const Predictions& predictions);
+Predictions Unpack(const std::string& bytes);
+
 }  // namespace whyrec::stages

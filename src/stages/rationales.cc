@@ -1,6 +1,5 @@
 // rationales: why an item pleases and whom, what a user looks for (isrf 7.1). records.jsonl.gz
 // holds the texts, prompts.jsonl.gz the prompts that asked for them.
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "src/base/error.h"
@@ -80,13 +79,12 @@ class Writer {
   int64_t total() const { return kind_ == "item" ? train_.item_count() : train_.user_count(); }
   std::string model() const { return generator_->name(); }
 
-  // One unit: a folder with its lines.
-  void Write(int64_t begin, int64_t end, const fs::path& folder) {
+  // One unit: its records and its prompts, two gzip members.
+  std::string Write(int64_t begin, int64_t end) {
     Lines lines;
     kind_ == "item" ? Items(begin, end, lines) : Users(begin, end, lines);
-    fs::create_directories(folder);
-    WriteGzip(folder / "records.jsonl.gz", lines.records);
-    WriteGzip(folder / "prompts.jsonl.gz", lines.prompts);
+    const std::string records = Gzip(lines.records);
+    return Cat(records.size(), "\n", records, Gzip(lines.prompts));
   }
 
  private:
@@ -124,20 +122,13 @@ class Writer {
   std::vector<std::string> traits_;
 };
 
-// gzip members in unit order are one gzip file.
-void Merge(const std::vector<fs::path>& units, const std::string& name, const fs::path& partial) {
-  std::ofstream out(partial / name, std::ios::binary);
-  for (const fs::path& unit : units) out << std::ifstream(unit / name, std::ios::binary).rdbuf();
-  if (!out.flush()) Fail(Exit::kCannotWrite, (partial / name).string(), ": cannot be written");
-}
-
 }  // namespace
 
 Stage RationalesStage(const config::RunConfig& config, const std::string& kind) {
   Stage stage{.name = "rationales." + kind,
               .config_parts = {"rationales"},
               .inputs = {"split"},
-              .all_ranks = true};
+              .kind = Kind::kLeased};
   const auto& rationales = config.rationales();
   if (kind == "user") stage.inputs.push_back("rationales.item");
   if (rationales.backend() == config::RationalesConfig::REPLAY) {
@@ -147,14 +138,19 @@ Stage RationalesStage(const config::RunConfig& config, const std::string& kind) 
   }
   stage.run = [kind](const RunContext& context, const fs::path& partial) -> Facts {
     Writer writer(context, kind);
-    const auto units = DoUnits(
-        context, partial, "  texts", kind + "s", writer.total(),
-        context.config.rationales().unit_size(),
-        [&](int64_t begin, int64_t end, const fs::path& file) { writer.Write(begin, end, file); });
-    if (context.comm.rank() == 0) {
-      Merge(units, "records.jsonl.gz", partial);
-      Merge(units, "prompts.jsonl.gz", partial);
-      DropUnits(partial);
+    std::string records, prompts;  // gzip members in unit order are one gzip file
+    const bool merged = DoUnits(
+        context, partial,
+        {"  texts", kind + "s", writer.total(), context.config.rationales().unit_size()},
+        [&](int64_t begin, int64_t end) { return writer.Write(begin, end); },
+        [&](const std::string& unit) {
+          const size_t line = unit.find('\n'), size = std::stoull(unit);
+          records += unit.substr(line + 1, size);
+          prompts += unit.substr(line + 1 + size);
+        });
+    if (merged) {
+      store::WriteFileAtomically(partial / "records.jsonl.gz", records);
+      store::WriteFileAtomically(partial / "prompts.jsonl.gz", prompts);
     }
     const bool model = context.config.rationales().backend() == config::RationalesConfig::REPLAY;
     return {{"texts", model ? "replayed from " + context.config.rationales().replay_file()

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,10 +15,23 @@
 
 namespace whyrec::stages {
 
+// Who works at a stage: rank 0 alone; any processes, over leases; all ranks together.
+enum class Kind { kSolo, kLeased, kCollective };
+
+// How this process takes part in leased stages (docs/leases.md).
+struct Leasing {
+  std::string listen;    // rank 0: where others may connect (cluster::LeaseOptions)
+  bool join = false;     // this process is no rank: it works for a run elsewhere
+  std::string address;   // with join: host:port; "": as the stage's folder says
+  double patience = 60;  // with join: seconds without a coordinator before it gives up
+};
+
 struct RunContext {
   const config::RunConfig& config;
   cluster::Communicator& comm;
   store::Workspace& workspace;
+  Leasing leasing = {};
+  std::string fingerprint = {};  // of the stage that runs
 };
 
 using Facts = std::vector<std::pair<std::string, std::string>>;
@@ -30,7 +44,7 @@ struct Stage {
   std::vector<std::string> settings = {};  // further "name=value" lines of the fingerprint
   std::vector<std::string> inputs;         // names of artefacts
   Files files;                             // external files or folders: label and path
-  bool all_ranks = false;                  // else rank 0 works and the others wait
+  Kind kind = Kind::kSolo;
   // Writes files into `partial`; returns facts for the manifest (rank 0's count).
   std::function<Facts(const RunContext&, const std::filesystem::path& partial)> run;
 };
@@ -50,9 +64,25 @@ Stage ReportStage(const config::RunConfig& config);
 // The stages of a run, each after its inputs. Error(kUsage) when the configuration cannot work.
 std::vector<Stage> Chain(const config::RunConfig& config);
 
-// Runs what is not there yet; the others are skipped. All ranks call it. Returns the stages that
-// ran.
-std::vector<std::string> RunChain(const RunContext& context);
+// The identity of a stage's artefact, by the content of its inputs as they stand.
+store::Identity IdentityOf(const Stage& stage, const config::RunConfig& config,
+                           const store::Workspace& workspace);
+
+// Runs what is not there yet; the others are skipped. All ranks call it. With `only`, ends before
+// the first stage of another kind; solo stages run in any case. Returns the stages that ran.
+std::vector<std::string> RunChain(const RunContext& context, std::optional<Kind> only = {});
+
+// Works at the leased stages of a run that goes on in other processes, until they stand or a
+// collective stage is next. Error(kLaunch) when no coordinator is there or it refuses this worker.
+void JoinChain(const RunContext& context);
+
+// The first stage that has to run; nothing when every artefact stands.
+struct NextStage {
+  Kind kind = Kind::kSolo;
+  bool begun = false;  // by an earlier try, which it continues
+};
+std::optional<NextStage> FindNext(const config::RunConfig& config,
+                                  const store::Workspace& workspace);
 
 // "run <stage>: reason" or "skip <stage>" for every stage.
 std::vector<std::string> PlanChain(const config::RunConfig& config,

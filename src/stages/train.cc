@@ -23,7 +23,7 @@ Stage TrainStage(const config::RunConfig& config, int i) {
               .settings = run.Settings(),
               .inputs = {"split"},
               .files = run.system.files(config),
-              .all_ranks = true};
+              .kind = Kind::kCollective};
   for (const std::string& need : run.system.needs(config)) stage.inputs.push_back(need);
   stage.run = [i](const RunContext& context, const std::filesystem::path& partial) {
     const auto folder = context.workspace.Of("split");

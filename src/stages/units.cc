@@ -1,51 +1,86 @@
 #include "src/stages/units.h"
 
-#include <cstdio>
+#include <algorithm>
 
+#include "cluster/leased_work.h"
 #include "src/base/error.h"
-#include "src/base/log.h"
 #include "src/base/stop.h"
 
 namespace whyrec::stages {
 namespace fs = std::filesystem;
-
 namespace {
 
-fs::path UnitFolder(const fs::path& partial) { return partial / ".units"; }  // '.': never committed
+constexpr double kOtherRanksWait = 3600;  // rank 0 may load a large model first
+
+cluster::LeasedJob JobOf(const RunContext& context, const fs::path& partial, const UnitPlan& plan) {
+  cluster::LeasedJob job{.identity = context.fingerprint,
+                         .cost = {},
+                         .folder = LeaseFolder(partial),
+                         .what = plan.what,
+                         .unit_name = Cat("units of ", plan.unit_size, " ", plan.items)};
+  for (int64_t begin = 0; begin < plan.total; begin += plan.unit_size)
+    job.cost.push_back(std::min(plan.unit_size, plan.total - begin));
+  return job;
+}
+
+cluster::LeaseOptions OptionsOf(const RunContext& context) {
+  cluster::LeaseOptions options{.listen = context.leasing.listen, .most_set_aside = 0};
+  if (options.listen.empty() && context.comm.size() > 1) options.listen = "127.0.0.1";
+  // Alone there is nobody else to try.
+  if (options.listen.empty()) options.rules.workers = 1;
+  return options;
+}
+
+void Lead(const RunContext& context, const cluster::LeasedJob& job,
+          const cluster::UnitFunction& work, const std::function<void(const std::string&)>& merge) {
+  try {
+    cluster::RunLeased(job, work, OptionsOf(context),
+                       [&](int64_t, const std::string& bytes) { merge(bytes); });
+  } catch (const Error& error) {
+    if (error.code() != Exit::kData) throw;
+    Fail(Exit::kData, error.what(), "; to try again what failed, remove ", job.folder.string());
+  }
+}
+
+// This rank's part; true when it was stopped by a signal.
+bool Stopped(const std::function<void()>& part) {
+  try {
+    part();
+  } catch (const Error& error) {
+    if (error.code() != Exit::kStoppedEarly) throw;
+    return true;
+  }
+  return StopRequested();
+}
 
 }  // namespace
 
-std::vector<fs::path> DoUnits(const RunContext& context, const fs::path& partial,
-                              const std::string& what, const std::string& unit_name, int64_t total,
-                              int64_t unit_size,
-                              const std::function<void(int64_t, int64_t, const fs::path&)>& work) {
-  fs::create_directories(UnitFolder(partial));
-  std::vector<fs::path> files;
-  Progress progress(what, total, unit_name);
-  for (int64_t begin = 0; begin < total; begin += unit_size) {
-    const auto unit = static_cast<int64_t>(files.size());
-    const int64_t end = std::min(total, begin + unit_size);
-    char name[32];
-    std::snprintf(name, sizeof name, "%08lld", static_cast<long long>(unit));
-    files.push_back(UnitFolder(partial) / name);
-    const bool mine = unit % context.comm.size() == context.comm.rank();
-    if (mine && !fs::exists(files.back()) && !StopRequested()) {
-      fs::path unfinished = files.back();
-      unfinished += ".tmp";
-      work(begin, end, unfinished);
-      fs::rename(unfinished, files.back());
-    }
-    progress.Advance(end - begin);
+fs::path LeaseFolder(const fs::path& partial) { return partial / ".leases"; }
+
+bool DoUnits(const RunContext& context, const fs::path& partial, const UnitPlan& plan,
+             const std::function<std::string(int64_t, int64_t)>& work,
+             const std::function<void(const std::string&)>& merge) {
+  const cluster::LeasedJob job = JobOf(context, partial, plan);
+  const cluster::UnitFunction unit = [&](int64_t i) {
+    const int64_t begin = i * plan.unit_size;
+    return work(begin, std::min(plan.total, begin + plan.unit_size));
+  };
+  const Leasing& leasing = context.leasing;
+  if (leasing.join) {
+    cluster::WorkLeased(job, unit, {.address = leasing.address, .patience = leasing.patience});
+    return false;
   }
-  context.comm.Barrier(cluster::Waiting::kForWork);  // units differ in length
-  int64_t stop = StopRequested();
+  const bool root = context.comm.rank() == 0;
+  int64_t stop = Stopped([&] {
+    root ? Lead(context, job, unit, merge)
+         : cluster::WorkLeased(job, unit, {.patience = kOtherRanksWait});
+  });
+  context.comm.Barrier(cluster::Waiting::kForWork);
   context.comm.AllReduce(&stop, 1, DType::kI64, cluster::Reduce::kMax);
   if (stop)
     Fail(Exit::kStoppedEarly,
          "stopped by a signal; finished units are kept: run the same command again");
-  return files;
+  return root;
 }
-
-void DropUnits(const fs::path& partial) { fs::remove_all(UnitFolder(partial)); }
 
 }  // namespace whyrec::stages

@@ -1,26 +1,31 @@
-// Work that is cut into fixed units before it is spread: rank r does the units i with i mod N = r,
-// rank 0 merges in unit order. So an artefact has the same bytes for any number of ranks, and a run
-// that was killed continues with the units it has.
+// Work that is cut into fixed units before it is spread: the units are leased to whoever works, and
+// rank 0 merges their results in unit order. So an artefact has the same bytes for any number of
+// workers, and a run that was killed continues with the units it has (docs/leases.md).
 #pragma once
 
 #include <filesystem>
 #include <functional>
 #include <string>
-#include <vector>
 
 #include "src/stages/stage.h"
 
 namespace whyrec::stages {
 
-// Calls work(begin, end, file) for this rank's units of 0..total that have no file yet; `file`
-// counts once it is complete. Returns, after all ranks are done, the units' files in order. `what`
-// and `unit_name` are for the progress line.
-std::vector<std::filesystem::path> DoUnits(
-    const RunContext& context, const std::filesystem::path& partial, const std::string& what,
-    const std::string& unit_name, int64_t total, int64_t unit_size,
-    const std::function<void(int64_t begin, int64_t end, const std::filesystem::path& file)>& work);
+struct UnitPlan {
+  std::string what, items;  // for the progress line
+  int64_t total = 0, unit_size = 1;
+};
 
-// Removes the units after the merge.
-void DropUnits(const std::filesystem::path& partial);
+// `work` gives the bytes of the items begin..end, a function of these alone; `merge` takes the
+// units' bytes in order. True where they were merged: on rank 0, when all is done. On other ranks
+// and in processes that joined: false, when this one's work has ended. No rank calls MPI while
+// units are leased. Error(kStoppedEarly) after a stop signal on any rank; Error(kData) when a unit
+// fails again and again.
+bool DoUnits(const RunContext& context, const std::filesystem::path& partial, const UnitPlan& plan,
+             const std::function<std::string(int64_t begin, int64_t end)>& work,
+             const std::function<void(const std::string& bytes)>& merge);
+
+// Where a stage keeps its leases, until its artefact is committed; '.': never committed.
+std::filesystem::path LeaseFolder(const std::filesystem::path& partial);
 
 }  // namespace whyrec::stages

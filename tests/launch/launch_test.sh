@@ -166,28 +166,118 @@ expect "no LibTorch: exit 2" [ "$rc" = 2 ]
 # --- run.sh --------------------------------------------------------------------------------------
 try run.sh -n 2 c.txtpb
 expect "no program: exit 71" [ "$rc" = 71 ]
-printf '#!/bin/bash\necho "whyrec $*"; exit 75\n' >"$tmp/build/whyrec"
+# A program whose next kinds of stage stand in a file, one a line; each run takes one away and leaves
+# with the code in `codes`. mpirun runs the command once.
+cat >"$tmp/build/whyrec" <<'STUB'
+#!/bin/bash
+dir=${0%/*}
+if [[ $1 = plan ]]; then
+  head -n 1 "$dir/kinds" | grep . || echo nothing
+  exit
+fi
+[[ $1 = work ]] || echo "whyrec $*"
+code=$(head -n 1 "$dir/codes")
+[[ $1 = run ]] && sed -i 1d "$dir/codes"
+[[ ${code:-0} != 0 || $1 = work ]] || sed -i 1d "$dir/kinds"
+[[ ${code:-0} -lt 128 ]] || kill -9 $$
+exit "${code:-0}"
+STUB
 chmod +x "$tmp/build/whyrec"
-stub mpirun 'echo "mpirun $*"; exit 65'
+stub mpirun 'echo "mpirun $*"; while [[ $1 != */whyrec && $1 != bash ]]; do shift; done; "$@"'
+stub srun 'echo "srun $*"; while [[ $1 != */whyrec && $1 != bash ]]; do shift; done; "$@"'
 stub nproc 'echo 8'
 stub id 'echo 0'
+stub lscpu 'echo "# node"; echo 0; echo 0'
+# chain KIND... / CODE...: what is to be done, and how the runs end.
+chain() {
+  printf '%s\n' ${1:-} >"$tmp/build/kinds"
+  printf '%s\n' ${2:-} >"$tmp/build/codes"
+}
+chain "" 75
 try run.sh -n 1 c.txtpb --set a=b
 expect "one rank: the program itself" says "whyrec run c.txtpb --set a=b"
 expect "one rank: its exit code" [ "$rc" = 75 ]
-try run.sh -n 3 c.txtpb --set a=b
-expect "three ranks: command" says "mpirun -n 3 --bind-to none --oversubscribe --allow-run-as-root \
-$tmp/build/whyrec run c.txtpb --set a=b --set execution.threads=2"
-expect "three ranks: choice is printed" says "3 ranks, 2 threads each (8 cores, not bound)"
-expect "three ranks: mpirun's exit code" [ "$rc" = 65 ]
+chain "solo leased collective leased"
+try run.sh -n 3 c.txtpb --set a=b --progress none --fresh
+expect "three ranks: exit 0" [ "$rc" = 0 ]
+expect "three ranks: choice is printed" says "3 ranks, 2 threads each (8 cores), not bound"
+set="--set a=b --set execution.threads=2"
+expect "--fresh alone, first" says "whyrec run c.txtpb $set --progress none --stages solo --fresh"
+expect "leased: rank 0 coordinates" says \
+  "whyrec run c.txtpb $set --progress none --stages leased --listen 127.0.0.1"
+expect "leased: a rank may die" says \
+  "mpirun -n 3 --bind-to none --oversubscribe --allow-run-as-root --enable-recovery bash -c"
+expect "collective: all ranks" says "mpirun -n 3 --bind-to none --oversubscribe --allow-run-as-root \
+$tmp/build/whyrec run c.txtpb $set --progress none --stages collective"
+for code in 137 75 65; do
+  chain "collective" "$code"
+  try run.sh -n 2 c.txtpb
+  case $code in
+    137)
+      expect "a killed rank: again" says "a process died (exit code 137): restart 1 of 3"
+      expect "a killed rank: exit 0" [ "$rc" = 0 ]
+      ;;
+    *) expect "exit $code is passed on" [ "$rc" = "$code" ] ;;
+  esac
+done
+chain "collective" "137 137 137 137 137"
+WHYREC_RESTARTS=2 try run.sh -n 2 c.txtpb
+expect "restarts are bounded" says "given up after 2 restarts"
+expect "restarts are bounded: exit code" [ "$rc" = 137 ]
+chain "collective" "71 71"
+try run.sh -n 2 c.txtpb
+expect "what fails before it begins is not repeated" [ "$rc" = 71 ]
+printf 'collective begun\n' >"$tmp/build/kinds"
+printf '71\n' >"$tmp/build/codes"
+try run.sh -n 2 c.txtpb
+expect "what fails later is repeated" [ "$rc" = 0 ]
+stub lscpu 'echo "# node"; echo 0; echo 1'
 stub id 'echo 1000'
+chain "collective"
 try run.sh -n 16 c.txtpb
 expect "never less than one thread" says "execution.threads=1"
+expect "memory domains are kept" says "--map-by numa --bind-to numa"
 expect "no root flag for others" silent_on "allow-run-as-root"
+printf 'node1 slots=4\n# node3\nnode2 slots=4\n' >"$tmp/hosts"
+chain "leased"
+try run.sh -n 8 --hostfile "$tmp/hosts" c.txtpb
+expect "host file: threads by the ranks of a host" says "execution.threads=2"
+expect "host file: goes to mpirun" says "--hostfile $tmp/hosts --enable-recovery"
+expect "host file: others may connect" says "--listen 0.0.0.0"
+chain "leased collective"
+SLURM_JOB_ID=7 SLURM_NTASKS=4 SLURM_JOB_NUM_NODES=2 SLURM_CPUS_PER_TASK=3 try run.sh c.txtpb
+expect "Slurm: collective" says "srun -n 4 -c 3 --mpi=pmix --kill-on-bad-exit=1 $tmp/build/whyrec run"
+expect "Slurm: leased" says "srun -n 4 -c 3 --mpi=none --kill-on-bad-exit=0 --wait=0 bash -c"
+expect "Slurm: threads are the task's cores" says "execution.threads=3"
 try run.sh -n 3 c.txtpb --set execution.threads=5
 expect "given threads stay" silent_on "execution.threads=2"
 for n in 0 x; do
   try run.sh -n $n c.txtpb
   expect "-n $n: exit 2" [ "$rc" = 2 ]
+done
+
+# --- Slurm's batch scripts -----------------------------------------------------------------------
+stub scontrol 'echo "scontrol $*"; kill $PPID; sleep 1'
+cat >"$tmp/bin/job" <<'STUB'
+#!/bin/bash
+trap 'exit 75' USR1
+[[ $1 = exit ]] && exit "$2"
+kill -"$1" $PPID
+sleep 5 & wait $!
+STUB
+chmod +x "$tmp/bin/job"
+SLURM_JOB_ID=7 try slurm/attend.sh job USR1
+expect "the warning: queued again" says "scontrol requeue 7"
+SLURM_JOB_ID=7 SLURM_RESTART_COUNT=19 try slurm/attend.sh job USR1
+expect "the last life: not queued again" silent_on "scontrol"
+expect "the last life: 75" [ "$rc" = 75 ]
+SLURM_JOB_ID=7 try slurm/attend.sh job TERM
+expect "cancelled: not queued again" silent_on "scontrol"
+SLURM_JOB_ID=7 try slurm/attend.sh job exit 65
+expect "other codes are passed on" [ "$rc" = 65 ]
+for script in "$tmp"/launch/slurm/*.sbatch; do
+  expect "${script##*/}: bash reads it" bash -n "$script"
+  expect "${script##*/}: short" [ "$(wc -l <"$script")" -lt 40 ]
 done
 
 echo "$passed passed, $failed failed"

@@ -7,10 +7,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cctype>
 #include <chrono>
 #include <fstream>
 #include <iterator>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -28,6 +30,20 @@ inline const std::string kProgram = WHYREC_BINARY_DIR "/whyrec";
 inline std::string ReadAll(const fs::path& file) {
   std::ifstream in(file, std::ios::binary);
   return std::string(std::istreambuf_iterator<char>(in), {});
+}
+
+// Process ids of the children of `parent` whose name, in parentheses, is `name`.
+inline std::vector<int> ChildrenOf(int parent, const std::string& name) {
+  std::vector<int> out;
+  for (const auto& entry : fs::directory_iterator("/proc")) {
+    if (!std::isdigit(entry.path().filename().string()[0])) continue;
+    std::istringstream stat(ReadAll(entry.path() / "stat"));
+    int pid = 0, its_parent = 0;
+    std::string its_name, state;
+    if (stat >> pid >> its_name >> state >> its_parent && its_parent == parent && its_name == name)
+      out.push_back(pid);
+  }
+  return out;
 }
 
 class Process {

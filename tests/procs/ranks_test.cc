@@ -1,7 +1,4 @@
 // launch/run.sh with two ranks on this host, against one rank.
-#include <cctype>
-#include <sstream>
-
 #include "tests/procs/process.h"
 
 namespace whyrec {
@@ -28,6 +25,10 @@ class RanksOfThisHost : public TinyRuns {
     return out;
   }
 
+  bool Trains() const {
+    return Said().find(" steps ") != std::string::npos && Checkpoints(folder_ / "ended") > 0;
+  }
+
   // The losses of the training, in order.
   std::vector<double> Losses(const std::string& workspace) const {
     std::ifstream in(folder_ / workspace / "train.isrf/losses.csv");
@@ -48,17 +49,11 @@ std::map<std::string, std::string> WithoutWeights(const fs::path& workspace) {
   return out;
 }
 
-// Process ids of the ranks that mpirun started.
-std::vector<int> RanksOf(int mpirun) {
+// Process ids of the ranks that mpirun started for run.sh.
+std::vector<int> RanksOf(int script) {
   std::vector<int> out;
-  for (const auto& entry : fs::directory_iterator("/proc")) {
-    if (!std::isdigit(entry.path().filename().string()[0])) continue;
-    std::istringstream stat(ReadAll(entry.path() / "stat"));
-    int pid = 0, parent = 0;
-    std::string name, state;
-    if (stat >> pid >> name >> state >> parent && parent == mpirun && name == "(whyrec)")
-      out.push_back(pid);
-  }
+  for (int mpirun : ChildrenOf(script, "(mpirun)"))
+    for (int rank : ChildrenOf(mpirun, "(whyrec)")) out.push_back(rank);
   return out;
 }
 
@@ -72,12 +67,10 @@ TEST_F(RanksOfThisHost, AgreeWithOneAndSurviveKills) {
   EXPECT_EQ(WithoutWeights(folder_ / "two"), WithoutWeights(folder_ / "one"));
   EXPECT_EQ(WithoutWeights(folder_ / "two").count("embeddings/embeddings.safetensors"), 1u);
 
+  setenv("WHYREC_RESTARTS", "0", 1);
   for (int signal : {SIGKILL, SIGUSR1}) {
     Process job(TwoRanks("ended"), folder_ / "out");
-    const auto starts = [&] {
-      return Said().find(" steps ") != std::string::npos && Checkpoints(folder_ / "ended") > 0;
-    };
-    ASSERT_TRUE(job.Until(starts)) << Said();
+    ASSERT_TRUE(job.Until([&] { return Trains(); })) << Said();
     const auto ranks = RanksOf(job.pid());
     ASSERT_EQ(ranks.size(), 2u);
     kill(ranks[1], signal);
@@ -85,7 +78,14 @@ TEST_F(RanksOfThisHost, AgreeWithOneAndSurviveKills) {
     EXPECT_EQ(job.Wait(30), signal == SIGKILL ? 128 + SIGKILL : 75) << Said();
     EXPECT_LT(job.seconds() - before, 10);
   }
-  ASSERT_EQ(Finish(TwoRanks("ended")), 0) << Said();
+  unsetenv("WHYREC_RESTARTS");
+  {
+    Process job(TwoRanks("ended"), folder_ / "out");
+    ASSERT_TRUE(job.Until([&] { return RanksOf(job.pid()).size() == 2 && Trains(); })) << Said();
+    kill(RanksOf(job.pid())[1], SIGKILL);
+    ASSERT_EQ(job.Wait(60), 0) << Said();
+    EXPECT_NE(Said().find("exit code 137): restart 1 of 3"), std::string::npos) << Said();
+  }
   EXPECT_EQ(Contents(folder_ / "ended"), Contents(folder_ / "two"));
 }
 

@@ -37,25 +37,27 @@ TEST(Ranks, EveryArtefactOfAGraphIsTheSame) {
   ExpectSameArtefacts({"system[0].name=lightgcn"}, "train.lightgcn", 8);
 }
 
-// Units of numbers, merged as lines. `stop_at`: the unit in which its rank fails.
+// Units of numbers, merged as lines. `stop_at`: the unit that fails with `code`.
 struct Work {
-  Work(int ranks, const fs::path& partial, int64_t stop_at = -1) {
+  Work(int ranks, const fs::path& partial, int64_t stop_at = -1, Exit code = Exit::kUnavailable) {
     const auto config = LoadTiny({});
     const Temporary folder;
     cluster::RunThreads(ranks, [&](cluster::Communicator& comm) {
       store::Workspace workspace(folder.path());
-      const auto files = DoUnits({config, comm, workspace}, partial, "", "", 50, 7,
-                                 [&](int64_t begin, int64_t end, const fs::path& file) {
-                                   std::ofstream out(file);
-                                   for (int64_t i = begin; i < end; ++i) out << i * i << "\n";
-                                   out.close();
-                                   if (begin / 7 == stop_at) Fail(Exit::kData, "interrupted");
-                                   const std::lock_guard lock(mutex);
-                                   units.insert(begin / 7);
-                                 });
-      if (comm.rank() != 0) return;
-      for (const fs::path& file : files) merged += store::ReadTextFile(file);
-      DropUnits(partial);
+      RunContext context{config, comm, workspace};
+      context.fingerprint = "squares";
+      const bool led = DoUnits(
+          context, partial, {"", "", 50, 7},
+          [&](int64_t begin, int64_t end) {
+            std::string lines;
+            for (int64_t i = begin; i < end; ++i) lines += Cat(i * i, "\n");
+            if (begin / 7 == stop_at) Fail(code, "interrupted");
+            const std::lock_guard lock(mutex);
+            units.insert(begin / 7);
+            return lines;
+          },
+          [&](const std::string& lines) { merged += lines; });
+      EXPECT_EQ(led, comm.rank() == 0);
     });
   }
   std::set<int64_t> units;  // that were done
@@ -72,19 +74,32 @@ TEST(Units, MergeInOrderForAnyNumberOfRanks) {
     const Work work(ranks, partial.path());
     EXPECT_EQ(work.merged, want) << ranks << " ranks";
     EXPECT_EQ(work.units.size(), 8u);
-    EXPECT_TRUE(fs::is_empty(partial.path()));
   }
 }
 
-// Rank 1 of 2 does the units 1, 3, 5 and 7 and fails in 5, with a file half made.
+// One process alone leaves in unit 5: an endpoint that is away, not the unit's fault.
 TEST(Units, FinishedOnesAreKept) {
   const Temporary partial, other;
-  EXPECT_THROW(Work(2, partial.path(), 5), Error);
-  ASSERT_FALSE(fs::is_empty(partial / ".units"));
+  EXPECT_THROW(Work(1, partial.path(), 5), Error);
   const Work rest(3, partial.path());
-  for (int64_t done : {1, 3}) EXPECT_EQ(rest.units.count(done), 0u) << done;
-  for (int64_t open : {5, 7}) EXPECT_EQ(rest.units.count(open), 1u) << open;
+  EXPECT_EQ(rest.units, (std::set<int64_t>{5, 6, 7}));
   EXPECT_EQ(rest.merged, Work(1, other.path()).merged);
+}
+
+TEST(Units, OneThatFailsEndsTheStageAndIsNamed) {
+  for (int ranks : {1, 2}) {
+    const Temporary partial;
+    try {
+      Work(ranks, partial.path(), 5, Exit::kData);
+      ADD_FAILURE() << "no error";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), Exit::kData) << error.what();
+      const std::string said = error.what();
+      EXPECT_NE(said.find("unit 5, "), std::string::npos) << said;
+      EXPECT_NE(said.find("interrupted"), std::string::npos) << said;
+      EXPECT_NE(said.find("remove " + (partial / ".leases").string()), std::string::npos) << said;
+    }
+  }
 }
 
 }  // namespace

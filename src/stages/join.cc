@@ -1,0 +1,99 @@
+// A worker from outside the run: it follows the chain in the workspace, and works where a
+// coordinator is.
+#include <chrono>
+#include <thread>
+
+#include "src/base/error.h"
+#include "src/base/log.h"
+#include "src/base/stop.h"
+#include "src/stages/units.h"
+
+namespace whyrec::stages {
+namespace fs = std::filesystem;
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::string FirstLine(const fs::path& file) {
+  std::error_code absent;
+  if (!fs::is_regular_file(file, absent)) return "";
+  const std::string text = store::ReadTextFile(file);
+  return text.substr(0, text.find('\n'));
+}
+
+// What the coordinator of this very work wrote; an older run's file may stand there.
+bool HasCoordinator(const RunContext& context, const fs::path& partial) {
+  if (!context.leasing.address.empty()) return true;
+  try {
+    const std::string address = FirstLine(LeaseFolder(partial) / "address");
+    return !address.empty() && address != "finished" &&
+           FirstLine(partial / ".identity") == context.fingerprint;
+  } catch (const Error&) {  // it went away meanwhile
+    return false;
+  }
+}
+
+[[noreturn]] void NobodyIsThere(const Stage& stage, const std::string& reason,
+                                const RunContext& context) {
+  const fs::path workspace = context.workspace.folder();
+  const fs::path partial = context.workspace.Partial(stage.name);
+  const std::string begun = FirstLine(partial / ".identity");
+  const std::string what =
+      !begun.empty() && begun != context.fingerprint
+          ? Cat(partial.string(), " is work of another configuration")
+          : Cat(workspace.string(), " waits for ", stage.name, " (", reason, ")");
+  Fail(Exit::kLaunch, what, ", and no coordinator came within ", context.leasing.patience,
+       " s; start `whyrec run --listen ...` with the same CONFIG and --set, and see that"
+       " --workspace is the same folder on both hosts");
+}
+
+// A refusal or a silence, with what to look at.
+[[noreturn]] void ExplainJoin(const Error& error, const Stage& stage, const RunContext& context) {
+  if (error.code() != Exit::kLaunch) throw error;
+  Fail(Exit::kLaunch, "[", stage.name, "] ", error.what(), "; this worker's workspace is ",
+       fs::absolute(context.workspace.folder()).string(),
+       ", its CONFIG and --set must be the coordinator's, and so must the version of whyrec");
+}
+
+void Join(const Stage& stage, const RunContext& context) {
+  Info(Cat("[", stage.name, "] joins the coordinator"));
+  try {
+    stage.run(context, context.workspace.Partial(stage.name));
+  } catch (const Error& error) {
+    ExplainJoin(error, stage, context);
+  }
+}
+
+}  // namespace
+
+void JoinChain(const RunContext& context) {
+  Leasing leasing = context.leasing;
+  for (const Stage& stage : Chain(context.config)) {
+    const store::Identity identity = IdentityOf(stage, context.config, context.workspace);
+    const auto reason = [&] { return context.workspace.ReasonToRun(identity); };
+    auto since = Clock::now();
+    for (std::string why; !(why = reason()).empty();) {
+      if (stage.kind == Kind::kCollective)
+        return Info(Cat("[", stage.name, "] is no work for single workers: leaving"));
+      const RunContext own{context.config, context.comm, context.workspace, leasing,
+                           identity.Fingerprint()};
+      // An address that was given is that of a coordinator at work now.
+      if (stage.kind != Kind::kLeased && !leasing.address.empty())
+        Fail(Exit::kLaunch, "the coordinator is past ", stage.name, ", which for this worker has ",
+             "to run (", why, "); CONFIG, --set and --workspace must be those of the coordinator");
+      if (stage.kind == Kind::kLeased &&
+          HasCoordinator(own, context.workspace.Partial(stage.name))) {
+        Join(stage, own);
+        leasing.address.clear();  // the next stage listens at another port
+        since = Clock::now();
+      }
+      if (StopRequested())
+        Fail(Exit::kStoppedEarly, "stopped by a signal; finished units are kept");
+      if (std::chrono::duration<double>(Clock::now() - since).count() > leasing.patience)
+        NobodyIsThere(stage, why, own);
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+  }
+}
+
+}  // namespace whyrec::stages
