@@ -110,7 +110,7 @@ expect "the time limit: queued again" until_true 90 says limit.log "the job is q
 expect "the time limit: pending" becomes "$job" PENDING 60
 expect "continued from the checkpoint" says limit.log "continues after step"
 scontrol update JobId="$job" StartTime=now TimeLimit=60  # else Slurm waits two minutes
-expect "second life: done" becomes "$job" COMPLETED 240
+expect "second life: done" becomes "$job" COMPLETED 400
 expect "second life: it was one" eval "scontrol show job $job | grep -q Restarts=1"
 expect "second life: report" [ -e "$tmp/c/report/report.md" ]
 
