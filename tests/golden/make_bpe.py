@@ -61,7 +61,7 @@ class Rng:
 
 def unsettled(c):
     """Blocks that Unicode tables of different years know or not, so that a word may end there: the
-    Oniguruma of the reference (6.9.10) has Unicode 16, the one of Debian 12 (6.9.8) Unicode 14, and
+    Oniguruma of the reference seems to know letters of Unicode 16, the one of Debian 12 (6.9.8) those of 14, and
     the reference's own tables for BERT are older than Unicode 9."""
     return any(low <= c <= high for low, high in (
         (0x10F00, 0x10FFF), (0x11C00, 0x11D8F), (0x13460, 0x143FF), (0x1CF00, 0x1CFCF),
