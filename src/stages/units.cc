@@ -42,6 +42,22 @@ void Lead(const RunContext& context, const cluster::LeasedJob& job,
   }
 }
 
+// Until the stage is over. A worker that lost its coordinator learns that from the folder, which
+// goes before the commit; else it would wait for one that has ended.
+void Help(const cluster::LeasedJob& job, const cluster::UnitFunction& unit,
+          const Leasing& leasing) {
+  cluster::JoinOptions options{.address = leasing.address, .patience = leasing.patience};
+  options.worker.stop = [&] {
+    std::error_code unreachable;
+    return StopRequested() || (!fs::exists(job.folder, unreachable) && !unreachable);
+  };
+  try {
+    cluster::WorkLeased(job, unit, options);
+  } catch (const Error& error) {
+    if (error.code() != Exit::kStoppedEarly || StopRequested()) throw;
+  }
+}
+
 // This rank's part; true when it was stopped by a signal.
 bool Stopped(const std::function<void()>& part) {
   try {
@@ -67,7 +83,7 @@ bool DoUnits(const RunContext& context, const fs::path& partial, const UnitPlan&
   };
   const Leasing& leasing = context.leasing;
   if (leasing.join) {
-    cluster::WorkLeased(job, unit, {.address = leasing.address, .patience = leasing.patience});
+    Help(job, unit, leasing);
     return false;
   }
   const bool root = context.comm.rank() == 0;
