@@ -81,6 +81,21 @@ TEST_F(Work, KilledWorkersAndCoordinatorsLeaveTheSameBytes) {
   EXPECT_EQ(Contents(folder_ / "w"), calm);
 }
 
+// Frozen in the middle of a stage, awake when everything is over: it leaves, it does not wait for
+// a coordinator that has ended.
+TEST_F(Work, AWorkerThatSleptLeaves) {
+  auto coordinator = Start(Coordinator("w", {"--listen", "127.0.0.1"}), "coordinator");
+  ASSERT_TRUE(coordinator->Until([&] { return fs::exists(folder_ / "w"); }));
+  auto worker = Start(Worker("w"), "worker");
+  ASSERT_TRUE(worker->Until([&] {
+    return Said("worker").find("] joins the coordinator") != std::string::npos;
+  })) << Said("worker");
+  worker->Signal(SIGSTOP);
+  EXPECT_EQ(coordinator->Wait(), 0) << Said("coordinator");
+  worker->Signal(SIGCONT);
+  EXPECT_EQ(worker->Wait(30), 0) << Said("worker");
+}
+
 TEST_F(Work, StrangersAreToldWhatIsWrong) {
   EXPECT_EQ(Start(Worker("nowhere"), "a")->Wait(20), 71);
   EXPECT_NE(Said("a").find("no such workspace on this host"), std::string::npos) << Said("a");
