@@ -47,15 +47,15 @@ execution { threads: 1 }
 }
 
 // The text encoder that ISRF's embeddings need, where the set-up has put it.
-inline bool HasEncoder() {
+inline fs::path EncoderFolder() {
   const char* cache = std::getenv("WHYREC_CACHE");
   const char* xdg = std::getenv("XDG_CACHE_HOME");
   const char* home = std::getenv("HOME");
-  const fs::path folder =
-      cache ? fs::path(cache)
-            : (xdg ? fs::path(xdg) : fs::path(home ? home : "") / ".cache") / "whyrec";
-  return fs::exists(folder / "minilm" / "model.safetensors");
+  return (cache ? fs::path(cache)
+                : (xdg ? fs::path(xdg) : fs::path(home ? home : "") / ".cache") / "whyrec") /
+         "minilm";
 }
+inline bool HasEncoder() { return fs::exists(EncoderFolder() / "model.safetensors"); }
 #define WR_NEEDS_ENCODER() \
   if (!HasEncoder()) GTEST_SKIP() << "no text encoder in the cache; run launch/setup"
 
