@@ -136,28 +136,29 @@ collective() {
   await "${children[-1]}"
 }
 
-restarts=0 most=${WHYREC_RESTARTS:-3} before=
+next() { "$program" plan "${all[@]}" --next; }
+
+restarts=0 most=${WHYREC_RESTARTS:-3}
 [[ $fresh = no ]] || alone solo --fresh
 children=()
-while :; do
-  read -r kind _ < <("$program" plan "${all[@]}" --next) || exit 2
-  [[ $kind != nothing ]] || break
+after=$(next) || exit 2
+while read -r kind _ <<<"$after" && [[ $kind != nothing ]]; do
   rc=0
   case $kind in
     solo) alone solo || rc=$? ;;
     *) "$kind" || rc=$? ;;
   esac
-  # Launchers may report 0 although a rank died: what counts is what stands in the workspace.
-  [[ $rc != 0 || $kind != "$before" ]] || die 71 "a job said that it was done, but $kind stages are not"
+  after=$(next) || exit 2
+  # Launchers may report 0 although ranks died or never began: what counts is what stands.
+  [[ $rc != 0 || $after != "$kind"* ]] || rc=71
   if [[ $rc = 0 ]]; then
-    before=$kind
     dismiss
     continue
   fi
   [[ $kind = leased && $rc -gt 128 ]] || dismiss  # workers wait for their coordinator
   [[ $stopping = no ]] || { dismiss; exit "$rc"; }
   # What fails before any work has begun will fail again.
-  [[ $rc -gt 128 || ($rc = 71 && $("$program" plan "${all[@]}" --next) = *begun) ]] || exit "$rc"
+  [[ $rc -gt 128 || ($rc = 71 && $after = *begun) ]] || exit "$rc"
   restarts=$((restarts + 1))
   [[ $restarts -le $most ]] || { dismiss; die "$rc" "given up after $most restarts (WHYREC_RESTARTS)"; }
   say "a process died (exit code $rc): restart $restarts of $most, from what is complete"

@@ -57,11 +57,11 @@ class Generate : public testing::Test {
     fs::copy(tokenizer, folder / "tokenizer.json");
     return folder;
   }
-  // Eight users with five prompts each, which begin alike.
+  // Users with five prompts each, which begin alike.
   fs::path Prompts() {
     const fs::path file = folder_ / "prompts.jsonl";
     std::ofstream out(file);
-    for (int i = 0; i < 40; ++i)
+    for (int i = 0; i < prompts_; ++i)
       out << nlohmann::json{{"id", i},
                             {"group", "user " + std::to_string(i / 5)},
                             {"prompt", "This customer bought gift cards number " +
@@ -81,6 +81,7 @@ class Generate : public testing::Test {
     return words;
   }
 
+  int prompts_ = 40;
   Temporary folder_;
 };
 
@@ -115,6 +116,7 @@ TEST_F(Generate, AnswersInTheOrderOfThePrompts) {
 
 // Killed and stopped again and again: the bytes of an undisturbed run, where batches are fixed.
 TEST_F(Generate, KilledRunsContinue) {
+  prompts_ = 200;  // long enough for three kills on any machine
   const fs::path model = PhiFolder();
   const Words how = {"--temperature", "1", "--max-new-tokens", "150", "--deterministic"};
   ASSERT_EQ(Run(Command(model, folder_ / "calm", how)), 0) << Said();
