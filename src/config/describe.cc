@@ -29,6 +29,7 @@ void AddLines(const Message& root, const std::string& prefix, std::vector<std::s
       return field->options().GetExtension(outside_fingerprint);
     };
     if (std::any_of(leaf.chain.begin(), leaf.chain.end(), outside)) continue;
+    if (IsOverlay(*leaf.field())) continue;  // counted where it lies over its message
     const Message& holder = leaf.HolderIn(root);
     const auto* reflection = holder.GetReflection();
     const FieldDescriptor& field = *leaf.field();
@@ -70,7 +71,9 @@ std::string TypeOf(const FieldDescriptor& field) {
 std::string DefaultOf(const Message& holder, const FieldDescriptor& field) {
   if (field.options().HasExtension(protocol_value)) {
     const ProtocolValue& value = field.options().GetExtension(protocol_value);
-    return "as_published " + value.as_published() + ", strict " + value.strict();
+    return "as_published " + value.as_published() +
+           (value.has_released_code() ? ", released_code " + value.released_code() : "") +
+           ", strict " + value.strict();
   }
   return field.has_default_value() ? Print(holder, field) : "-";
 }
@@ -78,7 +81,10 @@ std::string DefaultOf(const Message& holder, const FieldDescriptor& field) {
 void Describe(const Message& root, const std::string& prefix, std::ostream& out) {
   for (const Leaf& leaf : LeavesOf(*root.GetDescriptor())) {
     const FieldDescriptor& field = *leaf.field();
-    if (IsMessage(field)) {
+    if (IsOverlay(field)) {
+      out << prefix << leaf.path << ".*  as " << field.name()
+          << ".*: " << field.options().GetExtension(doc) << "\n";
+    } else if (IsMessage(field)) {
       const Message& entry = *google::protobuf::MessageFactory::generated_factory()->GetPrototype(
           field.message_type());
       Describe(entry, prefix + leaf.path + "[].", out);
@@ -139,12 +145,13 @@ std::vector<std::string> Canonical(const RunConfig& config, const std::vector<st
 }
 
 std::vector<std::string> ProtocolKeys(const RunConfig& config) {
+  const bool pulse = std::ranges::any_of(
+      config.system(), [](const SystemConfig& system) { return system.name() == "pulse"; });
   std::vector<std::string> out;
   for (const Leaf& leaf : LeavesOf(*RunConfig::descriptor())) {
     if (!leaf.field()->options().HasExtension(protocol_value)) continue;
-    const ProtocolValue& both = leaf.field()->options().GetExtension(protocol_value);
-    const bool strict = config.protocol() == RunConfig::STRICT;
-    const std::string& own = strict ? both.strict() : both.as_published();
+    if (leaf.path.starts_with("pulse.") && !pulse) continue;
+    const std::string own = OfProtocol(*leaf.field(), config);
     const std::string value = Print(leaf.HolderIn(config), *leaf.field());
     out.push_back(leaf.path + "=" + value + (value == own ? "" : "  (protocol: " + own + ")"));
   }

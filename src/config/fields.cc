@@ -22,7 +22,7 @@ void Collect(const Descriptor& type, const Leaf& above, std::vector<Leaf>& out) 
     Leaf leaf = above;
     leaf.path += (above.chain.empty() ? "" : ".") + type.field(i)->name();
     leaf.chain.push_back(type.field(i));
-    if (IsMessage(*type.field(i)) && !type.field(i)->is_repeated())
+    if (IsMessage(*type.field(i)) && !type.field(i)->is_repeated() && !IsOverlay(*type.field(i)))
       Collect(*type.field(i)->message_type(), leaf, out);
     else
       out.push_back(std::move(leaf));
@@ -150,6 +150,15 @@ std::vector<Leaf> LeavesOf(const Descriptor& type) {
 
 bool IsMessage(const FieldDescriptor& field) {
   return field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE;
+}
+
+bool IsOverlay(const FieldDescriptor& field) { return field.options().GetExtension(overlay); }
+
+std::string OfProtocol(const FieldDescriptor& field, const RunConfig& config) {
+  const ProtocolValue& value = field.options().GetExtension(protocol_value);
+  if (config.protocol() == RunConfig::STRICT) return value.strict();
+  const bool code = config.reading() == RunConfig::RELEASED_CODE && value.has_released_code();
+  return code ? value.released_code() : value.as_published();
 }
 
 std::string Print(const Message& holder, const FieldDescriptor& field, int index) {

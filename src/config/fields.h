@@ -9,13 +9,16 @@
 #include <string>
 #include <vector>
 
+#include "proto/config.pb.h"
+
 namespace whyrec::config {
 
 using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 
-// A field that is no single message: a scalar or a list, reached through single messages.
+// A field that is no single message: a scalar, a list or an overlay, reached through single
+// messages.
 struct Leaf {
   std::string path;                           // "isrf.backbone.folder"
   std::vector<const FieldDescriptor*> chain;  // from the outermost message; back() is the leaf
@@ -29,6 +32,10 @@ struct Leaf {
 std::vector<Leaf> LeavesOf(const Descriptor& type);
 
 bool IsMessage(const FieldDescriptor& field);
+bool IsOverlay(const FieldDescriptor& field);
+
+// What the protocol, and the reading of the paper, give a field that has a protocol_value.
+std::string OfProtocol(const FieldDescriptor& field, const RunConfig& config);
 
 // The effective value as text format writes it; `index` for lists, -1 else.
 std::string Print(const Message& holder, const FieldDescriptor& field, int index = -1);

@@ -144,7 +144,6 @@ void Override(RunConfig& config, size_t number, const std::string& text, Problem
 // Gives every unset field that has one the value of the protocol, and expands paths that are
 // defaults.
 void FillIn(RunConfig& config, Problems& problems) {
-  const bool strict = config.protocol() == RunConfig::STRICT;
   for (const Leaf& leaf : LeavesOf(*RunConfig::descriptor())) {
     const FieldDescriptor& field = *leaf.field();
     const Message& holder = leaf.HolderIn(config);
@@ -152,8 +151,7 @@ void FillIn(RunConfig& config, Problems& problems) {
     const auto& options = field.options();
     std::string text;
     if (options.HasExtension(protocol_value)) {
-      const ProtocolValue& value = options.GetExtension(protocol_value);
-      text = strict ? value.strict() : value.as_published();
+      text = OfProtocol(field, config);
     } else if (options.GetExtension(path) && field.has_default_value()) {
       text = Print(holder, field);
     }
@@ -165,6 +163,12 @@ void FillIn(RunConfig& config, Problems& problems) {
 }
 
 }  // namespace
+
+RunConfig WithTraining(const RunConfig& config, const TrainConfig& over) {
+  RunConfig out = config;
+  out.mutable_train()->MergeFrom(over);
+  return out;
+}
 
 RunConfig Load(const fs::path& file, const std::vector<std::string>& overrides) {
   Problems problems;

@@ -13,15 +13,19 @@ namespace whyrec::config {
 
 // Loads `file`; each override is "path=value" ("train.global_batch=32",
 // "system[0].name=popularity"). Order: base file, file, overrides, then for every unset field with
-// a protocol value the value of `protocol`. A list that a file states replaces its base's list;
-// `base` and the base's `name` do not pass on. An override's index may be the list's length, which
-// appends. Paths become absolute (against the file that states them; overrides against the working
-// directory), with ${NAME} replaced from the environment (WHYREC_CACHE falls back to
+// a protocol value the value of `protocol` (and, for PULSE, `reading`). A list that a file states
+// replaces its base's list; `base` and the base's `name` do not pass on. An override's index may be
+// the list's length, which appends. Paths become absolute (against the file that states them;
+// overrides against the working directory), with ${NAME} replaced from the environment
+// (WHYREC_CACHE falls back to
 // ${XDG_CACHE_HOME:-$HOME/.cache}/whyrec). `name` falls back to the file's stem. Throws
 // Error(kUsage) whose text holds every error found, one a line, as
 //   file:line:column: message; did you mean "..."?
 //   --set #2 (train.epochs=ten): message
 RunConfig Load(const std::filesystem::path& file, const std::vector<std::string>& overrides = {});
+
+// `config` with the training that a system or a model of its own states over the run's.
+RunConfig WithTraining(const RunConfig& config, const TrainConfig& over);
 
 // "path=value" lines, sorted, defaults included, floats in hexadecimal: equal configurations print
 // equally, whatever their history. `parts` are paths of fields ("split", "isrf.backbone"); all if
@@ -30,7 +34,8 @@ RunConfig Load(const std::filesystem::path& file, const std::vector<std::string>
 std::vector<std::string> Canonical(const RunConfig& config,
                                    const std::vector<std::string>& parts = {});
 
-// "path=value" of every field that the protocol decides, with the effective value; a value that
+// "path=value" of every field that the protocol decides (PULSE's where it takes part), with the
+// effective value; a value that
 // differs from the protocol's own ends with "  (protocol: X)".
 std::vector<std::string> ProtocolKeys(const RunConfig& config);
 

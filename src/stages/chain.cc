@@ -1,12 +1,13 @@
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "src/base/error.h"
 #include "src/base/log.h"
 #include "src/config/run_config.h"
 #include "src/stages/stage.h"
+#include "src/stages/system_run.h"
 #include "src/stages/units.h"
-#include "src/systems/system.h"
 
 namespace whyrec::stages {
 namespace {
@@ -49,6 +50,58 @@ void RunStage(const Stage& stage, const store::Identity& identity, const std::st
   context.comm.Barrier(cluster::Waiting::kForWork);  // the commit hashes all files
 }
 
+// Orders what the report needs, each stage after its inputs.
+class Chainer {
+ public:
+  explicit Chainer(const config::RunConfig& config) : config_(config) {
+    std::set<std::string> names;
+    for (int i = 0; i < config.system_size(); ++i) {
+      const SystemRun run(config, i);
+      systems::KnobValues(run.system, run.chosen);
+      if (!names.insert(run.Name()).second)
+        Fail(Exit::kUsage, "system \"", run.Name(), "\" is named twice");
+      systems_.emplace(run.Train(), i);
+      for (const auto* variant : {run.variant, run.trained_as})
+        for (const std::string& need : run.Needs(variant)) embedded_ |= need == "embeddings";
+    }
+  }
+
+  std::vector<Stage> Chain() {
+    for (const char* name : {"catalogue", "split", "audit"}) Add(Named(name));
+    for (int i = 0; i < config_.system_size(); ++i)
+      for (const auto make : {TrainStage, PredictStage, MetricsStage}) Add(make(config_, i));
+    Add(ReportStage(config_));
+    return std::move(chain_);
+  }
+
+ private:
+  void Add(const Stage& stage) {
+    if (std::ranges::find(chain_, stage.name, &Stage::name) != chain_.end()) return;
+    for (const std::string& input : stage.inputs)
+      if (std::ranges::find(chain_, input, &Stage::name) == chain_.end()) Add(Named(input));
+    chain_.push_back(stage);
+  }
+
+  Stage Named(const std::string& name) const {
+    if (name == "catalogue") return CatalogueStage(config_);
+    if (name == "split") return SplitStage();
+    if (name == "audit") return AuditStage(config_);
+    if (name == "rationales.item") return RationalesStage(config_, "item");
+    if (name == "rationales.user") return RationalesStage(config_, "user");
+    if (name == "embeddings") return EmbeddingsStage(config_);
+    if (name == "graphs") return GraphsStage(embedded_);
+    if (const auto trained = systems_.find(name); trained != systems_.end())
+      return TrainStage(config_, trained->second);
+    const std::string system = name.substr(name.find('.') + 1);
+    Fail(Exit::kUsage, "the run needs ", name, "; add  system { name: \"", system, "\" }");
+  }
+
+  const config::RunConfig& config_;
+  std::map<std::string, int> systems_;  // by the name of their training
+  bool embedded_ = false;
+  std::vector<Stage> chain_;
+};
+
 }  // namespace
 
 store::Identity IdentityOf(const Stage& stage, const config::RunConfig& config,
@@ -71,28 +124,7 @@ std::vector<Stage> Chain(const config::RunConfig& config) {
   if (config.system_size() == 0)
     Fail(Exit::kUsage,
          "the configuration names no system; add for example  system { name: \"isrf\" }");
-  std::set<std::string> needed, names;
-  for (const auto& chosen : config.system()) {
-    const systems::System& system = systems::FindSystem(chosen.name());
-    systems::KnobValues(system, chosen);
-    if (!names.insert(chosen.name()).second)
-      Fail(Exit::kUsage, "system \"", chosen.name(), "\" is named twice");
-    for (const std::string& stage : system.needs(config)) needed.insert(stage);
-  }
-  std::vector<Stage> chain = {CatalogueStage(config), SplitStage(), AuditStage(config)};
-  if (needed.count("embeddings")) {
-    chain.push_back(RationalesStage(config, "item"));
-    chain.push_back(RationalesStage(config, "user"));
-    chain.push_back(EmbeddingsStage(config));
-  }
-  if (needed.count("graphs")) chain.push_back(GraphsStage(needed.count("embeddings") > 0));
-  for (int i = 0; i < config.system_size(); ++i) {
-    chain.push_back(TrainStage(config, i));
-    chain.push_back(PredictStage(config, i));
-    chain.push_back(MetricsStage(config, i));
-  }
-  chain.push_back(ReportStage(config));
-  return chain;
+  return Chainer(config).Chain();
 }
 
 std::vector<std::string> RunChain(const RunContext& context, std::optional<Kind> only) {

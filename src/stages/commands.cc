@@ -202,6 +202,8 @@ void Describe(const std::string& name) {
   }
   const systems::System& system = systems::FindSystem(name);
   std::cout << system.name << ": " << system.description << "\n";
+  for (const auto& variant : system.variants)
+    std::cout << "  variant " << variant.name << ": " << variant.doc << "\n";
   if (system.knobs.empty()) std::cout << "  no knobs\n";
   for (const auto& knob : system.knobs)
     std::cout << "  knob { name: \"" << knob.name << "\" value: " << knob.value << " }  in ["

@@ -66,7 +66,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial, const
     for (size_t m = 0; m < std::size(kMetrics); ++m)
       rows.push_back({{"dataset", train.dataset},
                       {"system", run.system.name},
-                      {"variant", run.system.variant(config)},
+                      {"variant", run.VariantName()},
                       {"protocol", config::RunConfig::Protocol_Name(config.protocol())},
                       {"task", task.task},
                       {"candidates", task.task == "direct" ? config.split().direct_negatives() + 1
@@ -93,7 +93,7 @@ Stage MetricsStage(const config::RunConfig& config, int i) {
   return {.name = run.Metrics(),
           .revision = 2,
           .config_parts = {"metrics", "protocol", "seed", "split.direct_negatives"},
-          .settings = {"variant=" + run.system.variant(config)},
+          .settings = {"variant=" + run.VariantName()},
           .inputs = {run.Predict(), "split"},
           .run = [i](const RunContext& context, const std::filesystem::path& partial) {
             return Run(context, partial, SystemRun(context.config, i));

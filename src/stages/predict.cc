@@ -99,7 +99,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial, const
   const auto split = context.workspace.Of("split");
   const auto train = data::LoadTrainView(split);
   const auto labels = data::LoadLabels(split);
-  const auto system = run.Build(context, train);
+  const auto system = run.Build(context, train, run.variant);
   system->Load(context.workspace.Of(run.Train()));
   const auto knobs = systems::KnobValues(run.system, run.chosen);
   const Asker asker(*system, train, labels,
@@ -113,8 +113,8 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial, const
       [&](int64_t begin, int64_t end) {
         const auto part = std::span(users).subspan(begin, end - begin);
         Predictions predictions{.users = {part.begin(), part.end()}, .tasks = {}};
-        predictions.tasks.push_back(asker.Ask("sequential", Task::kSequential, false, part));
-        predictions.tasks.push_back(asker.Ask("direct", Task::kDirect, true, part));
+        for (const Task task : run.system.tasks)
+          predictions.tasks.push_back(asker.Ask(NameOf(task), task, task == Task::kDirect, part));
         if (full && predictions.tasks.back().scored)
           predictions.tasks.push_back(asker.Ask("direct_full", Task::kDirect, false, part));
         return Pack(predictions);
@@ -130,7 +130,7 @@ Stage PredictStage(const config::RunConfig& config, int i) {
   const SystemRun run(config, i);
   Stage stage{.name = run.Predict(),
               .config_parts = run.system.config_parts,
-              .settings = run.Settings(),
+              .settings = run.Settings(run.variant),
               .inputs = {run.Train(), "split"},
               .files = run.system.files(config),
               .kind = Kind::kLeased};
@@ -138,7 +138,7 @@ Stage PredictStage(const config::RunConfig& config, int i) {
     if (std::find(stage.config_parts.begin(), stage.config_parts.end(), part) ==
         stage.config_parts.end())
       stage.config_parts.push_back(part);
-  for (const std::string& need : run.system.needs(config)) stage.inputs.push_back(need);
+  for (const std::string& need : run.Needs(run.variant)) stage.inputs.push_back(need);
   stage.run = [i](const RunContext& context, const std::filesystem::path& partial) {
     return Run(context, partial, SystemRun(context.config, i));
   };

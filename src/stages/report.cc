@@ -65,8 +65,8 @@ std::string Differences(const RunContext& context) {
       const auto interval = eval::Bootstrap({difference}, context.config.metrics().bootstrap(),
                                             context.config.seed())[0];
       const bool luck = interval.low <= 0 && interval.high >= 0;
-      text += Cat("- ", task, " HR@10, ", context.config.system(0).name(), " minus ",
-                  context.config.system(i).name(), ": ", eval::Fixed(interval.mean), " [",
+      text += Cat("- ", task, " HR@10, ", SystemRun(context.config, 0).Name(), " minus ",
+                  SystemRun(context.config, i).Name(), ": ", eval::Fixed(interval.mean), " [",
                   eval::Fixed(interval.low), ", ", eval::Fixed(interval.high), "]",
                   luck ? ", not significant" : "", "\n");
     }

@@ -20,11 +20,11 @@ Stage TrainStage(const config::RunConfig& config, int i) {
   Stage stage{.name = run.Train(),
               .revision = run.system.revision,
               .config_parts = run.system.config_parts,
-              .settings = run.Settings(),
+              .settings = run.Settings(run.trained_as),
               .inputs = {"split"},
               .files = run.system.files(config),
               .kind = Kind::kCollective};
-  for (const std::string& need : run.system.needs(config)) stage.inputs.push_back(need);
+  for (const std::string& need : run.Needs(run.trained_as)) stage.inputs.push_back(need);
   stage.run = [i](const RunContext& context, const std::filesystem::path& partial) {
     const auto folder = context.workspace.Of("split");
     const auto train = data::LoadTrainView(folder);
@@ -32,7 +32,8 @@ Stage TrainStage(const config::RunConfig& config, int i) {
     const auto exclusion = NegativeExclusion(context.config.split(), train, labels);
     systems::TrainContext training{
         .labels = labels, .negative_exclusion = exclusion, .comm = context.comm, .folder = partial};
-    return SystemRun(context.config, i).Build(context, train)->Train(training);
+    const SystemRun run(context.config, i);
+    return run.Build(context, train, run.trained_as)->Train(training);
   };
   return stage;
 }

@@ -44,14 +44,16 @@ lm::T5Config BackboneConfig(const config::RunConfig& config) {
 
 IsrfInputs LoadInputs(const BuildContext& context) {
   IsrfInputs inputs{.users = context.train.user_count(), .items = context.train.item_count()};
-  if (!context.graphs.empty()) {
-    const store::Hdf5Reader file(context.graphs / "graph.h5");
+  const bool embedded = context.artefacts.contains("embeddings");
+  if (context.artefacts.contains("graphs")) {
+    const store::Hdf5Reader file(context.artefacts.at("graphs") / "graph.h5");
     inputs.interactions = graph::LoadCsr(file, "interactions");
-    if (!context.embeddings.empty()) inputs.user_graph = graph::LoadCsr(file, "users");
+    if (embedded) inputs.user_graph = graph::LoadCsr(file, "users");
   }
-  if (!context.embeddings.empty())
+  if (embedded)
     inputs.item_vectors =
-        store::ReadSafetensors(context.embeddings / "embeddings.safetensors").at("items_pca");
+        store::ReadSafetensors(context.artefacts.at("embeddings") / "embeddings.safetensors")
+            .at("items_pca");
   return inputs;
 }
 
@@ -345,7 +347,7 @@ data::Facts IsrfRecommender::Train(TrainContext& context) {
   return facts;
 }
 
-System::Names Needs(const config::RunConfig& config) {
+System::Names Needs(const config::RunConfig& config, const std::string&) {
   if (config.isrf().variant() == IsrfConfig::POD) {
     // Mentions are ordinals there: the user, the candidates and 0 have to fit the whole-word table.
     if (config.split().direct_negatives() + 3 > kWholeWordRows)

@@ -32,8 +32,10 @@ class LightGcnRecommender final : public Recommender {
         train_(context.train),
         knobs_(context.knobs),
         parameters_(config_.train().dtype() == TrainConfig::FP64 ? at::kDouble : at::kFloat),
-        graph_(Operator(
-            graph::LoadCsr(store::Hdf5Reader(context.graphs / "graph.h5"), "interactions"), true)) {
+        graph_(
+            Operator(graph::LoadCsr(store::Hdf5Reader(context.artefacts.at("graphs") / "graph.h5"),
+                                    "interactions"),
+                     true)) {
     const int64_t nodes = train_.user_count() + train_.item_count() + 1;
     parameters_.Add("nodes", {nodes, static_cast<int64_t>(Knob("dim"))});  // Z^0 = [0; Q; E]
   }
@@ -246,7 +248,7 @@ const Registration kRegistration({
               {"refit", 0, 0, 1, "train again with validation items for the best number of steps"},
               {"mask_history", 1, 0, 1, "leave items of the history out of the ranking"}},
     .config_parts = {"seed", "split.negative_exclude", "train"},
-    .needs = [](const auto&) { return System::Names{"graphs"}; },
+    .needs = [](const auto&, const auto&) { return System::Names{"graphs"}; },
     .build = [](const BuildContext& c) { return std::make_unique<LightGcnRecommender>(c); },
 });
 

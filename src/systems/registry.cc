@@ -35,6 +35,28 @@ const System& FindSystem(const std::string& name) {
        nearest.empty() ? "; see `whyrec systems`" : "; did you mean \"" + nearest + "\"?");
 }
 
+const Variant* FindVariant(const System& system, const std::string& name) {
+  if (system.variants.empty()) {
+    if (!name.empty())
+      Fail(Exit::kUsage, "system ", system.name, " has no variants; leave out \"", name, "\"");
+    return nullptr;
+  }
+  if (name.empty()) return &system.variants[0];
+  std::vector<std::string> names;
+  for (const Variant& variant : system.variants) {
+    if (variant.name == name) return &variant;
+    names.push_back(variant.name);
+  }
+  const std::string nearest = config::Nearest(name, names);
+  Fail(Exit::kUsage, "system ", system.name, " has no variant \"", name, "\"",
+       nearest.empty() ? "" : "; did you mean \"" + nearest + "\"?", " (see `whyrec describe ",
+       system.name, "`)");
+}
+
+HostTensor Recommender::UserVectors(const std::vector<Query>&) {
+  Fail(Exit::kUsage, "this system has no user vectors; sasrec has");
+}
+
 std::map<std::string, double> KnobValues(const System& system, const config::SystemConfig& config) {
   std::map<std::string, double> values;
   std::vector<std::string> names;
@@ -49,7 +71,8 @@ std::map<std::string, double> KnobValues(const System& system, const config::Sys
       Fail(Exit::kUsage, "system ", system.name, " has no knob \"", given.name(), "\"; nearest: \"",
            config::Nearest(given.name(), names), "\" (see `whyrec describe ", system.name, "`)");
     if (!given.has_value())
-      Fail(Exit::kUsage, "system ", system.name, ": knob ", knob->name, " is given without a value");
+      Fail(Exit::kUsage, "system ", system.name, ": knob ", knob->name,
+           " is given without a value");
     if (given.value() < knob->low || given.value() > knob->high)
       Fail(Exit::kUsage, "system ", system.name, ": knob ", knob->name, " is ", given.value(),
            "; must be in [", knob->low, ", ", knob->high, "]");

@@ -12,6 +12,7 @@
 
 #include "cluster/communicator.h"
 #include "proto/config.pb.h"
+#include "src/base/host_tensor.h"
 #include "src/data/split.h"
 #include "src/eval/metrics.h"
 
@@ -35,13 +36,13 @@ struct Prediction {
   std::vector<int64_t> list;
 };
 
-// What a system is built from. Folders are artefacts of the stages it asked for; empty when it did
-// not.
+// What a system is built from.
 struct BuildContext {
-  const config::RunConfig& config;
+  const config::RunConfig& config;  // with the system's own training in `train`
   const data::TrainView& train;
-  std::filesystem::path graphs, embeddings;
   std::map<std::string, double> knobs;
+  std::string variant = {};
+  std::map<std::string, std::filesystem::path> artefacts = {};  // folders of what it asked for
 };
 
 // What training may use besides: held-out validation targets for early stopping, the histories that
@@ -62,12 +63,22 @@ class Recommender {
   virtual void Load(const std::filesystem::path& folder) = 0;
   // Answers in the order of the queries; queries of one call form one batch.
   virtual std::vector<Prediction> Predict(Task task, const std::vector<Query>& queries) = 0;
+  // F32 [queries, d]: the states that a system with user vectors compares users by;
+  // Error(kUsage) for the others.
+  virtual HostTensor UserVectors(const std::vector<Query>& queries);
 };
 
 struct Knob {
   std::string name;
   double value, low, high;
   std::string doc;
+};
+
+// One of several ways to run a system, named in `system { name variant }`: the rows of an ablation.
+struct Variant {
+  std::string name;
+  std::string doc;
+  std::string trained_as = {};  // another variant, whose training it shares; empty: its own
 };
 
 struct System {
@@ -80,10 +91,13 @@ struct System {
   Names config_parts = {};                     // parts of the configuration that its training reads
   int revision = 1;                            // of its code
   eval::Ties ties = eval::Ties::kPessimistic;  // place of the target among equal scores
-  // For reports.
+  std::vector<Variant> variants = {};  // none: there is one way; else the first is the default
+  std::vector<Task> tasks = {Task::kSequential, Task::kDirect};
+  // For reports, of a system without variants.
   std::function<std::string(const config::RunConfig&)> variant = [](const auto&) { return ""; };
-  // Stages it learns from besides the split: "graphs", "embeddings".
-  std::function<Names(const config::RunConfig&)> needs = [](const auto&) { return Names(); };
+  // Artefacts it learns from besides the split ("graphs", "embeddings"), by variant.
+  std::function<Names(const config::RunConfig&, const std::string& variant)> needs =
+      [](const auto&, const auto&) { return Names(); };
   // External files it reads: label and path.
   std::function<Files(const config::RunConfig&)> files = [](const auto&) { return Files(); };
   std::function<std::unique_ptr<Recommender>(const BuildContext&)> build;
@@ -91,6 +105,8 @@ struct System {
 
 const std::vector<System>& AllSystems();            // by name
 const System& FindSystem(const std::string& name);  // Error(kUsage) with the nearest name
+// Null where the system has none; the first for "". Error(kUsage) with the nearest name.
+const Variant* FindVariant(const System& system, const std::string& name);
 // Defaults overridden by the configuration; unknown or out of range: Error(kUsage).
 std::map<std::string, double> KnobValues(const System& system, const config::SystemConfig& config);
 

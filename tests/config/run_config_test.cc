@@ -320,7 +320,7 @@ TEST_F(RunConfigTest, CanonicalLines) {
   EXPECT_EQ(Canonical(config, {"metrics", "isrf.backbone.heads", "system"}),
             (Lines{"isrf.backbone.heads=8", "metrics.bootstrap=2000", "metrics.dedupe=true",
                    "system[0].knob[0].name=\"\"", "system[0].knob[0].value=0x1.999999999999ap-4",
-                   "system[0].name=\"\""}));
+                   "system[0].name=\"\"", "system[0].variant=\"\""}));
   EXPECT_EQ(Canonical(config, {"seed"}), Lines{"seed=2025"});
   EXPECT_THROW(Canonical(config, {"trian"}), Error);
   // Another place for the same data changes nothing; stating a default changes nothing.
@@ -342,6 +342,8 @@ TEST_F(RunConfigTest, DefaultsAndProtocolValuesPassTheirOwnChecks) {
     if (field.options().HasExtension(protocol_value)) {
       texts.push_back(field.options().GetExtension(protocol_value).strict());
       texts.push_back(field.options().GetExtension(protocol_value).as_published());
+      if (field.options().GetExtension(protocol_value).has_released_code())
+        texts.push_back(field.options().GetExtension(protocol_value).released_code());
     }
     for (const std::string& text : texts) {
       EXPECT_EQ(SetValue(leaf.MutableHolderIn(target), field, leaf.path, text, "/"), "");

@@ -116,7 +116,7 @@ TEST_F(Generate, AnswersInTheOrderOfThePrompts) {
 
 // Killed and stopped again and again: the bytes of an undisturbed run, where batches are fixed.
 TEST_F(Generate, KilledRunsContinue) {
-  prompts_ = 200;  // long enough for three kills on any machine
+  prompts_ = 80;  // long enough for three kills on any machine
   const fs::path model = PhiFolder();
   const Words how = {"--temperature", "1", "--max-new-tokens", "150", "--deterministic"};
   ASSERT_EQ(Run(Command(model, folder_ / "calm", how)), 0) << Said();

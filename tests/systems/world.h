@@ -83,11 +83,9 @@ struct World {
       if (given.name() == name) chosen = given;
     BuildContext context{.config = config,
                          .train = split.train,
-                         .graphs = {},
-                         .embeddings = {},
                          .knobs = KnobValues(system, chosen)};
-    for (const std::string& need : system.needs(config))
-      (need == "graphs" ? context.graphs : context.embeddings) = folder / need;
+    for (const std::string& need : system.needs(config, ""))
+      context.artefacts[need] = folder / need;
     return system.build(context);
   }
 

@@ -1,0 +1,34 @@
+// A tree of thoughts of one user (pulse 6.3): node 0 is the base reason; children follow their
+// parents.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+namespace whyrec::gen {
+
+struct Node {
+  int64_t parent = -1, level = 0;  // -1: hangs on nothing (base reason; first thoughts of a chain)
+  std::string path;                // "base/2/0": the step of its request
+  std::string text;                // the reason; of a chain all thoughts so far
+  std::string raw_sha256;          // of the raw answer
+  std::string parse;  // as ParsedAnswer; "fallback text": made of facts, no answer was of use
+  std::string model;
+  int64_t tokens = 0;
+  double log_likelihood = std::numeric_limits<double>::quiet_NaN();  // mean per token
+  double score =
+      std::numeric_limits<double>::quiet_NaN();  // S in the search; NaN: not scored there
+};
+
+struct ReasonTree {
+  std::vector<Node> nodes;
+  int64_t levels = 0;  // complete ones; 0: nothing yet, 1: the base reason
+};
+
+// Trees of one unit of work as bytes, for leases and artefacts, and back. Error(kData).
+std::string Pack(const std::vector<ReasonTree>& trees);
+std::vector<ReasonTree> UnpackTrees(const std::string& bytes);
+
+}  // namespace whyrec::gen
