@@ -93,6 +93,10 @@ struct System {
   eval::Ties ties = eval::Ties::kPessimistic;  // place of the target among equal scores
   std::vector<Variant> variants = {};  // none: there is one way; else the first is the default
   std::vector<Task> tasks = {Task::kSequential, Task::kDirect};
+  // Training that the configuration states for all its variants, over the run's.
+  std::function<config::TrainConfig(const config::RunConfig&)> training = [](const auto&) {
+    return config::TrainConfig();
+  };
   // For reports, of a system without variants.
   std::function<std::string(const config::RunConfig&)> variant = [](const auto&) { return ""; };
   // Artefacts it learns from besides the split ("graphs", "embeddings"), by variant.
