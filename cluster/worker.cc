@@ -40,6 +40,16 @@ bool IsOfTheWorker(Exit code) {
   }
 }
 
+// Of one unit at work.
+class Progress final : public UnitProgress {
+ public:
+  const std::string& begun() const override { return begun_; }
+  void Save(std::string) override {}
+
+ private:
+  std::string begun_;
+};
+
 class Loop {
  public:
   Loop(std::unique_ptr<Link> link, Introduction introduction, const UnitFunction& work,
@@ -131,7 +141,8 @@ class Loop {
     wire::UnitOutcome outcome;
     const auto start = Clock::now();
     try {
-      std::string result = work_(task.unit);
+      Progress progress;
+      std::string result = work_(task.unit, progress);
       if (result.size() > options_.largest_message)
         WriteFile(task, result, *outcome.mutable_file());
       else
