@@ -52,6 +52,7 @@ class UnitFunction {
 struct WorkerOptions {
   std::filesystem::path folder;      // of result files; "": as the coordinator says
   size_t largest_message = 1 << 20;  // bytes of a result; larger ones go into files
+  double worth_waiting = 0.1;        // a Save after fewer seconds of work waits for no answer
   double stop_grace = 10;            // seconds for the last results to be answered
   std::function<bool()> stop;        // asked between units
 };
