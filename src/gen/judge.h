@@ -10,7 +10,7 @@ class Judge {
  public:
   virtual ~Judge() = default;
   // reasons[i] are those of behaviours[i] -> one score each, in the same shape.
-  virtual std::vector<std::vector<double>> Score(
+  virtual std::vector<std::vector<float>> Score(
       const std::vector<std::string>& behaviours,
       const std::vector<std::vector<std::string>>& reasons) = 0;
 };

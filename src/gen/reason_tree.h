@@ -17,7 +17,7 @@ struct Node {
   std::string parse;  // as ParsedAnswer; "fallback text": made of facts, no answer was of use
   std::string model;
   int64_t tokens = 0;
-  double log_likelihood = std::numeric_limits<double>::quiet_NaN();  // mean per token
+  float log_likelihood = std::numeric_limits<float>::quiet_NaN();  // mean per token
   double score =
       std::numeric_limits<double>::quiet_NaN();  // S in the search; NaN: not scored there
 };
