@@ -4,6 +4,7 @@
 #include <set>
 
 #include "src/config/run_config.h"
+#include "src/eval/published.h"
 #include "src/eval/table.h"
 #include "src/stages/stage.h"
 #include "src/stages/system_run.h"
@@ -83,6 +84,24 @@ std::string Differences(const RunContext& context) {
   return text;
 }
 
+// This run's direct task beside what the papers print for the data set.
+std::string PublishedTable(const json& rows) {
+  eval::Table table({"system", "metric", "published", "this run", "source"});
+  bool any = false;
+  for (const auto& printed : eval::PublishedOf(rows.at(0).at("dataset")))
+    for (const json& row : rows)
+      if (row.at("task") == "direct" && row.at("system") == printed.system &&
+          row.at("variant") == printed.variant && row.at("metric") == printed.metric) {
+        table.Add({SystemName(row), printed.metric, eval::Fixed(printed.value),
+                   eval::Fixed(row.at("value")), printed.source});
+        any = true;
+      }
+  return any ? "\n## Beside the papers\n\n" + table.Markdown() +
+                   "\nThe papers' protocols leak and their candidates differ; only rows of one "
+                   "protocol compare.\n"
+             : "";
+}
+
 std::string AuditLines(const json& audit) {
   std::string text;
   for (const json& value : audit)
@@ -120,6 +139,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
       "items "
       "(history left out), the direct task the test item among its candidates.\n" +
       Notes(context);
+  text += PublishedTable(rows);
   if (context.config.system_size() > 1)
     text += "\n## Paired differences over users\n\n" + Differences(context);
   text +=
