@@ -70,7 +70,8 @@ std::string WithoutFences(std::string_view text) {
 
 // The text, or nothing where the model says that there is none.
 std::string OrMissing(const std::string& value) {
-  const std::string text = Collapse(value), lower = LowerCase(text);
+  const std::string text = Collapse(FirstTurn(value));  // an escape may have spelled a token
+  const std::string lower = LowerCase(text);
   return lower == "none" || lower == "none." || lower == "null" ? "" : text;
 }
 
@@ -174,7 +175,7 @@ ParsedAnswer Checked(Taken taken, const AnswerRules& rules, bool finished) {
   const int64_t words = WordCount(taken.text);
   const bool missing = words == 0 && rules.may_miss;
   if ((!missing && words < rules.least_words) || (!rules.cut && words > rules.most_words) ||
-      MostlyForeign(taken.text))
+      (!rules.any_script && MostlyForeign(taken.text)))
     return {"", "", "failed"};
   return {CutAtSentence(taken.text, rules.most_words), std::move(taken.why),
           std::move(taken.parse)};
@@ -188,6 +189,7 @@ AnswerRules SummaryRules(int64_t word_limit) {
           .most_words = word_limit,
           .cut = true,
           .may_miss = true,
+          .any_script = true,
           .prose_words = 50};
 }
 

@@ -15,6 +15,8 @@ struct AnswerRules {
   int64_t most_words = 0;
   bool cut = false;         // longer texts are cut at a sentence's end; else they are of no use
   bool may_miss = false;    // "None" is an answer
+  bool any_script = false;  // else text mostly in another script than the prompt's Latin one is of
+                            // no use: its words cannot be counted
   int64_t prose_words = 0;  // taken from an answer without object and label; 0: all
 };
 
@@ -30,8 +32,7 @@ struct ParsedAnswer {
 };
 
 // `finished` false: the answer was cut at max_new_tokens; a text that was cut with it ends with its
-// last whole sentence, if it has one. An answer mostly in another script than the prompt's Latin
-// one is of no use: its words cannot be counted.
+// last whole sentence, if it has one. Special tokens never come through.
 ParsedAnswer ParseAnswer(std::string_view raw, const AnswerRules& rules, bool finished = true);
 
 }  // namespace whyrec::gen

@@ -31,7 +31,9 @@ Answer Joined(const Request& request, Reply reply, ParsedAnswer parsed) {
 void FallBack(Generator& writer, Request request, const Asking& asking, Answer& answer) {
   request.attempt = 0;
   const Reply reply = writer.Generate({request}, {}).at(0);
-  ParsedAnswer parsed = ParseAnswer(reply.text, asking.rules);
+  AnswerRules rules = asking.rules;
+  rules.any_script = true;  // that of the catalogue
+  ParsedAnswer parsed = ParseAnswer(reply.text, rules);
   WR_CHECK(parsed.parse != "failed", request.Name(), ": ", reply.text);
   answer.text = std::move(parsed.text);
   answer.why = std::move(parsed.why);

@@ -1,4 +1,3 @@
-#include "src/base/error.h"
 #include "src/gen/generator.h"
 #include "src/gen/template_texts.h"
 #include "src/gen/words.h"
@@ -14,8 +13,10 @@ class Template final : public Generator {
   std::vector<Reply> Generate(const std::vector<Request>& requests, const Sampling&) override {
     std::vector<Reply> replies;
     for (const Request& request : requests) {
-      WR_CHECK(request.kind == "item" || request.kind == "user", request.kind);
-      Reply reply{.text = IsrfTemplate(request), .model = name(), .seed = seed_};
+      const bool chain = request.kind == "item" || request.kind == "user";
+      Reply reply{.text = chain ? IsrfTemplate(request) : PulseTemplate(request, seed_),
+                  .model = name(),
+                  .seed = seed_};
       reply.tokens_in = WordCount(request.prompt);
       reply.tokens_out = WordCount(reply.text);
       replies.push_back(std::move(reply));

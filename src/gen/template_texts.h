@@ -9,5 +9,9 @@
 namespace whyrec::gen {
 
 std::string IsrfTemplate(const Request& request);  // kinds "item" and "user"
+// Steps "positive", "base", "base/i/j" and "chain/i/j" of a user of a split: what the reviews keep
+// saying (review_words.h). Nodes stress different words and sentences; all of a tree keep the first
+// word. Which one stresses what depends on (seed, kind, id) and the step's numbers.
+std::string PulseTemplate(const Request& request, uint64_t seed);
 
 }  // namespace whyrec::gen
