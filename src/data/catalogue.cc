@@ -55,6 +55,7 @@ void Save(const Catalogue& catalogue, const std::filesystem::path& h5) {
   file.Attribute("domain", catalogue.domain);
   file.WriteTexts("users/id", catalogue.users);
   SaveItems(file, catalogue.items);
+  file.WriteInts("items/appearance", catalogue.appearance);
   file.WriteInts("histories", catalogue.histories);
   file.WriteInts("times", catalogue.times);
   file.WriteFloats("ratings", catalogue.ratings);
@@ -72,6 +73,7 @@ Catalogue LoadCatalogue(const std::filesystem::path& h5) {
   catalogue.domain = file.Attribute("domain");
   catalogue.users = file.ReadTexts("users/id");
   catalogue.items = LoadItems(file);
+  catalogue.appearance = file.ReadInts("items/appearance");
   catalogue.histories = file.ReadRagged("histories");
   catalogue.times = file.ReadInts("times");
   catalogue.ratings = file.ReadFloats("ratings");

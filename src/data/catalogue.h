@@ -21,6 +21,7 @@ struct Item {
   std::string brand;
   std::vector<std::string> categories;  // categories or attributes
   std::string description;
+  bool untitled = false;  // brand and category stand in for the title; never a negative
 };
 
 // A sentence of a review on its item.
@@ -37,6 +38,8 @@ struct Catalogue {
   std::string domain;
   std::vector<std::string> users;  // ids in the source; row u
   std::vector<Item> items;  // row i, numbered by first appearance (or as the folder numbers them)
+  // Item row -> place of its first appearance in the source; empty: the order of the rows.
+  std::vector<int64_t> appearance;
   store::Ragged<int64_t> histories;  // user row -> item rows, oldest first
   // Parallel to histories.values; empty when the source has none.
   std::vector<int64_t> times;  // unix seconds

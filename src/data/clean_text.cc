@@ -97,6 +97,29 @@ std::string CleanText(std::string_view text) {
   return OneBlankEach(out);
 }
 
+bool HoldsScript(std::string_view text) {
+  constexpr std::string_view kMarks[] = {
+      "<script",      "</script",       "<style",      "gettime",   "function()",     "function ()",
+      "document.get", "document.write", "javascript:", "{display:", "window.location"};
+  std::string lower;
+  for (char c : text) lower += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return std::ranges::any_of(
+      kMarks, [&](std::string_view mark) { return lower.find(mark) != std::string::npos; });
+}
+
+int64_t CharacterCount(std::string_view utf8) {
+  return std::ranges::count_if(utf8, [](char c) { return (c & 0xc0) != 0x80; });
+}
+
+std::string NormalisedTitle(std::string_view title) {
+  std::string out;
+  for (char c : title) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (!std::ispunct(byte)) out += static_cast<char>(std::tolower(byte));
+  }
+  return OneBlankEach(out);
+}
+
 std::string FirstSentence(std::string_view text) {
   constexpr int kFewest = 4, kMost = 25;
   const std::string clean = OneBlankEach(text);

@@ -14,6 +14,15 @@ void AppendUtf8(uint32_t code, std::string& out);
 // made one blank, trimmed.
 std::string CleanText(std::string_view text);
 
+// Whether a text of a product page is, or holds, program text of the page: what the 2018 release
+// has for some titles.
+bool HoldsScript(std::string_view text);
+
+int64_t CharacterCount(std::string_view utf8);
+
+// Lower case (ASCII), without punctuation, blanks as in CleanText: two titles that read alike.
+std::string NormalisedTitle(std::string_view title);
+
 // The first sentence of 4 to 25 words, or "" when there is none. Sentences end at . ! ? before a
 // blank.
 std::string FirstSentence(std::string_view text);

@@ -80,14 +80,32 @@ std::string Text(const Json& record, const std::string& key) {
   return out;
 }
 
+std::string IdAt(const Json& record, const std::string& key, const char* field) {
+  const auto found = record.find(key);
+  if (found != record.end() && found->is_number_integer()) return found->dump();
+  if (found == record.end() || !found->is_string() || found->get_ref<const std::string&>().empty())
+    throw BadLine{Cat("no key \"", key, "\" with an id; see catalogue.fields.", field)};
+  return found->get<std::string>();
+}
+
 bool FillItem(const Json& record, const config::FieldMap& fields, Item& item) {
   item.title = Text(record, fields.title());
   const bool has_title = !item.title.empty();
   if (!has_title) item.title = Text(record, "text_id");
   item.brand = Text(record, fields.brand());
   item.categories = Texts(record, fields.categories());
+  if (item.categories.empty() && fields.categories() == "category")
+    item.categories = Texts(record, "categories");
   item.description = Text(record, fields.description());
   return !has_title && !item.title.empty();
+}
+
+std::string UsableTitle(const Json& record, const std::string& key, const std::string& cleaned) {
+  constexpr int64_t kLongest = 400;
+  const auto found = record.find(key);
+  const bool script = found != record.end() && found->is_string() &&
+                      HoldsScript(found->get_ref<const std::string&>());
+  return script || CharacterCount(cleaned) > kLongest ? "" : cleaned;
 }
 
 }  // namespace whyrec::data

@@ -36,8 +36,16 @@ std::vector<std::string> Texts(const Json& record, const std::string& key);
 // The same, joined by blanks.
 std::string Text(const Json& record, const std::string& key);
 
+// An id: a text as it stands, or a number. BadLine naming catalogue.fields.`field` when it is none.
+std::string IdAt(const Json& record, const std::string& key, const char* field);
+
 // Title (or text_id), brand, categories and description under the keys of `fields`. True when the
 // title is the text_id.
+// The 2014 release's key "categories" counts as the 2018 release's "category".
 bool FillItem(const Json& record, const config::FieldMap& fields, Item& item);
+
+// `cleaned`, or "" where the title is none: script text of the shop's page, or longer than 400
+// characters.
+std::string UsableTitle(const Json& record, const std::string& key, const std::string& cleaned);
 
 }  // namespace whyrec::data

@@ -20,6 +20,9 @@ void SaveItems(store::Hdf5Writer& file, const std::vector<Item>& items) {
   }
   store::Ragged<std::string> categories;
   for (const Item& item : items) categories.Append(item.categories);
+  std::vector<int64_t> untitled;
+  for (const Item& item : items) untitled.push_back(item.untitled);
+  file.WriteInts("items/untitled", untitled);
   file.WriteInts("items/categories/offsets", categories.offsets);
   file.WriteTexts("items/categories/values", categories.values);
 }
@@ -32,7 +35,9 @@ std::vector<Item> LoadItems(const store::Hdf5Reader& file) {
   }
   const store::Ragged<std::string> categories{file.ReadInts("items/categories/offsets"),
                                               file.ReadTexts("items/categories/values")};
+  const std::vector<int64_t> untitled = file.ReadInts("items/untitled");
   for (size_t i = 0; i < items.size(); ++i) {
+    items[i].untitled = untitled.at(i) != 0;
     const auto row = categories.row(static_cast<int64_t>(i));
     items[i].categories.assign(row.begin(), row.end());
   }

@@ -8,7 +8,8 @@
 
 namespace whyrec::data {
 
-// items/{id, title, brand, description}: texts; items/categories: texts, with offsets per item.
+// items/{id, title, brand, description}: texts; items/untitled: 0 or 1; items/categories: texts,
+// with offsets per item.
 void SaveItems(store::Hdf5Writer& file, const std::vector<Item>& items);
 std::vector<Item> LoadItems(const store::Hdf5Reader& file);
 

@@ -1,136 +1,31 @@
-// Reviews and item metadata as JSON lines. Order of work: stable sort by time within a user, first
-// interaction of a user and an item kept, core filter, ties, numbers by first appearance.
+// Reviews and item metadata as JSON lines, of Amazon's 2014 and 2018 releases and the like. Order
+// of work: stable sort by time within a user, repeats, core filter, ties, numbers by first
+// appearance.
 #include <algorithm>
-#include <cmath>
-#include <cstdlib>
+#include <limits>
 #include <numeric>
-#include <optional>
 #include <unordered_map>
-#include <utility>
 
 #include "src/base/error.h"
 #include "src/data/catalogue.h"
 #include "src/data/clean_text.h"
 #include "src/data/json_lines.h"
+#include "src/data/review_lines.h"
 
 namespace whyrec::data {
 namespace {
 
-// Ids in the order of their first appearance.
-struct Names {
-  std::unordered_map<std::string, int32_t> index;
-  std::vector<std::string> names;
-
-  int32_t Of(const std::string& name) {
-    const auto [at, is_new] = index.try_emplace(name, static_cast<int32_t>(names.size()));
-    if (is_new) names.push_back(name);
-    return at->second;
-  }
-};
-
-struct Review {
-  int32_t user, item;
-  int64_t time;
-  float rating;
-  std::string text;
-};
-
-struct Reviews {
-  Names users, items;
-  std::vector<Review> all;
-};
-
-// A number, or a text that holds one; no larger than any time stamp.
-std::optional<double> NumberAt(const Json& record, const std::string& key) {
-  constexpr double kLargest = 1e15;
-  const auto found = record.find(key);
-  if (found == record.end()) return std::nullopt;
-  double value = 0;
-  if (found->is_string()) {
-    const auto& text = found->get_ref<const std::string&>();
-    char* end = nullptr;
-    value = std::strtod(text.c_str(), &end);
-    if (end == text.c_str() || *end != '\0') return std::nullopt;
-  } else if (found->is_number()) {
-    value = found->get<double>();
-  } else {
-    return std::nullopt;
-  }
-  return std::abs(value) <= kLargest ? std::optional(value) : std::nullopt;  // NaN is none either
-}
-
-// An id: a text as it stands, or a number.
-std::string IdAt(const Json& record, const std::string& key, const char* field) {
-  const auto found = record.find(key);
-  if (found != record.end() && found->is_number_integer()) return found->dump();
-  if (found == record.end() || !found->is_string() || found->get_ref<const std::string&>().empty())
-    throw BadLine{Cat("no key \"", key, "\" with an id; see catalogue.fields.", field)};
-  return found->get<std::string>();
-}
-
-Reviews ParseReviews(const config::CatalogueConfig& config, Facts& facts) {
-  const config::FieldMap& fields = config.fields();
-  constexpr double kMilliseconds = 1e11;  // later than any second of this millennium
-  Reviews out;
-  ReadJsonLines(config.reviews(), config.max_bad_lines(), facts, [&](const Json& record, int64_t) {
-    const std::string user = IdAt(record, fields.user(), "user");
-    const std::string item = IdAt(record, fields.item(), "item");
-    const std::optional<double> time = NumberAt(record, fields.time());
-    if (!time) throw BadLine{Cat("no number \"", fields.time(), "\"; see catalogue.fields.time")};
-    const auto text = record.find(fields.text());
-    out.all.push_back(
-        {out.users.Of(user), out.items.Of(item),
-         static_cast<int64_t>(*time > kMilliseconds ? *time / 1000 : *time),
-         static_cast<float>(NumberAt(record, fields.rating()).value_or(0)),
-         text != record.end() && text->is_string() ? CleanText(text->get<std::string>()) : ""});
-  });
-  return out;
-}
-
-// Sorts and keeps the first interaction of every user and item.
-void OrderAndDeduplicate(Reviews& reviews, Facts& facts) {
-  std::ranges::stable_sort(reviews.all, {},
-                           [](const Review& r) { return std::pair(r.user, r.time); });
-  std::vector<int32_t> last_user(reviews.items.names.size(), -1);
-  const auto dropped = std::erase_if(reviews.all, [&](const Review& r) {
-    return std::exchange(last_user[static_cast<size_t>(r.item)], r.user) == r.user;
-  });
-  facts.emplace_back("repeated user-item pairs dropped", Cat(dropped));
-}
-
-void FilterCore(const config::CoreFilter& core, Reviews& reviews, Facts& facts) {
-  const size_t before = reviews.all.size();
-  int passes = 0;
-  size_t dropped = 0;
-  do {
-    std::vector<int64_t> of_user(reviews.users.names.size()), of_item(reviews.items.names.size());
-    for (const Review& r : reviews.all) {
-      ++of_user[static_cast<size_t>(r.user)];
-      ++of_item[static_cast<size_t>(r.item)];
-    }
-    dropped = std::erase_if(reviews.all, [&](const Review& r) {
-      return of_user[static_cast<size_t>(r.user)] < core.min_user() ||
-             of_item[static_cast<size_t>(r.item)] < core.min_item();
-    });
-    ++passes;
-  } while (core.iterated() && dropped > 0);
-  facts.emplace_back("core filter",
-                     Cat("users >= ", core.min_user(), ", items >= ", core.min_item(), ", ",
-                         core.iterated() ? "iterated" : "single pass", ", ", passes, " passes, ",
-                         before - reviews.all.size(), " interactions dropped"));
-}
-
 // One user's reviews, ordered by time, go to the end of the catalogue.
-void AppendUser(std::span<Review> own, const config::OrderConfig& order, std::vector<int64_t>& rows,
-                const Names& item_names, Catalogue& out) {
+void AppendUser(std::span<ReviewLine> own, const config::OrderConfig& order,
+                std::vector<int64_t>& rows, const Names& item_names, Catalogue& out) {
   std::vector<int64_t> times, history;
-  for (const Review& r : own) times.push_back(r.time);
+  for (const ReviewLine& r : own) times.push_back(r.time);
   std::vector<int64_t> positions(own.size());
   std::iota(positions.begin(), positions.end(), 0);
   if (order.ties() == config::OrderConfig::SHUFFLED)
     positions = ShuffledTies(times, order.seed(), out.user_count() - 1);
   for (int64_t position : positions) {
-    Review& review = own[static_cast<size_t>(position)];
+    ReviewLine& review = own[static_cast<size_t>(position)];
     int64_t& row = rows[static_cast<size_t>(review.item)];
     if (row < 0) {
       row = out.item_count();
@@ -144,22 +39,42 @@ void AppendUser(std::span<Review> own, const config::OrderConfig& order, std::ve
   out.histories.Append(history);
 }
 
+// Places of the item rows in the order in which the kept lines name them.
+std::vector<int64_t> Appearance(const std::vector<int64_t>& first_lines) {
+  std::vector<int64_t> order(first_lines.size()), place(first_lines.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::sort(order, {}, [&](int64_t row) { return first_lines[static_cast<size_t>(row)]; });
+  for (size_t i = 0; i < order.size(); ++i)
+    place[static_cast<size_t>(order[i])] = static_cast<int64_t>(i);
+  return place;
+}
+
 // Users in the order of the file, items in the order of the users' histories.
-Catalogue Number(Reviews reviews, const config::OrderConfig& order) {
+Catalogue Number(ReviewLines reviews, const config::OrderConfig& order) {
+  constexpr auto kNever = std::numeric_limits<int64_t>::max();
   Catalogue out;
-  std::vector<int64_t> rows(reviews.items.names.size(), -1);
+  std::vector<int64_t> rows(reviews.items.names.size(), -1), first(rows.size(), kNever);
+  for (const ReviewLine& r : reviews.all) {
+    int64_t& line = first[static_cast<size_t>(r.item)];
+    line = std::min(line, r.line);
+  }
   for (auto begin = reviews.all.begin(); begin != reviews.all.end();) {
     const auto end = std::find_if(begin, reviews.all.end(),
-                                  [&](const Review& r) { return r.user != begin->user; });
+                                  [&](const ReviewLine& r) { return r.user != begin->user; });
     out.users.push_back(reviews.users.names[static_cast<size_t>(begin->user)]);
     AppendUser({begin, end}, order, rows, reviews.items, out);
     begin = end;
   }
+  std::vector<int64_t> first_lines(out.items.size());
+  for (size_t i = 0; i < rows.size(); ++i)
+    if (rows[i] >= 0) first_lines[static_cast<size_t>(rows[i])] = first[i];
+  out.appearance = Appearance(first_lines);
   if (std::ranges::all_of(out.ratings, [](float r) { return r == 0; })) out.ratings.clear();
   if (std::ranges::all_of(out.reviews, &std::string::empty)) out.reviews.clear();
   return out;
 }
 
+// The last line of an item wins.
 void ReadMetadata(const config::CatalogueConfig& config, Catalogue& catalogue, Facts& facts) {
   std::unordered_map<std::string, size_t> rows;
   for (size_t i = 0; i < catalogue.items.size(); ++i) rows.emplace(catalogue.items[i].id, i);
@@ -169,25 +84,57 @@ void ReadMetadata(const config::CatalogueConfig& config, Catalogue& catalogue, F
     const auto found = rows.find(IdAt(record, config.fields().meta_item(), "meta_item"));
     if (found == rows.end()) {
       ++unused;
-    } else if (described[found->second]) {
-      ++repeated;
-    } else {
-      described[found->second] = true;
-      FillItem(record, config.fields(), catalogue.items[found->second]);
+      return;
     }
+    repeated += described[found->second];
+    described[found->second] = true;
+    Item& item = catalogue.items[found->second];
+    FillItem(record, config.fields(), item);
+    item.title = UsableTitle(record, config.fields().title(), item.title);
   });
   facts.emplace_back("items without interactions dropped", Cat(unused));
   facts.emplace_back("repeated metadata lines dropped", Cat(repeated));
   facts.emplace_back("items without metadata", Cat(std::ranges::count(described, false)));
 }
 
+// What stands for a title that is missing or no title.
+void NameUntitled(config::CatalogueConfig::Untitled how, Catalogue& catalogue, Facts& facts) {
+  using Config = config::CatalogueConfig;
+  int64_t untitled = 0;
+  for (Item& item : catalogue.items) {
+    if (!item.title.empty()) continue;
+    ++untitled;
+    if (how == Config::NO_TITLE) item.title = "No Title";
+    if (how != Config::DESCRIBE) continue;
+    item.untitled = true;
+    item.title = item.brand;
+    if (!item.categories.empty())
+      item.title += (item.title.empty() ? "" : " ") + item.categories.back();
+    if (item.title.empty()) item.title = "item without a title";
+  }
+  facts.emplace_back("items without a title", Cat(untitled));
+}
+
+std::string CoreRule(const config::CoreFilter& core, int passes, size_t dropped) {
+  const std::string counted =
+      core.counted_rating() > 0 ? Cat(" of rating ", core.counted_rating(), " or more") : "";
+  return Cat("users >= ", core.min_user(), ", items >= ", core.min_item(), counted, ", ",
+             core.iterated() ? "iterated" : "single pass", ", ", passes, " passes, ", dropped,
+             " interactions dropped");
+}
+
 }  // namespace
 
 Catalogue ReadReviews(const config::CatalogueConfig& config, Facts& facts) {
   facts.emplace_back("source", "reviews");
-  Reviews reviews = ParseReviews(config, facts);
-  OrderAndDeduplicate(reviews, facts);
-  FilterCore(config.core(), reviews, facts);
+  ReviewLines reviews = ParseReviews(config, /*texts=*/true, facts);
+  SortByTime(reviews);
+  const config::CoreFilter& core = config.core();
+  const bool keep = core.duplicates() == config::CoreFilter::KEEP;
+  facts.emplace_back("repeated user-item pairs dropped", Cat(keep ? 0 : DropRepeats(reviews)));
+  const size_t before = reviews.all.size();
+  const int passes = FilterCore(core, reviews);
+  facts.emplace_back("core filter", CoreRule(core, passes, before - reviews.all.size()));
   if (reviews.all.empty())
     Fail(Exit::kData, config.reviews(), ": no interaction is left after the core filter; ",
          "lower catalogue.core.min_user or min_item");
@@ -196,7 +143,10 @@ Catalogue ReadReviews(const config::CatalogueConfig& config, Facts& facts) {
   facts.emplace_back("order",
                      Cat("time; ties ", shuffled ? Cat("shuffled, seed ", config.order().seed())
                                                  : std::string("as in the file")));
-  if (config.has_items()) ReadMetadata(config, catalogue, facts);
+  if (config.has_items()) {
+    ReadMetadata(config, catalogue, facts);
+    NameUntitled(config.untitled(), catalogue, facts);
+  }
   return catalogue;
 }
 

@@ -6,9 +6,8 @@
 
 #include "src/base/error.h"
 #include "src/base/rng.h"
+#include "src/data/candidates.h"
 #include "src/data/clean_text.h"
-#include "src/data/parts_h5.h"
-#include "src/data/samplers.h"
 
 namespace whyrec::data {
 namespace {
@@ -73,53 +72,6 @@ HeldOut TakeHeldOut(const Catalogue& catalogue, int64_t back) {
   return out;
 }
 
-// The last training item of every user; -1 where there is none before it.
-std::vector<int64_t> TrainTargets(const TrainView& train) {
-  std::vector<int64_t> out;
-  for (int64_t u = 0; u < train.user_count(); ++u) {
-    const auto row = train.histories.row(u);
-    out.push_back(row.size() < 2 ? -1 : row.back());
-  }
-  return out;
-}
-
-// `catalogue` without the users of some ascending rows; all items stay.
-Catalogue Without(const std::vector<int64_t>& rows, const Catalogue& catalogue) {
-  Catalogue out{.dataset = catalogue.dataset,
-                .domain = catalogue.domain,
-                .users = {},
-                .items = catalogue.items,
-                .histories = {},
-                .times = {},
-                .ratings = {},
-                .reviews = {},
-                .given_negatives = {},
-                .explanations = {}};
-  std::vector<int64_t> new_row(catalogue.users.size(), -1);
-  for (int64_t u = 0; u < catalogue.user_count(); ++u) {
-    if (std::ranges::binary_search(rows, u)) continue;
-    new_row[static_cast<size_t>(u)] = out.user_count();
-    out.users.push_back(catalogue.users[static_cast<size_t>(u)]);
-    out.histories.Append(catalogue.histories.row(u));
-    const auto begin = catalogue.histories.offsets[static_cast<size_t>(u)],
-               end = catalogue.histories.offsets[static_cast<size_t>(u) + 1];
-    const auto take = [&](const auto& from, auto& to) {
-      if (!from.empty()) to.insert(to.end(), from.begin() + begin, from.begin() + end);
-    };
-    take(catalogue.times, out.times);
-    take(catalogue.ratings, out.ratings);
-    take(catalogue.reviews, out.reviews);
-    if (catalogue.given_negatives.rows() > 0)
-      out.given_negatives.Append(catalogue.given_negatives.row(u));
-  }
-  for (size_t part = 0; part < std::size(catalogue.explanations); ++part)
-    for (ExplanationRecord record : catalogue.explanations[part]) {
-      record.user = new_row[static_cast<size_t>(record.user)];
-      if (record.user >= 0) out.explanations[part].push_back(std::move(record));
-    }
-  return out;
-}
-
 struct Explanations {
   std::vector<ExplanationRecord> train, validation;
 };
@@ -161,40 +113,39 @@ Explanations ReviewSentences(const Catalogue& catalogue) {
   return out;
 }
 
-// Target and negatives of every user, shuffled; nothing for target -1.
-store::Ragged<int64_t> Candidates(const Catalogue& catalogue, const SplitConfig& config,
-                                  const char* purpose, const std::vector<int64_t>& targets,
-                                  const store::Ragged<int64_t>& excluded) {
-  store::Ragged<int64_t> out;
-  for (int64_t u = 0; u < catalogue.user_count(); ++u) {
-    Rng rng(config.negative_seed(), purpose, 0, static_cast<uint64_t>(u));
-    std::vector<int64_t> row;
-    if (const int64_t target = targets[static_cast<size_t>(u)]; target >= 0) {
-      row = DrawNegatives(catalogue.item_count(), excluded.row(u), config.direct_negatives(), rng);
-      row.push_back(target);
-      rng.Shuffle(row);
-    }
-    out.Append(row);
-  }
-  return out;
+enum class Part { kTrain, kValidation, kTest };
+constexpr const char* kPurposes[] = {"negatives.train", "negatives.validation", "negatives.test"};
+
+// Place of the target in a history; -1: none. The training target needs an event before it.
+int64_t TargetPlace(Part part, std::span<const int64_t> row) {
+  const auto training = static_cast<int64_t>(TrainingLength(row));
+  if (part == Part::kTrain) return training < 2 ? -1 : training - 1;
+  if (row.size() < kLeastItems) return -1;
+  return part == Part::kTest ? training + 1 : training;
 }
 
-// Test candidates: with the source's own negatives, where it brings them.
-store::Ragged<int64_t> GivenOrDrawn(const Catalogue& catalogue, const SplitConfig& config,
-                                    const std::vector<int64_t>& targets) {
-  constexpr const char* kPurpose = "negatives.test";
+// Target and negatives of every user, shuffled; nothing where there is no target. Test negatives
+// that the source brings take the place of drawn ones.
+store::Ragged<int64_t> Candidates(const Catalogue& catalogue, const CandidateDraw& draw,
+                                  const SplitConfig& config, Part part,
+                                  const store::Ragged<int64_t>& excluded) {
   const auto& given = catalogue.given_negatives;
-  if (given.rows() == 0)
-    return Candidates(catalogue, config, kPurpose, targets, catalogue.histories);
   store::Ragged<int64_t> out;
   for (int64_t u = 0; u < catalogue.user_count(); ++u) {
-    Rng rng(config.negative_seed(), kPurpose, 0, static_cast<uint64_t>(u));
-    std::vector<int64_t> row(given.row(u).begin(), given.row(u).end());
-    if (const int64_t target = targets[static_cast<size_t>(u)]; target >= 0) {
-      row.push_back(target);
-      rng.Shuffle(row);
-    } else {
-      row.clear();
+    Rng rng(config.negative_seed(), kPurposes[static_cast<size_t>(part)], 0,
+            static_cast<uint64_t>(u));
+    const auto history = catalogue.histories.row(u);
+    const int64_t place = TargetPlace(part, history);
+    std::vector<int64_t> row;
+    if (place >= 0) {
+      const int64_t target = history[static_cast<size_t>(place)];
+      if (part == Part::kTest && given.rows() > 0) {
+        row.assign(given.row(u).begin(), given.row(u).end());
+        row.push_back(target);
+        rng.Shuffle(row);
+      } else {
+        row = draw.Draw(target, excluded.row(u), history.first(static_cast<size_t>(place)), rng);
+      }
     }
     out.Append(row);
   }
@@ -217,20 +168,6 @@ Numbering MakeNumbering(std::vector<int64_t> user, std::vector<int64_t> item) {
   return out;
 }
 
-Catalogue ApplyShortUsers(Catalogue catalogue, SplitConfig::ShortUsers what) {
-  std::vector<int64_t> short_users;
-  for (int64_t user = 0; user < catalogue.user_count(); ++user)
-    if (catalogue.histories.row(user).size() < kLeastItems) short_users.push_back(user);
-  if (short_users.empty() || what == SplitConfig::NEVER_EVALUATED) return catalogue;
-  if (what == SplitConfig::DROP) return Without(short_users, catalogue);
-  const int64_t first = short_users.front();
-  Fail(Exit::kData, "user ", catalogue.users[static_cast<size_t>(first)], " has ",
-       catalogue.histories.row(first).size(), " items; leave-one-out needs ", kLeastItems, " (",
-       short_users.size(), " of ", catalogue.user_count(),
-       " users have fewer): set split.short_users DROP or NEVER_EVALUATED, or catalogue.core { "
-       "min_user: 3 iterated: true }");
-}
-
 Split MakeSplit(const Catalogue& source, const SplitConfig& config) {
   const Catalogue catalogue = ApplyShortUsers(source, config.short_users());
   Split out;
@@ -251,13 +188,15 @@ Split MakeSplit(const Catalogue& source, const SplitConfig& config) {
   // What users say of the test item is no input of anything.
   test.ratings.clear();
   test.reviews.clear();
-  validation.candidates =
-      Candidates(catalogue, config, "negatives.validation", validation.items, catalogue.histories);
-  test.candidates = GivenOrDrawn(catalogue, config, test.items);
+  const CandidateDraw draw(catalogue, train.histories, config);
+  const auto candidates = [&](Part part, const store::Ragged<int64_t>& excluded) {
+    return Candidates(catalogue, draw, config, part, excluded);
+  };
+  validation.candidates = candidates(Part::kValidation, catalogue.histories);
+  test.candidates = candidates(Part::kTest, catalogue.histories);
   if (config.train_candidates()) {
     const bool full = PublishedProtocol::ForNegatives(config).has_value();
-    train.candidates = Candidates(catalogue, config, "negatives.train", TrainTargets(train),
-                                  full ? catalogue.histories : train.histories);
+    train.candidates = candidates(Part::kTrain, full ? catalogue.histories : train.histories);
   }
   out.labels =
       LabelStore(std::move(validation), std::move(test), std::move(explanations.validation));

@@ -3,6 +3,7 @@
 #include "src/data/split.h"
 
 #include "src/base/error.h"
+#include "src/data/candidates.h"
 #include "src/stages/stage.h"
 
 namespace whyrec::stages {
@@ -17,7 +18,19 @@ Stage SplitStage() {
                 data::LoadCatalogue(context.workspace.Of("catalogue") / "catalogue.h5");
             const data::Split split = data::MakeSplit(catalogue, context.config.split());
             data::Save(split, partial);
-            return {{"users", Cat(split.train.user_count())},
+            const auto shared = [&](data::Phase phase) {
+              store::Ragged<int64_t> rows;
+              for (int64_t user : split.labels.EvaluatedUsers())
+                rows.Append(split.labels.Candidates(phase, user));
+              return data::SharedTitles(split.train.items, rows);
+            };
+            return {{"users never evaluated",
+                     Cat(split.train.user_count() - std::ssize(split.labels.EvaluatedUsers()))},
+                    {"users with two candidates of one title",
+                     Cat("validation ", shared(data::Phase::kValidation), ", test ",
+                         shared(data::Phase::kTest), ", training ",
+                         data::SharedTitles(split.train.items, split.train.candidates))},
+                    {"users", Cat(split.train.user_count())},
                     {"items", Cat(split.train.item_count())},
                     {"training interactions", Cat(split.train.histories.values.size())},
                     {"explanation records", Cat(split.train.explanations.size())}};

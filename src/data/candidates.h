@@ -1,0 +1,53 @@
+// Candidates of the direct task: a target and others that it has to be told from.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "proto/config.pb.h"
+#include "src/base/rng.h"
+#include "src/data/catalogue.h"
+
+namespace whyrec::data {
+
+// Draws negatives by split.candidates:
+//   UNIFORM     uniform over the items outside `excluded`;
+//   POPULARITY  one after the other with probability in proportion to the training count;
+//   RELEASED    uniform over the first 6,531 items of the source that are not in `history`, the
+//               target among them; the constant is that of PULSE's public code.
+// The first two never draw the target nor an item without a title of its own (Item::untitled), and
+// under split.distinct_titles no two candidates read alike (NormalisedTitle).
+class CandidateDraw {
+ public:
+  // `train`: training positions of all users.
+  CandidateDraw(const Catalogue& catalogue, const store::Ragged<int64_t>& train,
+                const config::SplitConfig& config);
+
+  // Target and direct_negatives others, shuffled. `excluded`: what the user had at any time, or in
+  // training; `history`: what comes before the target. Error(kData) when too few items are left.
+  std::vector<int64_t> Draw(int64_t target, std::span<const int64_t> excluded,
+                            std::span<const int64_t> history, Rng& rng) const;
+
+ private:
+  std::vector<int64_t> Uniform(std::vector<int64_t> excluded, int64_t count, Rng& rng) const;
+  std::vector<int64_t> Popular(const std::vector<int64_t>& excluded, int64_t count, Rng& rng) const;
+  std::vector<int64_t> Released(std::span<const int64_t> history, int64_t count, Rng& rng) const;
+  std::span<const int64_t> Alike(int64_t item) const;  // items of one title, this one included
+
+  config::SplitConfig::Candidates how_;
+  bool distinct_titles_;
+  int64_t items_, negatives_;
+  std::vector<int64_t> untitled_;
+  std::vector<int64_t> popular_;  // items of the training positions
+  std::vector<int64_t> place_;    // item -> place of its first appearance, and the first rows by it
+  std::vector<int64_t> first_;
+  std::vector<int64_t> title_;  // item -> row of alike_
+  store::Ragged<int64_t> alike_;
+};
+
+// Users with two candidates that read alike.
+int64_t SharedTitles(const std::vector<Item>& items, const store::Ragged<int64_t>& candidates);
+
+}  // namespace whyrec::data
