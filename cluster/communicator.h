@@ -31,6 +31,8 @@ struct Options {
   // Buffers travel in messages of at most this size: MPI counts in an int, and a transfer that is
   // slow but alive shows as progress.
   int64_t message_bytes = 64 << 20;
+  // Where the ranks' tensors live (DeviceName's `wanted`), for Connect; "cpu": host buffers alone.
+  std::string device = "cpu";
 };
 
 // Who a barrier waits for: ranks in step, or ranks that may be at work for hours (no time-out).
@@ -102,12 +104,23 @@ struct Launch {
   std::string source = "alone";  // "Open MPI", "Slurm"
 };
 Launch ReadLaunch();
+// Of a process that joins no communicator (a worker of leased work, a single command): its local
+// rank also under launchers that ReadLaunch refuses, such as srun --mpi=none.
+Launch ReadLocalLaunch();
 
 // The device this rank takes of those it sees: the only one, or the one of its local rank.
 // Error(kLaunch) when there are fewer than ranks on this host.
 int ChooseDevice(const Launch& launch, int visible);
 
-// MakeMpi() for several ranks, MakeSelf() alone.
+// The device of this process by name, "cpu" or "cuda:2". `wanted`: "cpu"; "cuda:N", that of the
+// `visible` ones; "cuda", the one of the local rank; "auto", that one or, where none is visible,
+// "cpu". Error(kUsage) for another text; Error(kLaunch), with `why_none`, when a device is wanted
+// that is not there.
+std::string DeviceName(const std::string& wanted, const Launch& launch, int visible,
+                       const std::string& why_none = "no CUDA device is visible");
+
+// For several ranks MakeMpi(), with NCCL for devices where options.device says so (by_place.h);
+// MakeSelf() alone.
 std::unique_ptr<Communicator> Connect(const Launch& launch, const Options& options = {});
 
 }  // namespace whyrec::cluster

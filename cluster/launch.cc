@@ -3,6 +3,7 @@
 #include <cstring>
 #include <optional>
 
+#include "cluster/by_place.h"
 #include "cluster/communicator.h"
 
 namespace whyrec::cluster {
@@ -84,16 +85,54 @@ Launch ReadLaunch() {
   return launch;
 }
 
+Launch ReadLocalLaunch() {
+  Launch launch;
+  if (Number("OMPI_COMM_WORLD_RANK")) return ReadLaunch();
+  // In a batch script Slurm's variables describe the job; only in a step a task.
+  if (!Number("SLURM_STEP_NUM_TASKS") || !Number("SLURM_LOCALID")) return launch;
+  const char* tasks = std::getenv("SLURM_STEP_TASKS_PER_NODE");
+  launch.local_rank = *Number("SLURM_LOCALID");
+  launch.local_size =
+      TasksOfNode(tasks == nullptr ? "" : tasks, Need("SLURM_NODEID", "SLURM_STEP_NUM_TASKS"));
+  launch.rank = Need("SLURM_PROCID", "SLURM_STEP_NUM_TASKS");
+  launch.size = *Number("SLURM_STEP_NUM_TASKS");
+  launch.source = "Slurm";
+  Check(launch);
+  return launch;
+}
+
 int ChooseDevice(const Launch& launch, int visible) {
   if (visible == 1) return 0;  // the launcher chose
   if (visible < launch.local_size)
     Fail(Exit::kLaunch, "local rank ", launch.local_rank, " of ", launch.local_size, " sees ",
-         visible, " devices; start one rank per device");
+         visible, " devices; start one rank per device, or use execution.device=cpu");
   return launch.local_rank;
 }
 
+std::string DeviceName(const std::string& wanted, const Launch& launch, int visible,
+                       const std::string& why_none) {
+  if (wanted == "cpu") return wanted;
+  const bool numbered = wanted.starts_with("cuda:");
+  int number = -1;
+  if (numbered) {
+    const char* end = wanted.data() + wanted.size();
+    const auto [at, error] = std::from_chars(wanted.data() + 5, end, number);
+    if (error != std::errc() || at != end) number = -1;
+  }
+  if (wanted != "auto" && wanted != "cuda" && number < 0)
+    Fail(Exit::kUsage, "device '", wanted, "' is not one of cpu, cuda, cuda:N, auto");
+  if (wanted == "auto" && visible == 0) return "cpu";
+  if (visible == 0) Fail(Exit::kLaunch, "device ", wanted, ": ", why_none);
+  if (number >= visible)
+    Fail(Exit::kLaunch, "device ", wanted, ": ", visible, " are visible, from cuda:0");
+  return Cat("cuda:", numbered ? number : ChooseDevice(launch, visible));
+}
+
 std::unique_ptr<Communicator> Connect(const Launch& launch, const Options& options) {
-  return launch.size > 1 ? MakeMpi(options) : MakeSelf();
+  if (launch.size == 1) return MakeSelf();
+  std::unique_ptr<Communicator> mpi = MakeMpi(options);
+  if (options.device == "cpu") return mpi;
+  return WithNccl(std::move(mpi), launch, options);
 }
 
 }  // namespace whyrec::cluster

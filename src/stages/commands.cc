@@ -42,10 +42,17 @@ void SetThreadsOf(const config::RunConfig& config, const cluster::Launch& launch
   nn::SetThreads(wanted > 0 ? wanted : std::max(1, cores / launch.local_size));
 }
 
+// A name that no machine would take is said before anything starts.
+void CheckDevice(const config::RunConfig& config) {
+  constexpr int kMany = 1 << 20;
+  cluster::DeviceName(config.execution().device(), {}, kMany);
+}
+
 cluster::Options OptionsOf(const config::RunConfig& config) {
   cluster::Options options;
   options.seconds = config.execution().timeout_s();
   options.first_seconds = std::max(options.first_seconds, options.seconds);
+  options.device = config.execution().device();
   return options;
 }
 
@@ -115,6 +122,7 @@ void Run(const RunOptions& options, const cluster::Launch& launch) {
   SetLogRank(launch.rank);
   Chain(config);  // everything that can be wrong with the configuration is said before anything
                   // starts
+  CheckDevice(config);
   SetThreadsOf(config, launch);
   const std::unique_ptr<cluster::Communicator> comm = cluster::Connect(launch, OptionsOf(config));
   try {
@@ -126,7 +134,11 @@ void Run(const RunOptions& options, const cluster::Launch& launch) {
     }
     comm->Barrier();
     cluster::CheckRanks(*comm, launch, workspace.folder());
-    const auto ran = RunChain({config, *comm, workspace, {.listen = ListenOf(options, launch)}},
+    const auto ran = RunChain({.config = config,
+                               .comm = *comm,
+                               .workspace = workspace,
+                               .leasing = {.listen = ListenOf(options, launch)},
+                               .launch = launch},
                               KindOf(options));
     if (comm->rank() != 0) return;
     if (!ran.empty()) LogStart(workspace.folder(), config);
@@ -154,6 +166,7 @@ void Run(const RunOptions& options, const cluster::Launch& launch) {
 void Work(const WorkOptions& options) {
   const config::RunConfig config = config::Load(options.run.config, options.run.overrides);
   Chain(config);
+  CheckDevice(config);
   SetThreadsOf(config, {});
   const fs::path folder = WorkspaceOf(options.run, config);
   if (!fs::is_directory(folder))
@@ -162,10 +175,11 @@ void Work(const WorkOptions& options) {
          "with --workspace");
   store::Workspace workspace(folder);
   const auto alone = cluster::MakeSelf();
-  JoinChain({config,
-             *alone,
-             workspace,
-             {.join = true, .address = options.join, .patience = options.patience}});
+  JoinChain({.config = config,
+             .comm = *alone,
+             .workspace = workspace,
+             .leasing = {.join = true, .address = options.join, .patience = options.patience},
+             .launch = cluster::ReadLocalLaunch()});
   Info("no leased work is left");
 }
 

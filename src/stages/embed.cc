@@ -12,6 +12,7 @@
 #include "src/stages/resumable.h"
 #include "src/store/safetensors.h"
 #include "src/store/workspace.h"
+#include "src/tensor/device_name.h"
 
 namespace whyrec::stages {
 namespace fs = std::filesystem;
@@ -72,7 +73,9 @@ void Embed(const EmbedCommand& command) {
     return;
   }
   nn::SetThreads(command.threads);
-  const auto encoder = lm::LoadEncoder(command.model, command.options);
+  auto options = command.options;
+  options.device = tensor::DeviceOfRank(options.device, cluster::ReadLocalLaunch());
+  const auto encoder = lm::LoadEncoder(command.model, options);
   fs::create_directories(output.partial());
   Progress progress("embed", count, "texts");
   bool resumed = true;

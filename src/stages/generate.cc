@@ -11,6 +11,7 @@
 #include "src/stages/json_lines.h"
 #include "src/stages/resumable.h"
 #include "src/store/workspace.h"
+#include "src/tensor/device_name.h"
 #include "src/text/chat.h"
 
 namespace whyrec::stages {
@@ -129,7 +130,9 @@ void Generate(const GenerateCommand& command) {
     return;
   }
   nn::SetThreads(command.threads);
-  const auto model = lm::LoadLanguageModel(command.model, command.model_options);
+  auto options = command.model_options;
+  options.device = tensor::DeviceOfRank(options.device, cluster::ReadLocalLaunch());
+  const auto model = lm::LoadLanguageModel(command.model, options);
   LineJournal journal(output.partial());
   std::set<std::string> answered;
   for (const std::string& line : journal.lines())

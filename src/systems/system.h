@@ -43,6 +43,8 @@ struct BuildContext {
   std::map<std::string, double> knobs;
   std::string variant = {};
   std::map<std::string, std::filesystem::path> artefacts = {};  // folders of what it asked for
+  // For tensor::DeviceOfRank(config.execution().device(), launch).
+  cluster::Launch launch = {};
 };
 
 // What training may use besides: held-out validation targets for early stopping, the histories that

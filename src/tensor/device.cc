@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 
 #include "src/base/error.h"
+#include "src/tensor/device_name.h"
 
 namespace whyrec::tensor {
 namespace {
@@ -33,19 +34,15 @@ int CudaDevices() {
   return CudaAvailable() ? static_cast<int>(at::detail::getCUDAHooks().deviceCount()) : 0;
 }
 
-c10::Device ChooseDevice(const std::string& name) {
-  if (name == "cpu") return c10::kCPU;
-  if (name == "auto") return CudaAvailable() ? c10::Device(c10::kCUDA, 0) : c10::Device(c10::kCPU);
-  int index = 0;
-  if (name.starts_with("cuda:") && name.size() == 6 && name[5] >= '0' && name[5] <= '9')
-    index = name[5] - '0';
-  else if (name != "cuda")
-    Fail(Exit::kUsage, "device '", name, "' is not one of cpu, cuda, cuda:0 to cuda:9, auto");
+std::string DeviceOfRank(const std::string& wanted, const cluster::Launch& launch) {
+  if (wanted == "cpu") return wanted;
   std::string problem;
-  if (!CudaAvailable(&problem)) Fail(Exit::kLaunch, "device ", name, ": ", problem);
-  if (index >= CudaDevices())
-    Fail(Exit::kLaunch, "device ", name, ": this machine has ", CudaDevices());
-  return c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(index));
+  const int visible = CudaAvailable(&problem) ? CudaDevices() : 0;
+  return cluster::DeviceName(wanted, launch, visible, problem);
+}
+
+c10::Device ChooseDevice(const std::string& name) {
+  return c10::Device(DeviceOfRank(name, {}));  // of a process that has the host for itself
 }
 
 c10::ScalarType ChooseDtype(const std::string& name, c10::Device device) {

@@ -11,7 +11,8 @@ namespace whyrec::tensor {
 // Opens LibTorch's CUDA library at the first question; why not, when there is no usable device.
 bool CudaAvailable(std::string* reason = nullptr);
 int CudaDevices();
-// Error(kUsage) for an unknown name, Error(kLaunch) when the device is not there.
+// One by name; "auto" and "cuda" mean the first, so ranks give what DeviceOfRank says
+// (device_name.h). Error(kUsage) for an unknown name, Error(kLaunch) when it is not there.
 c10::Device ChooseDevice(const std::string& name);
 
 // "fp32", "bf16", or "auto": bf16 on a GPU, fp32 on a CPU. Error(kUsage) for another name.

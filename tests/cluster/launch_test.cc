@@ -59,6 +59,7 @@ class ReadLaunchTest : public testing::Test {
                                           "SLURM_NTASKS",
                                           "SLURM_STEP_NUM_TASKS",
                                           "SLURM_LOCALID",
+                                          "SLURM_PROCID",
                                           "SLURM_NODEID",
                                           "SLURM_STEP_TASKS_PER_NODE",
                                           "SLURM_TASKS_PER_NODE"};
@@ -115,6 +116,77 @@ TEST_F(ReadLaunchTest, NonsenseIsRefused) {
   ExpectError(With(kOpenMpi, {{"OMPI_COMM_WORLD_SIZE", "5"}}), "rank 5 of 5");
   ExpectError({{"OMPI_COMM_WORLD_RANK", "0"}}, "OMPI_COMM_WORLD_SIZE is not");
   ExpectError(With(kSlurm, {{"SLURM_NODEID", "4"}}), "'2(x3),1' do not name this node");
+}
+
+// Workers of leased work are tasks of srun --mpi=none, or of an mpirun whose MPI they never call.
+TEST_F(ReadLaunchTest, ReadsTheLocalRankOfSingleProcesses) {
+  const auto expect = [&](const Environment& environment, int local_rank, int local_size) {
+    Set(environment);
+    const Launch got = ReadLocalLaunch();
+    EXPECT_EQ(got.local_rank, local_rank);
+    EXPECT_EQ(got.local_size, local_size);
+  };
+  expect({}, 0, 1);
+  expect({{"WORLD_SIZE", "2"}}, 0, 1);
+  expect(kOpenMpi, 1, 4);
+  const Environment step = {{"SLURM_STEP_NUM_TASKS", "7"},
+                            {"SLURM_STEP_TASKS_PER_NODE", "2(x3),1"},
+                            {"SLURM_NODEID", "1"},
+                            {"SLURM_LOCALID", "1"},
+                            {"SLURM_PROCID", "3"}};
+  expect(step, 1, 2);
+  expect(With(step, {{"SLURM_NODEID", "3"}, {"SLURM_LOCALID", "0"}, {"SLURM_PROCID", "6"}}), 0, 1);
+  expect({{"SLURM_NTASKS", "8"}, {"SLURM_LOCALID", "0"}, {"SLURM_NODEID", "0"}}, 0, 1);
+}
+
+TEST(DeviceName, FollowsTheRequestTheRankAndWhatIsVisible) {
+  const Launch alone, third = {.rank = 6, .size = 8, .local_rank = 2, .local_size = 4};
+  struct Case {
+    const char* wanted;
+    Launch launch;
+    int visible;
+    const char* want;  // or what the error says
+    Exit code = Exit::kOk;
+  };
+  const Case cases[] = {
+      {"cpu", alone, 0, "cpu"},
+      {"cpu", third, 4, "cpu"},
+      {"auto", alone, 0, "cpu"},
+      {"auto", third, 0, "cpu"},
+      {"auto", alone, 1, "cuda:0"},
+      {"auto", alone, 4, "cuda:0"},
+      {"auto", third, 4, "cuda:2"},
+      {"auto", third, 8, "cuda:2"},
+      {"auto", third, 1, "cuda:0"},  // srun --gpus-per-task=1: CUDA_VISIBLE_DEVICES shows one
+      {"auto", third, 3, "local rank 2 of 4 sees 3 devices", Exit::kLaunch},
+      {"cuda", alone, 0, "device cuda: no driver", Exit::kLaunch},
+      {"cuda", third, 4, "cuda:2"},
+      {"cuda", third, 1, "cuda:0"},
+      {"cuda", third, 2, "start one rank per device", Exit::kLaunch},
+      {"cuda:0", third, 0, "device cuda:0: no driver", Exit::kLaunch},
+      {"cuda:3", alone, 4, "cuda:3"},
+      {"cuda:3", third, 4, "cuda:3"},  // as asked
+      {"cuda:12", alone, 16, "cuda:12"},
+      {"cuda:4", alone, 4, "device cuda:4: 4 are visible", Exit::kLaunch},
+      {"gpu", alone, 4, "device 'gpu' is not one of", Exit::kUsage},
+      {"gpu", alone, 0, "device 'gpu' is not one of", Exit::kUsage},
+      {"", alone, 4, "device '' is not one of", Exit::kUsage},
+      {"cuda:", alone, 4, "device 'cuda:' is not one of", Exit::kUsage},
+      {"cuda:x", alone, 4, "device 'cuda:x' is not one of", Exit::kUsage},
+      {"cuda:1x", alone, 4, "device 'cuda:1x' is not one of", Exit::kUsage},
+      {"cuda:-1", alone, 4, "device 'cuda:-1' is not one of", Exit::kUsage},
+      {"cuda0", alone, 4, "device 'cuda0' is not one of", Exit::kUsage},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(Cat(c.wanted, " at local rank ", c.launch.local_rank, " of ", c.visible));
+    try {
+      EXPECT_EQ(DeviceName(c.wanted, c.launch, c.visible, "no driver"), c.want);
+      EXPECT_EQ(c.code, Exit::kOk);
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), c.code) << e.what();
+      EXPECT_NE(std::string(e.what()).find(c.want), std::string::npos) << e.what();
+    }
+  }
 }
 
 TEST_F(ReadLaunchTest, ConnectAloneNeedsNoMpi) { EXPECT_EQ(Connect(ReadLaunch())->size(), 1); }

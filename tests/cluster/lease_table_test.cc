@@ -196,6 +196,42 @@ TEST(LeaseTable, ADeathChargesOneUnit) {
   EXPECT_EQ(table.troubles().size(), 1u) << "who leaves is not blamed";
 }
 
+TEST(LeaseTable, PartialsCountFromTheHolderAndOnlyForward) {
+  LeaseTable table = Table(3);
+  Micros now = 0;
+  const LeaseGrant grant = table.Lease(kAnn);
+  EXPECT_TRUE(table.Save(kAnn, 0, grant.fence, 1));
+  EXPECT_FALSE(table.Save(kAnn, 0, grant.fence, 1)) << "a repeated message";
+  EXPECT_FALSE(table.Save(kBob, 0, grant.fence, 2)) << "not his lease";
+  EXPECT_FALSE(table.Save(kAnn, 1, grant.fence, 2)) << "not of this lease";
+  EXPECT_TRUE(table.Save(kAnn, 0, grant.fence, 2));
+  table.Lose(kAnn);
+  EXPECT_FALSE(table.Save(kAnn, 0, grant.fence, 3)) << "the lease has ended";
+  const LeaseGrant again = table.Lease(kBob);
+  ASSERT_EQ(again.units, Units{0});
+  EXPECT_FALSE(table.Save(kBob, 0, again.fence, 2)) << "that far it was";
+  EXPECT_TRUE(table.Save(kBob, 0, again.fence, 3));
+  Pass(table, now, kTtl / 2);
+  EXPECT_TRUE(table.Save(kBob, 0, again.fence, 4));
+  Pass(table, now, kTtl / 2 + kTtl / 4);
+  EXPECT_EQ(table.state(0), State::kLeased) << "saving is a sign of life";
+  EXPECT_TRUE(table.Commit(kBob, 0, again.fence, 1));
+  EXPECT_FALSE(table.Save(kBob, 0, again.fence, 5));
+}
+
+TEST(LeaseTable, ALeaseHoldsOneBegunUnitAtMost) {
+  LeaseTable table = Table(1000);
+  for (const int64_t unit : {70, 71, 200}) table.RestoreBegun(unit, 1);
+  LeaseGrant grant;
+  for (int i = 0; i < 3; ++i) {  // 1, 4, 16
+    grant = table.Lease(kAnn);
+    for (const int64_t unit : grant.units) table.Commit(kAnn, unit, grant.fence, 0.1);
+  }
+  grant = table.Lease(kAnn);
+  EXPECT_EQ(grant.units.front(), 21);
+  EXPECT_EQ(grant.units.back(), 70) << "64 fit, but two of them are begun";
+}
+
 TEST(LeaseTable, WhatTheJournalSaysIsRestored) {
   LeaseTable table = Table(4);
   table.RestoreDone(0);

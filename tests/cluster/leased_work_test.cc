@@ -98,6 +98,97 @@ TEST_F(LeasedWork, LargeResultsAreFiles) {
   EXPECT_THROW(Run(Job(20), ResultOf, options), Error);
 }
 
+// Units of three levels; `leave_at`: the unit whose second level finds the endpoint away.
+struct Levels {
+  std::string operator()(int64_t unit, UnitProgress& progress) {
+    std::string text = progress.begun();
+    begun[unit] = text;
+    while (text.size() < 3 * size) {
+      if (unit == leave_at && text.size() == size) Fail(Exit::kUnavailable, "the endpoint is away");
+      text += std::string(size, static_cast<char>('a' + unit));
+      if (text.size() < 3 * size) progress.Save(text);
+    }
+    return ResultOf(unit);
+  }
+  size_t size = 4;
+  int64_t leave_at = -1;
+  std::map<int64_t, std::string> begun;
+};
+
+TEST_F(LeasedWork, ABegunUnitGoesOnWhereItWasSaved) {
+  for (const size_t large : {100, 3}) {  // in the message, and as a file
+    LeaseOptions options;
+    options.worker.largest_message = large;
+    Levels levels{.leave_at = 5};
+    LeasedJob job = Job(10);
+    job.folder /= Cat(large);
+    EXPECT_THROW(Run(job, std::ref(levels), options), Error);
+    EXPECT_EQ(levels.begun[5], "");
+    levels.leave_at = -1;
+    EXPECT_EQ(Run(job, std::ref(levels), options).continued, 5);
+    EXPECT_EQ(levels.begun[5], "ffff");
+    EXPECT_EQ(levels.begun[6], "");
+    ExpectAll(10);
+    for (const auto& entry : std::filesystem::directory_iterator(job.folder))
+      EXPECT_FALSE(entry.path().filename().string().starts_with("partial-")) << entry.path();
+  }
+}
+
+TEST_F(LeasedWork, AChangedFileMeansToBeginAnew) {
+  LeaseOptions options;
+  options.worker.largest_message = 3;
+  Levels levels{.leave_at = 5};
+  EXPECT_THROW(Run(Job(10), std::ref(levels), options), Error);
+  int changed = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_ / "job"))
+    if (entry.path().filename().string().starts_with("partial-00000005-")) {
+      std::ofstream(entry.path()) << "gggg";
+      ++changed;
+    }
+  EXPECT_EQ(changed, 1);
+  levels.leave_at = -1;
+  Run(Job(10), std::ref(levels), options);
+  EXPECT_EQ(levels.begun[5], "");
+  ExpectAll(10);
+}
+
+// A stop ends a long unit at its next save, which is kept.
+TEST_F(LeasedWork, AStopDoesNotWaitForTheUnit) {
+  std::atomic<bool> stop = false;
+  std::vector<int> levels;
+  const auto work = [&](int64_t, UnitProgress& progress) {
+    for (int done = progress.begun().empty() ? 0 : std::stoi(progress.begun()); done < 4;) {
+      levels.push_back(++done);
+      stop = levels.size() == 2;
+      progress.Save(Cat(done));
+    }
+    return ResultOf(0);
+  };
+  LeaseOptions options;
+  options.worker.stop = [&] { return stop.load(); };
+  try {
+    Run(Job(1), work, options);
+    FAIL() << "not stopped";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), Exit::kStoppedEarly);
+  }
+  EXPECT_EQ(Run(Job(1), work).done, 1);
+  EXPECT_EQ(levels, (std::vector<int>{1, 2, 3, 4}));
+  ExpectAll(1);
+}
+
+// A worker over a socket leaves in mid-unit; the one that comes next goes on.
+TEST_F(LeasedWork, AnotherWorkerGoesOn) {
+  const LeasedJob job = Job(1);
+  std::jthread coordinator([&] { Run(job, ResultOf, {.listen = "127.0.0.1", .work = false}); });
+  Levels first{.leave_at = 0}, second;
+  EXPECT_THROW(WorkLeased(job, std::ref(first), {.patience = 20}), Error);
+  WorkLeased(job, std::ref(second), {.patience = 20});
+  EXPECT_EQ(second.begun[0], "aaaa");
+  coordinator.join();
+  ExpectAll(1);
+}
+
 TEST_F(LeasedWork, FailuresAreCountedAndMayBeTooMany) {
   LeaseOptions options;
   options.rules.retry_after = kSecond / 100;

@@ -78,10 +78,11 @@ int main(int argc, char** argv) try {
   if (what == "doctor") return Doctor({.folder = argv[2], .seconds = 10}, std::cout);
   Options options;
   if (argc > 2) options.message_bytes = std::atoll(argv[2]);
+  if (what == "joined") options = {.device = argv[2]};
   if (what.starts_with("stop") || what == "works") options.seconds = 2;
   // mpi: also on one rank
   const auto comm = what == "mpi" ? MakeMpi(options) : Connect(ReadLaunch(), options);
-  if (what == "mpi" || what == "conform") {
+  if (what == "mpi" || what == "conform" || what == "joined") {
     Conform(*comm);
   } else if (what.starts_with("stop")) {
     LastRankStops(*comm, what);

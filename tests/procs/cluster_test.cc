@@ -39,15 +39,38 @@ TEST_F(Job, MpiConforms) {
   }
 }
 
+void ExpectSaid(const Outcome& out, const std::string& what) {
+  EXPECT_NE(out.output.find(what), std::string::npos) << what << "\n" << out.output;
+}
+
+// Through Connect, whose ranks look for devices: none here, or (stand-ins) two ranks on one.
+TEST_F(Job, ConnectGoesWithoutDevicesUnlessAskedForThem) {
+  const std::string fake = "-x LD_LIBRARY_PATH=" WHYREC_BINARY_DIR "/fake -x FAKE_DEVICES=1 ";
+  const auto run = [&](const std::string& before, const std::string& device) {
+    return RunCommand(Cat("mpirun -n 2 --allow-run-as-root --oversubscribe --bind-to none ", before,
+                          kRanks, " joined ", device),
+                      120);
+  };
+  Outcome out = run("-x WHYREC_NCCL=off ", "auto");
+  EXPECT_EQ(out.code, 0) << out.output;
+  EXPECT_EQ(out.output.find("warning"), std::string::npos) << out.output;
+  out = run(fake, "auto");
+  EXPECT_EQ(out.code, 0) << out.output;
+  ExpectSaid(out, "BarrierSeparates holds on 2 ranks");
+  ExpectSaid(out, "NCCL is not used: ranks 0 and 1 both use GPU-");
+  out = run(fake, "cuda");
+  EXPECT_EQ(out.code, 71) << out.output;
+  ExpectSaid(out, "ranks 0 and 1 both use GPU-");
+  out = run(fake, "cuda:1");
+  EXPECT_EQ(out.code, 71) << out.output;
+  ExpectSaid(out, "rank 0: device cuda:1: 1 are visible");
+}
+
 // The others are inside a barrier; the launcher ends them, and the job's code tells what happened.
 void ExpectEnd(const Outcome& out, int code) {
   EXPECT_EQ(out.code, code) << out.output;
   EXPECT_LT(out.seconds, 10) << out.output;
   EXPECT_EQ(out.output.find("without the last rank"), std::string::npos) << out.output;
-}
-
-void ExpectSaid(const Outcome& out, const std::string& what) {
-  EXPECT_NE(out.output.find(what), std::string::npos) << what << "\n" << out.output;
 }
 
 // Two seconds of patience: the others name the frozen rank and end it too.

@@ -1,11 +1,13 @@
 // Nccl for procs/nccl_test.cc: `nccl_ranks N what`, N ranks as threads of this process on N
 // devices, with whichever libcuda.so.1 and libnccl.so.2 are found. Leaves with 77 where there is
-// none. `host`: the checks on host buffers; `device`: on device memory.
+// none. `host`: the checks on host buffers; `device`: on device memory; `joined`: both, through
+// what Connect makes of the ranks' devices.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string>
 
+#include "cluster/by_place.h"
 #include "cluster/module.h"
 #include "tests/cluster/conformance.h"
 
@@ -131,6 +133,23 @@ void RunRanks(int ranks, const std::string& what) {
   });
 }
 
+void RunJoined(int ranks) {
+  RunThreads(ranks, [&](Communicator& host) {
+    const Launch launch = {host.rank(), ranks, host.rank(), ranks, "threads"};
+    const auto both = WithNccl({std::shared_ptr<void>(), &host}, launch, {.device = "auto"});
+    for (const Check& check : kConformance) {
+      check.run(*both);
+      if (host.rank() == 0) std::printf("%s holds on %d hosts\n", check.name, ranks);
+    }
+    OnDevice devices(*both, host.rank());
+    for (const Check& check : kConformance) {
+      if (!Promised(check.name, ranks)) continue;
+      check.run(devices);
+      if (host.rank() == 0) std::printf("%s holds on %d devices\n", check.name, ranks);
+    }
+  });
+}
+
 int Devices() {
   int devices = 0, cuda = 0, nccl = 0;
   const WhyrecNcclTable& table = NcclTable();
@@ -148,7 +167,8 @@ int main(int argc, char** argv) try {
   using namespace whyrec::cluster;
   if (argc != 3) return 2;
   if (std::string(argv[2]) != "no-device" && Devices() == 0) return 77;
-  RunRanks(std::atoi(argv[1]), argv[2]);
+  const int ranks = std::atoi(argv[1]);
+  std::string(argv[2]) == "joined" ? RunJoined(ranks) : RunRanks(ranks, argv[2]);
   return 0;
 } catch (const whyrec::Error& e) {
   std::fprintf(stderr, "%s\n", e.what());

@@ -48,6 +48,27 @@ TEST(Nccl, AMissingRankIsATimeOut) {
   EXPECT_LT(out.seconds, 10);
 }
 
+// What Connect makes of a job whose ranks all have a device.
+TEST(Nccl, JoinsTheHostsCommunicatorByPlace) {
+  for (int ranks : {2, 3}) {
+    const Outcome out = RunRanks(ranks, "joined");
+    Expect(out, 0, Cat("SumsF32InRankOrder holds on ", ranks, " hosts"));
+    Expect(out, 0, Cat("BarrierSeparates holds on ", ranks, " devices"));
+  }
+}
+
+// Host buffers work on; a device buffer has no way, and the message says why.
+TEST(Nccl, IsLeftOutWhereItCannotBe) {
+  const auto expect = [](const std::string& environment, const std::string& why) {
+    const Outcome out = RunRanks(3, "joined", environment);
+    Expect(out, 71, "BarrierSeparates holds on 3 hosts");
+    Expect(out, 71, "buffers of devices need NCCL, which is not used: " + why);
+  };
+  expect("WHYREC_NCCL=off", "rank 0: WHYREC_NCCL is off");
+  expect("FAKE_DEVICES=2", "rank 0: local rank 0 of 3 sees 2 devices");
+  expect("FAKE_DEVICES=1", "ranks 0 and 1 both use GPU-00000000-0000-0000-0000-000000000000");
+}
+
 // Without the stand-ins and without a GPU: the reason, on every rank alike.
 TEST(Nccl, NoDriverIsAnErrorThatSaysSo) {
   if (RunCommand(WHYREC_BINARY_DIR "/nccl_ranks 1 host", 60).code != 77)

@@ -86,6 +86,37 @@ TEST(Units, FinishedOnesAreKept) {
   EXPECT_EQ(rest.merged, Work(1, other.path()).merged);
 }
 
+// Two items of three levels each in a unit; the first run ends after one level of the second unit.
+TEST(Units, ABegunOneGoesOnWhereItWasSaved) {
+  const Temporary partial, folder;
+  const auto config = LoadTiny({});
+  const auto alone = cluster::MakeSelf();
+  store::Workspace workspace(folder.path());
+  RunContext context{config, *alone, workspace};
+  context.fingerprint = "levels";
+  std::string levels, merged;
+  bool away = true;
+  const auto run = [&] {
+    return DoUnits(
+        context, partial.path(), {"", "", 4, 2},
+        [&](int64_t begin, int64_t end, UnitProgress& progress) {
+          std::string text = progress.begun();
+          for (auto done = text.size(); done < 3; ++done) {
+            if (away && begin == 2 && done == 1) Fail(Exit::kUnavailable, "away");
+            levels += Cat(begin, done, " ");
+            progress.Save(text += 'x');
+          }
+          return Cat(begin, "-", end, text, " ");
+        },
+        [&](const std::string& bytes) { merged += bytes; });
+  };
+  EXPECT_THROW(run(), Error);
+  away = false;
+  EXPECT_TRUE(run());
+  EXPECT_EQ(levels, "00 01 02 20 21 22 ");
+  EXPECT_EQ(merged, "0-2xxx 2-4xxx ");
+}
+
 TEST(Units, OneThatFailsEndsTheStageAndIsNamed) {
   for (int ranks : {1, 2}) {
     const Temporary partial;

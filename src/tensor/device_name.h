@@ -1,0 +1,14 @@
+// Which device this process takes; plain, for stages and systems.
+#pragma once
+
+#include <string>
+
+#include "cluster/communicator.h"
+
+namespace whyrec::tensor {
+
+// cluster::DeviceName among the devices that LibTorch sees. Opens LibTorch's CUDA library unless
+// `wanted` is "cpu". Errors as there.
+std::string DeviceOfRank(const std::string& wanted, const cluster::Launch& launch);
+
+}  // namespace whyrec::tensor
