@@ -4,6 +4,7 @@
 
 #include <deque>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -26,6 +27,7 @@ class LeaseClient {
   struct Task {
     int64_t unit = 0;
     uint64_t fence = 0;
+    std::shared_ptr<const wire::UnitPartial> begun = nullptr;  // by an earlier try; null: not
   };
 
   explicit LeaseClient(Introduction introduction) : introduction_(std::move(introduction)) {}
@@ -37,7 +39,14 @@ class LeaseClient {
   // What there is to say now; of zero bytes when nothing.
   wire::FromWorker Collect(Micros now);
 
-  std::optional<Task> Next();  // the unit to work at; Finish must follow
+  std::optional<Task> Next();  // the unit to work at; Finish or Abandon must follow
+  // Of the unit at work. A later one takes the place of one that was not sent yet.
+  void Save(wire::UnitPartial partial);
+  // What became of the last one. In vain: the lease has ended, or another try is as far; the result
+  // counts nevertheless. Needless: the unit is done.
+  enum class Saved { kWaiting, kKept, kInVain, kNeedless };
+  Saved saved() const { return saved_; }
+  void Abandon();  // there will be no result
   // `outcome` holds the result, file or failure, and the seconds.
   void Finish(const Task& task, wire::UnitOutcome outcome);
   void DropLeases() { queue_.clear(), leaving_ = true; }  // asks for no more
@@ -46,7 +55,8 @@ class LeaseClient {
   const std::string& folder() const { return folder_; }
   const std::optional<wire::End::Reason>& end() const { return end_; }
   const std::string& refusal() const { return refusal_; }
-  bool answered() const { return held_.empty(); }  // nothing is on its way
+  // Nothing is on its way.
+  bool answered() const { return held_.empty() && saved_ != Saved::kWaiting; }
   // Results not yet answered fill the memory: wait before the next unit.
   bool full() const { return held_bytes_ > kMostBytes || held_.size() > kMostHeld; }
 
@@ -62,12 +72,17 @@ class LeaseClient {
     Micros sent = 0;
   };
 
+  void Hear(const wire::Answer& answer);
   void CollectOutcomes(Micros now, wire::FromWorker& out);
+  void CollectPartial(Micros now, wire::FromWorker& out);
   void CollectHeartbeat(Micros now, wire::FromWorker& out);
 
   Introduction introduction_;
   std::deque<Task> queue_;
   std::optional<Task> at_work_;
+  wire::UnitPartial partial_;  // while saved_ is kWaiting
+  Micros partial_sent_ = 0;    // 0: not yet
+  Saved saved_ = Saved::kKept;
   std::map<Key, Held> held_;
   std::deque<Key> unsent_;
   size_t held_bytes_ = 0;

@@ -43,6 +43,13 @@ std::string ResultFileName(int64_t unit, uint64_t fence) {
   return name;
 }
 
+std::string PartialFileName(int64_t unit, uint64_t fence, uint32_t step) {
+  char name[64];
+  std::snprintf(name, sizeof name, "partial-%08lld-%llx-%u", static_cast<long long>(unit),
+                static_cast<unsigned long long>(fence), step);
+  return name;
+}
+
 LeaseService::LeaseService(ServiceSettings settings, std::unique_ptr<JournalFile> file)
     : settings_(std::move(settings)), offset_(settings_.cost.size(), 0) {
   // The table's fences depend on the last life, so what it must know is replayed after the reading.
@@ -62,6 +69,7 @@ LeaseService::LeaseService(ServiceSettings settings, std::unique_ptr<JournalFile
   troubles_to_replay_.clear();
   for (size_t unit = 0; unit < offset_.size(); ++unit)
     if (offset_[unit] != 0) table_->RestoreDone(static_cast<int64_t>(unit));
+  for (const auto& [unit, partial] : begun_) table_->RestoreBegun(unit, partial.step());
   wire::JournalRecord record;
   record.set_life(life_);
   journal_->Append(record);
@@ -77,11 +85,16 @@ void LeaseService::Replay(const wire::JournalRecord& record, uint64_t offset) {
   if (record.has_failure()) check(record.failure().unit());
   if (record.has_set_aside()) check(record.set_aside());
   if (record.has_failure() || record.has_set_aside()) troubles_to_replay_.push_back(record);
+  if (record.has_partial()) {
+    check(record.partial().unit());
+    begun_[record.partial().unit()] = record.partial();
+  }
   if (!record.has_done()) return;
   check(record.done().unit());
   uint64_t& known = offset_[static_cast<size_t>(record.done().unit())];
   WR_CHECK(known == 0, "the journal has unit ", record.done().unit(), " twice");
   known = offset;
+  begun_.erase(record.done().unit());
 }
 
 std::string LeaseService::WhyRefused(const wire::Hello& hello) const {
@@ -136,6 +149,7 @@ LeaseService::Replies LeaseService::Receive(uint64_t session, const wire::FromWo
   }
   const uint64_t worker = it->second;
   for (const auto& outcome : message.outcome()) Take(session, worker, outcome);
+  for (const auto& partial : message.partial()) Keep(session, worker, partial);
 
   Reply reply{.session = session};
   if (message.heartbeat_size() > 0) {
@@ -157,6 +171,8 @@ LeaseService::Replies LeaseService::Receive(uint64_t session, const wire::FromWo
     } else {
       reply.message.mutable_grant()->set_fence(grant.fence);
       reply.message.mutable_grant()->mutable_unit()->Add(grant.units.begin(), grant.units.end());
+      for (const int64_t unit : grant.units)
+        if (const auto* begun = Begun(unit)) *reply.message.mutable_grant()->add_begun() = *begun;
     }
   }
   WriteNews();
@@ -164,11 +180,9 @@ LeaseService::Replies LeaseService::Receive(uint64_t session, const wire::FromWo
   return out;
 }
 
-// "" when the file is what the outcome says.
-std::string LeaseService::FileProblem(const wire::UnitOutcome& outcome) const {
-  const auto& file = outcome.file();
-  if (file.name() != ResultFileName(outcome.unit(), outcome.fence()))
-    return "a result file must not be called " + file.name();
+// "" when the file is what the message says.
+std::string LeaseService::FileProblem(const std::string& name, const wire::ResultFile& file) const {
+  if (file.name() != name) return "a result file must not be called " + file.name();
   const fs::path path = settings_.folder / file.name();
   std::error_code absent;
   const auto bytes = fs::file_size(path, absent);
@@ -192,7 +206,9 @@ void LeaseService::Take(uint64_t session, uint64_t worker, const wire::UnitOutco
     answer.set_status(wire::Answer::FAILURE_NOTED);
   } else if (table_->state(unit) == LeaseTable::State::kDone) {
     answer.set_status(wire::Answer::ALREADY_DONE);
-  } else if (outcome.has_file() && !(problem = FileProblem(outcome)).empty()) {
+  } else if (outcome.has_file() &&
+             !(problem = FileProblem(ResultFileName(unit, outcome.fence()), outcome.file()))
+                  .empty()) {
     table_->Fail(worker, unit, outcome.fence(), problem);
   } else if (!outcome.has_file() && !outcome.has_result()) {
     problem = "an outcome without result";
@@ -201,6 +217,7 @@ void LeaseService::Take(uint64_t session, uint64_t worker, const wire::UnitOutco
     wire::JournalRecord record;
     *record.mutable_done() = outcome;
     offset_[static_cast<size_t>(unit)] = journal_->Append(record);
+    ForgetBegun(unit);
     answer.set_status(wire::Answer::ACCEPTED);
   }
   if (!problem.empty()) {
@@ -208,6 +225,55 @@ void LeaseService::Take(uint64_t session, uint64_t worker, const wire::UnitOutco
     answer.set_why(problem);
   }
   answers_.emplace_back(session, std::move(answer));
+}
+
+void LeaseService::Keep(uint64_t session, uint64_t worker, const wire::UnitPartial& partial) {
+  const int64_t unit = partial.unit();
+  wire::Answer answer;
+  answer.set_unit(unit);
+  answer.set_fence(partial.fence());
+  answer.set_step(partial.step());
+  if (unit < 0 || unit >= table_->size()) {
+    answer.set_status(wire::Answer::REFUSED);
+    answer.set_why(Cat("there is no unit ", unit));
+  } else if (table_->state(unit) == LeaseTable::State::kDone) {
+    answer.set_status(wire::Answer::ALREADY_DONE);
+  } else if (const std::string problem =
+                 partial.has_file()
+                     ? FileProblem(PartialFileName(unit, partial.fence(), partial.step()),
+                                   partial.file())
+                     : "";
+             !problem.empty()) {
+    answer.set_status(wire::Answer::REFUSED);
+    answer.set_why(problem);
+  } else if (const auto* known = Begun(unit); known != nullptr &&
+                                              known->fence() == partial.fence() &&
+                                              known->step() == partial.step()) {
+    answer.set_status(wire::Answer::ACCEPTED);  // a repeated message
+  } else if (!table_->Save(worker, unit, partial.fence(), partial.step())) {
+    answer.set_status(wire::Answer::NOT_KEPT);
+  } else {
+    ForgetBegun(unit);
+    begun_[unit] = partial;
+    wire::JournalRecord record;
+    *record.mutable_partial() = partial;
+    journal_->Append(record);
+    answer.set_status(wire::Answer::ACCEPTED);
+  }
+  answers_.emplace_back(session, std::move(answer));
+}
+
+const wire::UnitPartial* LeaseService::Begun(int64_t unit) const {
+  const auto it = begun_.find(unit);
+  return it == begun_.end() ? nullptr : &it->second;
+}
+
+// Its file goes when the journal no longer leads to it.
+void LeaseService::ForgetBegun(int64_t unit) {
+  const auto it = begun_.find(unit);
+  if (it == begun_.end()) return;
+  if (it->second.has_file()) outdated_.push_back(it->second.file().name());
+  begun_.erase(it);
 }
 
 void LeaseService::WriteNews() {
@@ -243,6 +309,10 @@ void LeaseService::Tick(Micros now) {
 
 LeaseService::Replies LeaseService::Sync() {
   journal_->Sync();
+  for (const std::string& name : std::exchange(outdated_, {})) {
+    std::error_code gone;
+    fs::remove(settings_.folder / name, gone);
+  }
   std::map<uint64_t, Reply> by_session;
   for (auto& [session, answer] : std::exchange(answers_, {}))
     if (workers_.contains(session)) by_session[session].message.add_answer()->Swap(&answer);
@@ -282,7 +352,9 @@ std::string LeaseService::Result(int64_t unit) {
   WR_CHECK(offset != 0, "unit ", unit, " has no result");
   wire::JournalRecord record = journal_->Read(offset);
   if (!record.done().has_file()) return std::move(*record.mutable_done()->mutable_result());
-  if (const std::string problem = FileProblem(record.done()); !problem.empty())
+  if (const std::string problem =
+          FileProblem(ResultFileName(unit, record.done().fence()), record.done().file());
+      !problem.empty())
     Fail(Exit::kData, problem, "; remove the journal to do this work again");
   return ReadWhole(settings_.folder / record.done().file().name());
 }

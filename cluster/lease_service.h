@@ -13,7 +13,7 @@
 
 namespace whyrec::cluster {
 
-constexpr uint32_t kWireVersion = 1;  // of wire.proto; both sides must have the same
+constexpr uint32_t kWireVersion = 2;  // of wire.proto; both sides must have the same
 
 struct ServiceSettings {
   std::string job;               // identity of the work
@@ -54,18 +54,24 @@ class LeaseService {
   // Result of a unit that is done; Error(kData) when the journal or its file has changed.
   std::string Result(int64_t unit);
   std::string ResultFileOf(int64_t unit);  // its name, "" when the result is in the journal
+  // What a unit that is not done has so far; null: nothing.
+  const wire::UnitPartial* Begun(int64_t unit) const;
 
  private:
   void Replay(const wire::JournalRecord& record, uint64_t offset);
   std::string WhyRefused(const wire::Hello& hello) const;
   void Greet(uint64_t session, const wire::Hello& hello, Replies& out);
   void Take(uint64_t session, uint64_t worker, const wire::UnitOutcome& outcome);
-  std::string FileProblem(const wire::UnitOutcome& outcome) const;
+  void Keep(uint64_t session, uint64_t worker, const wire::UnitPartial& partial);
+  void ForgetBegun(int64_t unit);
+  std::string FileProblem(const std::string& name, const wire::ResultFile& file) const;
   void WriteNews();
 
   ServiceSettings settings_;
   std::vector<wire::JournalRecord> troubles_to_replay_;
-  std::vector<uint64_t> offset_;  // of the unit's result in the journal; 0: none
+  std::vector<uint64_t> offset_;                // of the unit's result in the journal; 0: none
+  std::map<int64_t, wire::UnitPartial> begun_;  // of units not done
+  std::vector<std::string> outdated_;           // files of former partials, until the next sync
   uint64_t life_ = 0;
   std::unique_ptr<Journal> journal_;
   std::unique_ptr<LeaseTable> table_;
@@ -77,5 +83,6 @@ class LeaseService {
 
 // Name of a unit's result file; no other name is accepted.
 std::string ResultFileName(int64_t unit, uint64_t fence);
+std::string PartialFileName(int64_t unit, uint64_t fence, uint32_t step);
 
 }  // namespace whyrec::cluster

@@ -39,7 +39,10 @@ void LeaseTable::RestoreDone(int64_t unit) {
   entry.state = State::kDone;
   ++done_;
   Unpend(unit);
+  begun_.erase(unit);
 }
+
+void LeaseTable::RestoreBegun(int64_t unit, uint32_t step) { begun_[unit] = step; }
 
 void LeaseTable::RestoreFailure(const FailedUnit& failure) {
   Trouble& trouble = troubles_[failure.unit];
@@ -92,10 +95,12 @@ bool LeaseTable::Barred(int64_t unit, uint64_t worker) const {
 std::vector<int64_t> LeaseTable::TakePending(uint64_t worker, double budget) {
   std::vector<int64_t> out;
   double cost = 0;
+  int begun = 0;  // what they have goes into one message with the lease
   for (auto it = pending_.begin();
        it != pending_.end() && static_cast<int64_t>(out.size()) < rules_.most_units;) {
     const int64_t unit = *it++;
     if (Barred(unit, worker)) continue;
+    if (begun_.contains(unit) && ++begun > 1) break;
     cost += static_cast<double>(Cost(unit));
     if (!out.empty() && cost > budget) break;
     out.push_back(unit);
@@ -125,7 +130,9 @@ std::vector<int64_t> LeaseTable::TakeLate(uint64_t worker, double budget) const 
     }
     std::vector<int64_t> out;
     double cost = 0;
+    int begun = 0;
     for (size_t i = single.size(); i > single.size() / 2; --i) {
+      if (begun_.contains(single[i - 1]) && ++begun > 1) break;
       cost += static_cast<double>(Cost(single[i - 1]));
       if (!out.empty() && cost > budget) break;
       out.push_back(single[i - 1]);
@@ -184,6 +191,24 @@ void LeaseTable::Release(int64_t unit, uint64_t fence) {
   if (units.empty()) leases_.erase(it);
 }
 
+LeaseTable::Held* LeaseTable::HoldOf(uint64_t worker, int64_t unit, uint64_t fence) {
+  const Unit& entry = units_.at(static_cast<size_t>(unit));
+  if (fence == 0 || (entry.fences[0] != fence && entry.fences[1] != fence)) return nullptr;
+  Held& lease = leases_.at(fence);
+  return lease.worker == worker ? &lease : nullptr;
+}
+
+bool LeaseTable::Save(uint64_t worker, int64_t unit, uint64_t fence, uint32_t step) {
+  Held* lease = HoldOf(worker, unit, fence);
+  if (lease == nullptr) return false;
+  lease->progress = clock_;
+  lease->deadline = clock_ + rules_.ttl;
+  uint32_t& known = begun_[unit];
+  if (step <= known) return false;
+  known = step;
+  return true;
+}
+
 bool LeaseTable::Commit(uint64_t worker, int64_t unit, uint64_t fence, double seconds) {
   Unit& entry = units_.at(static_cast<size_t>(unit));
   if (entry.state == State::kDone) return false;
@@ -191,6 +216,7 @@ bool LeaseTable::Commit(uint64_t worker, int64_t unit, uint64_t fence, double se
   entry.state = State::kDone;
   ++done_;
   Unpend(unit);
+  begun_.erase(unit);
 
   if (const auto known = workers_.find(worker); known != workers_.end()) {
     Worker& by = known->second;
@@ -214,11 +240,9 @@ bool LeaseTable::Commit(uint64_t worker, int64_t unit, uint64_t fence, double se
 }
 
 void LeaseTable::Fail(uint64_t worker, int64_t unit, uint64_t fence, const std::string& why) {
-  const Unit& entry = units_.at(static_cast<size_t>(unit));
-  if (fence == 0 || (entry.fences[0] != fence && entry.fences[1] != fence)) return;
-  Held& lease = leases_.at(fence);
-  if (lease.worker != worker) return;
-  lease.progress = clock_;
+  Held* lease = HoldOf(worker, unit, fence);
+  if (lease == nullptr) return;
+  lease->progress = clock_;
   Release(unit, fence);
   Charge({.unit = unit, .worker = worker, .lost = false, .why = why});
   Judge(unit);

@@ -49,13 +49,14 @@ class LeaseTable {
   void RestoreDone(int64_t unit);
   void RestoreFailure(const FailedUnit& failure);
   void RestoreSetAside(int64_t unit);
+  void RestoreBegun(int64_t unit, uint32_t step);
 
   // The time is now; leases end. Steps back count as none, steps of more than a quarter TTL as
   // that: a coordinator that slept has not heard its workers, which is not their fault.
   void Advance(Micros now);
 
   // Units for this worker: the lowest pending ones, sized by its speed and by what is left; when
-  // there are none, units that another worker holds for long.
+  // there are none, units that another worker holds for long. At most one that is begun.
   LeaseGrant Lease(uint64_t worker);
 
   struct Pulse {
@@ -64,6 +65,9 @@ class LeaseTable {
   };
   Pulse Heartbeat(uint64_t worker, const std::vector<uint64_t>& fences);
 
+  // The worker has saved something of a unit that it holds. False: it does not hold the unit, or
+  // another try is as far (`step`).
+  bool Save(uint64_t worker, int64_t unit, uint64_t fence, uint32_t step);
   // A result has come, in time or late. False: the unit is done already, drop it.
   bool Commit(uint64_t worker, int64_t unit, uint64_t fence, double seconds);
   // The worker says that it failed. Counts once per lease, and only while it holds the unit.
@@ -113,6 +117,7 @@ class LeaseTable {
   int64_t Cost(int64_t unit) const { return cost_[static_cast<size_t>(unit)]; }
   double Budget(const Worker& worker) const;
   bool Barred(int64_t unit, uint64_t worker) const;
+  Held* HoldOf(uint64_t worker, int64_t unit, uint64_t fence);  // null: none
   std::vector<int64_t> TakePending(uint64_t worker, double budget);
   std::vector<int64_t> TakeLate(uint64_t worker, double budget) const;
   Micros MedianHold() const;
@@ -132,7 +137,8 @@ class LeaseTable {
   std::map<uint64_t, Held> leases_;  // by fence: oldest first
   std::map<uint64_t, Worker> workers_;
   std::map<int64_t, Trouble> troubles_;
-  std::deque<Micros> holds_;  // from lease to result, the last ones
+  std::map<int64_t, uint32_t> begun_;  // steps that are saved, of units not done
+  std::deque<Micros> holds_;           // from lease to result, the last ones
   int64_t done_ = 0, set_aside_ = 0;
   Micros clock_ = 0, seen_ = 0;
   bool started_ = false;

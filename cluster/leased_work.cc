@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <limits>
 #include <optional>
 #include <random>
 #include <thread>
@@ -140,12 +141,14 @@ class Run {
              " attempts: ", trouble.why);
   }
 
-  // Files of attempts that came too late.
+  // Files of attempts that came too late, and of what was saved on the way.
   void RemoveStrays() {
     for (const auto& entry : fs::directory_iterator(job_.folder)) {
       const std::string name = entry.path().filename();
       long long unit = -1;
-      if (std::sscanf(name.c_str(), "result-%lld-", &unit) != 1) continue;
+      if (std::sscanf(name.c_str(), "result-%lld-", &unit) != 1 &&
+          std::sscanf(name.c_str(), "partial-%lld-", &unit) != 1)
+        continue;
       const bool known = unit >= 0 && unit < service_.table().size() &&
                          service_.table().state(unit) == LeaseTable::State::kDone &&
                          service_.ResultFileOf(unit) == name;
@@ -168,6 +171,12 @@ class Run {
     if (!options_.listen.empty()) WriteDurably(AddressOf(job_.folder), "finished\n");
   }
 
+  // For its own worker: a process that ends takes both along.
+  static WorkerOptions WithoutWaiting(WorkerOptions options) {
+    options.worth_waiting = std::numeric_limits<double>::infinity();
+    return options;
+  }
+
   static std::string Note(const LeaseTable& table) {
     return table.set_aside() == 0 ? "" : Cat(table.set_aside(), " set aside");
   }
@@ -181,7 +190,7 @@ class Run {
                 .job = job_.identity,
                 .worker = DrawWorkerNumber(),
                 .name = NameOfThisWorker()},
-               work, StoppedBySignals(options_.worker));
+               work, WithoutWaiting(StoppedBySignals(options_.worker)));
       } catch (const Error&) {
         coordinator.Finished();  // throws the reason, if the coordinator failed first
         throw;

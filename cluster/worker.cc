@@ -78,11 +78,11 @@ class Loop {
         woken_ = 0;
         continue;
       }
-      wire::UnitOutcome outcome = Do(*task);
+      std::optional<wire::UnitOutcome> outcome = Do(*task);
       bool due = false;
       Locked(
           [&] {
-            client_.Finish(*task, std::move(outcome));
+            outcome ? client_.Finish(*task, std::move(*outcome)) : client_.Abandon();
             due = Clock::now() - flushed_ >= kFlushEvery;
           },
           false);
@@ -122,21 +122,93 @@ class Loop {
     if (message.ByteSizeLong() > 0) link_->Send(std::move(message));
   }
 
+  Clock::duration Grace() const {
+    return std::chrono::duration_cast<Clock::duration>(
+        std::chrono::duration<double>(options_.stop_grace));
+  }
+
   bool Over() const {
     return client_.end() || !client_.refusal().empty() || !given_up_.empty() ||
            (options_.stop && options_.stop());
   }
 
-  wire::UnitOutcome Do(const LeaseClient::Task& task) {
+  // A unit at work, as its function sees it.
+  class AtWork final : public UnitProgress {
+   public:
+    AtWork(Loop& loop, const LeaseClient::Task& task) : loop_(loop), task_(task) {
+      if (!task.begun) return;
+      step_ = task.begun->step();
+      former_seconds_ = task.begun->seconds();
+      begun_ = loop.ContentOf(*task.begun);
+    }
+    const std::string& begun() const override { return begun_; }
+
+    void Save(std::string bytes) override {
+      wire::UnitPartial partial;
+      partial.set_unit(task_.unit);
+      partial.set_fence(task_.fence);
+      partial.set_step(++step_);
+      partial.set_seconds(seconds());
+      if (bytes.size() > loop_.options_.largest_message)
+        loop_.WriteFile(PartialFileName(task_.unit, task_.fence, step_), bytes,
+                        *partial.mutable_file());
+      else
+        partial.set_content(std::move(bytes));
+      const auto now = Clock::now();
+      const bool wait =
+          std::chrono::duration<double>(now - kept_).count() >= loop_.options_.worth_waiting;
+      abandoned_ = !loop_.Save(std::move(partial), wait);
+      if (abandoned_)
+        Fail(Exit::kStoppedEarly, "unit ", task_.unit, " is left: it is done, or work is to stop");
+      if (wait) kept_ = Clock::now();
+    }
+
+    // Of work, over all tries.
+    double seconds() const {
+      return former_seconds_ + std::chrono::duration<double>(Clock::now() - start_).count();
+    }
+    bool abandoned() const { return abandoned_; }
+
+   private:
+    Loop& loop_;
+    const LeaseClient::Task& task_;
+    std::string begun_;
+    uint32_t step_ = 0;
+    double former_seconds_ = 0;
+    Clock::time_point start_ = Clock::now(), kept_ = start_;
+    bool abandoned_ = false;
+  };
+
+  // False when there is no more point in working at the unit.
+  bool Save(wire::UnitPartial partial, bool wait) {
+    Locked([&] { client_.Save(std::move(partial)); }, false);
+    Flush();
+    std::unique_lock lock(mutex_);
+    std::optional<Clock::time_point> last;
+    while (client_.saved() == LeaseClient::Saved::kWaiting) {
+      if (Over()) {
+        if (!last) last = Clock::now() + Grace();
+        if (Clock::now() >= *last) break;
+      } else if (!wait) {
+        break;
+      }
+      changed_.wait_for(lock, kPulse);
+    }
+    return client_.saved() != LeaseClient::Saved::kNeedless && !Over();
+  }
+
+  // Nothing when the unit is better left.
+  std::optional<wire::UnitOutcome> Do(const LeaseClient::Task& task) {
     wire::UnitOutcome outcome;
-    const auto start = Clock::now();
+    AtWork at_work(*this, task);
     try {
-      std::string result = work_(task.unit);
+      std::string result = work_(task.unit, at_work);
       if (result.size() > options_.largest_message)
-        WriteFile(task, result, *outcome.mutable_file());
+        WriteFile(ResultFileName(task.unit, task.fence), result, *outcome.mutable_file());
       else
         outcome.set_result(std::move(result));
     } catch (const Error& e) {
+      if (at_work.abandoned()) return std::nullopt;
       if (IsOfTheWorker(e.code())) {
         Leave(std::current_exception());
         throw;
@@ -147,17 +219,28 @@ class Loop {
     }
     if (outcome.has_failure() && outcome.failure().size() > 2000)
       outcome.mutable_failure()->resize(2000);
-    outcome.set_seconds(std::chrono::duration<double>(Clock::now() - start).count());
+    outcome.set_seconds(at_work.seconds());
     return outcome;
   }
 
-  void WriteFile(const LeaseClient::Task& task, const std::string& result, wire::ResultFile& file) {
+  std::filesystem::path Folder() {
     std::filesystem::path folder = options_.folder;
     if (folder.empty()) Locked([&] { folder = client_.folder(); }, false);
-    file.set_name(ResultFileName(task.unit, task.fence));
-    file.set_bytes(result.size());
-    file.set_sha256(Sha256Of(result));
-    WriteDurably(folder / file.name(), result);
+    return folder;
+  }
+
+  void WriteFile(const std::string& name, const std::string& bytes, wire::ResultFile& file) {
+    file.set_name(name);
+    file.set_bytes(bytes.size());
+    file.set_sha256(Sha256Of(bytes));
+    WriteDurably(Folder() / name, bytes);
+  }
+
+  // Empty, which only costs time, when its file is not what was saved.
+  std::string ContentOf(const wire::UnitPartial& partial) {
+    if (!partial.has_file()) return partial.content();
+    std::string bytes = ReadWhole(Folder() / partial.file().name());
+    return Sha256Of(bytes) == partial.file().sha256() ? bytes : "";
   }
 
   // Hands over what is done; then says good-bye, which frees the leases at once.
@@ -171,7 +254,7 @@ class Loop {
       given_up = given_up_;
     });
     if (given_up.empty() && refusal.empty() && end != wire::End::FINISHED) {
-      const auto last = Clock::now() + std::chrono::duration<double>(options_.stop_grace);
+      const auto last = Clock::now() + Grace();
       std::unique_lock lock(mutex_);
       while (!client_.answered() && given_up_.empty() && Clock::now() < last) {
         lock.unlock();

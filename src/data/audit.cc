@@ -77,6 +77,7 @@ std::vector<AuditValue> Score(const NumberedSequences& data, const std::string& 
   Tally tally(check);
   for (int64_t u = 0; u < data.sequences.rows(); ++u) {
     const Row row = data.sequences.row(u);
+    if (row.size() < kLeastItems) continue;
     const Row history = row.first(row.size() - 1);
     TopTen list(history, data.items);
     rule(u, history, list);
@@ -98,7 +99,7 @@ class Neighbours {
       for (int64_t other : {u - distance, u + distance}) {
         if (other < 0 || other >= data_.sequences.rows()) continue;
         const Row row = data_.sequences.row(other);
-        for (int64_t item : row.first(row.size() - 2)) {
+        for (int64_t item : row.first(TrainingLength(row))) {
           int64_t& score = scores_[static_cast<size_t>(item)];
           if (score == 0) found.push_back(item);
           score += 60 / distance;
@@ -124,12 +125,13 @@ void CountModels(const store::Ragged<int64_t>& histories, int64_t items, const s
                  std::vector<AuditValue>& out) {
   store::Ragged<int64_t> train;
   for (int64_t u = 0; u < histories.rows(); ++u)
-    train.Append(histories.row(u).first(histories.row(u).size() - 2));
+    train.Append(histories.row(u).first(TrainingLength(histories.row(u))));
   const std::vector<double> popularity = Popularity(train, items);
   const Markov markov(train, items);
   Tally by_popularity("popularity" + suffix), by_markov("markov" + suffix);
   for (int64_t u = 0; u < histories.rows(); ++u) {
     const Row row = histories.row(u);
+    if (row.size() < kLeastItems) continue;
     by_popularity.AddRank(eval::RankOf(popularity, row.back()));
     by_markov.AddRank(eval::RankOf(markov.Scores(row[row.size() - 2]), row.back()));
   }
@@ -143,7 +145,6 @@ NumberedSequences Number(const Catalogue& catalogue, const Numbering& numbers) {
   std::vector<int64_t> row_of(numbers.user.size());
   for (size_t row = 0; row < row_of.size(); ++row)
     row_of[static_cast<size_t>(numbers.user[row] - 1)] = static_cast<int64_t>(row);
-  CheckLengths(catalogue);
   NumberedSequences out;
   out.items = catalogue.item_count();
   for (int64_t row : row_of) {
@@ -194,6 +195,7 @@ std::vector<AuditValue> RuleDigitCount(const NumberedSequences& data, uint64_t s
   Tally tally("digit_count_direct");
   for (int64_t u = 0; u < data.sequences.rows(); ++u) {
     const Row row = data.sequences.row(u);
+    if (row.size() < kLeastItems) continue;
     Rng rng(seed, "audit.digits", 0, static_cast<uint64_t>(u));
     std::vector<int64_t> excluded;
     for (int64_t number : row) excluded.push_back(number - 1);
@@ -215,7 +217,6 @@ std::vector<AuditValue> TieOrder(const config::CatalogueConfig& config) {
   in_file_order.mutable_order()->set_ties(config::OrderConfig::INPUT);
   Facts unused;
   const Catalogue catalogue = ReadSource(in_file_order, unused);
-  CheckLengths(catalogue);
   CountModels(catalogue.histories, catalogue.item_count(), "", out);
   for (uint64_t seed = 1; seed <= kShuffles; ++seed) {
     store::Ragged<int64_t> shuffled = catalogue.histories;

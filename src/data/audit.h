@@ -1,4 +1,5 @@
 // Learning-free rules that read item and user numbers alone (isrf 12.1): what they hit is leak.
+// Users with fewer than three items are not asked.
 #pragma once
 
 #include <string>

@@ -37,18 +37,87 @@ std::vector<int64_t> Numbers(SplitConfig::Numbering how, int64_t rows, Rng rng,
 
 // Training positions of everything that lies parallel to the histories.
 void TakeTrainingPositions(const Catalogue& catalogue, TrainView& train) {
-  const auto& [offsets, values] = catalogue.histories;
   for (int64_t u = 0; u < catalogue.user_count(); ++u) {
     const auto row = catalogue.histories.row(u);
-    train.histories.Append(row.first(row.size() - 2));
-    const auto begin = offsets[static_cast<size_t>(u)],
-               end = offsets[static_cast<size_t>(u) + 1] - 2;
+    const size_t length = TrainingLength(row);
+    train.histories.Append(row.first(length));
+    const auto begin = catalogue.histories.offsets[static_cast<size_t>(u)];
     const auto take = [&](const auto& from, auto& to) {
-      if (!from.empty()) to.insert(to.end(), from.begin() + begin, from.begin() + end);
+      if (from.empty()) return;
+      const auto first = from.begin() + begin;
+      to.insert(to.end(), first, first + static_cast<std::ptrdiff_t>(length));
     };
+    take(catalogue.times, train.times);
     take(catalogue.ratings, train.ratings);
     take(catalogue.reviews, train.reviews);
   }
+}
+
+// The `back`-th event from the end of every user; item -1 for short users.
+HeldOut TakeHeldOut(const Catalogue& catalogue, int64_t back) {
+  HeldOut out;
+  for (int64_t u = 0; u < catalogue.user_count(); ++u) {
+    const bool evaluated = catalogue.histories.row(u).size() >= kLeastItems;
+    const auto at =
+        static_cast<size_t>(catalogue.histories.offsets[static_cast<size_t>(u) + 1] - back);
+    out.items.push_back(evaluated ? catalogue.histories.values[at] : -1);
+    const auto take = [&](const auto& from, auto& to) {
+      if (from.empty()) return;
+      to.emplace_back();
+      if (evaluated) to.back() = from[at];
+    };
+    take(catalogue.times, out.times);
+    take(catalogue.ratings, out.ratings);
+    take(catalogue.reviews, out.reviews);
+  }
+  return out;
+}
+
+// The last training item of every user; -1 where there is none before it.
+std::vector<int64_t> TrainTargets(const TrainView& train) {
+  std::vector<int64_t> out;
+  for (int64_t u = 0; u < train.user_count(); ++u) {
+    const auto row = train.histories.row(u);
+    out.push_back(row.size() < 2 ? -1 : row.back());
+  }
+  return out;
+}
+
+// `catalogue` without the users of some ascending rows; all items stay.
+Catalogue Without(const std::vector<int64_t>& rows, const Catalogue& catalogue) {
+  Catalogue out{.dataset = catalogue.dataset,
+                .domain = catalogue.domain,
+                .users = {},
+                .items = catalogue.items,
+                .histories = {},
+                .times = {},
+                .ratings = {},
+                .reviews = {},
+                .given_negatives = {},
+                .explanations = {}};
+  std::vector<int64_t> new_row(catalogue.users.size(), -1);
+  for (int64_t u = 0; u < catalogue.user_count(); ++u) {
+    if (std::ranges::binary_search(rows, u)) continue;
+    new_row[static_cast<size_t>(u)] = out.user_count();
+    out.users.push_back(catalogue.users[static_cast<size_t>(u)]);
+    out.histories.Append(catalogue.histories.row(u));
+    const auto begin = catalogue.histories.offsets[static_cast<size_t>(u)],
+               end = catalogue.histories.offsets[static_cast<size_t>(u) + 1];
+    const auto take = [&](const auto& from, auto& to) {
+      if (!from.empty()) to.insert(to.end(), from.begin() + begin, from.begin() + end);
+    };
+    take(catalogue.times, out.times);
+    take(catalogue.ratings, out.ratings);
+    take(catalogue.reviews, out.reviews);
+    if (catalogue.given_negatives.rows() > 0)
+      out.given_negatives.Append(catalogue.given_negatives.row(u));
+  }
+  for (size_t part = 0; part < std::size(catalogue.explanations); ++part)
+    for (ExplanationRecord record : catalogue.explanations[part]) {
+      record.user = new_row[static_cast<size_t>(record.user)];
+      if (record.user >= 0) out.explanations[part].push_back(std::move(record));
+    }
+  return out;
 }
 
 struct Explanations {
@@ -60,6 +129,7 @@ Explanations GivenExplanations(const Catalogue& catalogue) {
   std::set<std::pair<int64_t, int64_t>> held_out, tested;
   for (int64_t u = 0; u < catalogue.user_count(); ++u) {
     const auto row = catalogue.histories.row(u);
+    if (row.size() < kLeastItems) continue;
     tested.emplace(u, row.back());
     held_out.emplace(u, row.back());
     held_out.emplace(u, row[row.size() - 2]);
@@ -79,32 +149,53 @@ Explanations ReviewSentences(const Catalogue& catalogue) {
   if (catalogue.reviews.empty()) return out;
   for (int64_t u = 0; u < catalogue.user_count(); ++u) {
     const auto row = catalogue.histories.row(u);
-    for (size_t i = 0; i + 1 < row.size(); ++i) {
+    const size_t training = TrainingLength(row);
+    for (size_t i = 0; i < std::min(training + 1, row.size()); ++i) {
       const auto at = static_cast<size_t>(catalogue.histories.offsets[static_cast<size_t>(u)]) + i;
       std::string sentence = FirstSentence(catalogue.reviews[at]);
       if (sentence.empty()) continue;
-      auto& part = i + 2 < row.size() ? out.train : out.validation;
+      auto& part = i < training ? out.train : out.validation;
       part.push_back({u, row[i], std::move(sentence)});
     }
   }
   return out;
 }
 
-// Target and negatives of every user, shuffled.
+// Target and negatives of every user, shuffled; nothing for target -1.
 store::Ragged<int64_t> Candidates(const Catalogue& catalogue, const SplitConfig& config,
                                   const char* purpose, const std::vector<int64_t>& targets,
-                                  const store::Ragged<int64_t>& given) {
+                                  const store::Ragged<int64_t>& excluded) {
   store::Ragged<int64_t> out;
   for (int64_t u = 0; u < catalogue.user_count(); ++u) {
     Rng rng(config.negative_seed(), purpose, 0, static_cast<uint64_t>(u));
     std::vector<int64_t> row;
-    if (given.rows() > 0)
-      row.assign(given.row(u).begin(), given.row(u).end());
-    else
-      row = DrawNegatives(catalogue.item_count(), catalogue.histories.row(u),
-                          config.direct_negatives(), rng);
-    row.push_back(targets[static_cast<size_t>(u)]);
-    rng.Shuffle(row);
+    if (const int64_t target = targets[static_cast<size_t>(u)]; target >= 0) {
+      row = DrawNegatives(catalogue.item_count(), excluded.row(u), config.direct_negatives(), rng);
+      row.push_back(target);
+      rng.Shuffle(row);
+    }
+    out.Append(row);
+  }
+  return out;
+}
+
+// Test candidates: with the source's own negatives, where it brings them.
+store::Ragged<int64_t> GivenOrDrawn(const Catalogue& catalogue, const SplitConfig& config,
+                                    const std::vector<int64_t>& targets) {
+  constexpr const char* kPurpose = "negatives.test";
+  const auto& given = catalogue.given_negatives;
+  if (given.rows() == 0)
+    return Candidates(catalogue, config, kPurpose, targets, catalogue.histories);
+  store::Ragged<int64_t> out;
+  for (int64_t u = 0; u < catalogue.user_count(); ++u) {
+    Rng rng(config.negative_seed(), kPurpose, 0, static_cast<uint64_t>(u));
+    std::vector<int64_t> row(given.row(u).begin(), given.row(u).end());
+    if (const int64_t target = targets[static_cast<size_t>(u)]; target >= 0) {
+      row.push_back(target);
+      rng.Shuffle(row);
+    } else {
+      row.clear();
+    }
     out.Append(row);
   }
   return out;
@@ -126,67 +217,22 @@ Numbering MakeNumbering(std::vector<int64_t> user, std::vector<int64_t> item) {
   return out;
 }
 
-std::optional<PublishedProtocol> PublishedProtocol::ForProfiles(
-    const config::RationalesConfig& config) {
-  // An unset enum reads as its first value, so only a stated one counts.
-  if (config.has_history() && config.history() == config::RationalesConfig::LAST20_FULL)
-    return PublishedProtocol();
-  return std::nullopt;
+Catalogue ApplyShortUsers(Catalogue catalogue, SplitConfig::ShortUsers what) {
+  std::vector<int64_t> short_users;
+  for (int64_t user = 0; user < catalogue.user_count(); ++user)
+    if (catalogue.histories.row(user).size() < kLeastItems) short_users.push_back(user);
+  if (short_users.empty() || what == SplitConfig::NEVER_EVALUATED) return catalogue;
+  if (what == SplitConfig::DROP) return Without(short_users, catalogue);
+  const int64_t first = short_users.front();
+  Fail(Exit::kData, "user ", catalogue.users[static_cast<size_t>(first)], " has ",
+       catalogue.histories.row(first).size(), " items; leave-one-out needs ", kLeastItems, " (",
+       short_users.size(), " of ", catalogue.user_count(),
+       " users have fewer): set split.short_users DROP or NEVER_EVALUATED, or catalogue.core { "
+       "min_user: 3 iterated: true }");
 }
 
-std::optional<PublishedProtocol> PublishedProtocol::ForNegatives(const SplitConfig& config) {
-  if (config.has_negative_exclude() && config.negative_exclude() == SplitConfig::FULL)
-    return PublishedProtocol();
-  return std::nullopt;
-}
-
-LabelStore::LabelStore(std::vector<int64_t> validation, std::vector<int64_t> test,
-                       store::Ragged<int64_t> validation_candidates,
-                       store::Ragged<int64_t> test_candidates,
-                       std::vector<ExplanationRecord> validation_explanations)
-    : validation_(std::move(validation)),
-      test_(std::move(test)),
-      validation_candidates_(std::move(validation_candidates)),
-      test_candidates_(std::move(test_candidates)),
-      explanations_(std::move(validation_explanations)) {}
-
-int64_t LabelStore::Target(Phase phase, int64_t user) const {
-  return (phase == Phase::kTest ? test_ : validation_).at(static_cast<size_t>(user));
-}
-
-std::span<const int64_t> LabelStore::Candidates(Phase phase, int64_t user) const {
-  return (phase == Phase::kTest ? test_candidates_ : validation_candidates_).row(user);
-}
-
-std::vector<int64_t> LabelStore::InputHistory(Phase phase, const TrainView& train,
-                                              int64_t user) const {
-  const auto row = train.histories.row(user);
-  std::vector<int64_t> out(row.begin(), row.end());
-  if (phase == Phase::kTest) out.push_back(Target(Phase::kValidation, user));
-  return out;
-}
-
-store::Ragged<int64_t> LabelStore::FullHistories(const PublishedProtocol&,
-                                                 const TrainView& train) const {
-  store::Ragged<int64_t> out;
-  for (int64_t u = 0; u < user_count(); ++u) {
-    std::vector<int64_t> row = InputHistory(Phase::kTest, train, u);
-    row.push_back(Target(Phase::kTest, u));
-    out.Append(row);
-  }
-  return out;
-}
-
-void CheckLengths(const Catalogue& catalogue) {
-  for (int64_t u = 0; u < catalogue.user_count(); ++u)
-    if (catalogue.histories.row(u).size() < 3)
-      Fail(Exit::kData, "user ", catalogue.users[static_cast<size_t>(u)], " has ",
-           catalogue.histories.row(u).size(),
-           " items; leave-one-out needs 3: set catalogue.core { min_user: 3 }");
-}
-
-Split MakeSplit(const Catalogue& catalogue, const SplitConfig& config) {
-  CheckLengths(catalogue);
+Split MakeSplit(const Catalogue& source, const SplitConfig& config) {
+  const Catalogue catalogue = ApplyShortUsers(source, config.short_users());
   Split out;
   TrainView& train = out.train;
   train.dataset = catalogue.dataset;
@@ -197,20 +243,24 @@ Split MakeSplit(const Catalogue& catalogue, const SplitConfig& config) {
       Numbers(config.item_ids(), catalogue.item_count(), Rng(config.id_seed(), "ids.item"),
               catalogue.histories.values));
   TakeTrainingPositions(catalogue, train);
-  std::vector<int64_t> validation, test;
-  for (int64_t u = 0; u < catalogue.user_count(); ++u) {
-    const auto row = catalogue.histories.row(u);
-    validation.push_back(row[row.size() - 2]);
-    test.push_back(row.back());
-  }
   const bool given =
       std::ranges::any_of(catalogue.explanations, [](const auto& part) { return !part.empty(); });
   Explanations explanations = given ? GivenExplanations(catalogue) : ReviewSentences(catalogue);
   train.explanations = std::move(explanations.train);
-  auto of_validation = Candidates(catalogue, config, "negatives.validation", validation, {});
-  auto of_test = Candidates(catalogue, config, "negatives.test", test, catalogue.given_negatives);
-  out.labels = LabelStore(std::move(validation), std::move(test), std::move(of_validation),
-                          std::move(of_test), std::move(explanations.validation));
+  HeldOut validation = TakeHeldOut(catalogue, 2), test = TakeHeldOut(catalogue, 1);
+  // What users say of the test item is no input of anything.
+  test.ratings.clear();
+  test.reviews.clear();
+  validation.candidates =
+      Candidates(catalogue, config, "negatives.validation", validation.items, catalogue.histories);
+  test.candidates = GivenOrDrawn(catalogue, config, test.items);
+  if (config.train_candidates()) {
+    const bool full = PublishedProtocol::ForNegatives(config).has_value();
+    train.candidates = Candidates(catalogue, config, "negatives.train", TrainTargets(train),
+                                  full ? catalogue.histories : train.histories);
+  }
+  out.labels =
+      LabelStore(std::move(validation), std::move(test), std::move(explanations.validation));
   return out;
 }
 

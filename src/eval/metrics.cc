@@ -80,6 +80,23 @@ double Ndcg(std::span<const int64_t> list, int64_t target, int64_t k, bool dedup
   return hits.empty() ? 0 : sum / best;
 }
 
+double ReciprocalRank(const Rank& rank, Ties ties) {
+  if (rank.miss) return 0;
+  const int64_t first = rank.greater + 1, last = first + rank.ties;
+  if (ties == Ties::kPessimistic) return 1.0 / static_cast<double>(last);
+  if (ties == Ties::kOptimistic) return 1.0 / static_cast<double>(first);
+  double sum = 0;
+  for (int64_t place = first; place <= last; ++place) sum += 1.0 / static_cast<double>(place);
+  return sum / static_cast<double>(rank.ties + 1);
+}
+
+double ReciprocalRank(std::span<const int64_t> list, int64_t target) {
+  const auto found = std::ranges::find(list, target);
+  return found == list.end() ? 0 : 1.0 / static_cast<double>(found - list.begin() + 1);
+}
+
+Rank ChanceRank(int64_t candidates) { return {.greater = 0, .ties = candidates - 1}; }
+
 std::vector<Interval> Bootstrap(const std::vector<std::vector<double>>& columns, int resamples,
                                 uint64_t seed) {
   if (columns.empty() || columns[0].empty()) return std::vector<Interval>(columns.size());

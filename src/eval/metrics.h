@@ -27,10 +27,15 @@ enum class Ties {
 
 double HitRate(const Rank& rank, int64_t k, Ties ties);
 double Ndcg(const Rank& rank, int64_t k, Ties ties);
+double ReciprocalRank(const Rank& rank, Ties ties);
 
 // Lists of ids (beams). dedupe false counts a repeated correct id repeatedly, as published.
 double HitRate(std::span<const int64_t> list, int64_t target, int64_t k, bool dedupe);
 double Ndcg(std::span<const int64_t> list, int64_t target, int64_t k, bool dedupe);
+double ReciprocalRank(std::span<const int64_t> list, int64_t target);  // 0 where it is not there
+
+// What equal scores for `candidates` of them give, ties at their expectation: chance.
+Rank ChanceRank(int64_t candidates);
 
 struct Interval {
   double mean = 0, low = 0, high = 0;  // 95 % percentile bootstrap over users

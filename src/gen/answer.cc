@@ -1,18 +1,19 @@
 #include "src/gen/answer.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
+#include <array>
+#include <optional>
 
-#include "src/base/error.h"
+#include "src/gen/loose_json.h"
 #include "src/gen/words.h"
+#include "src/text/unicode.h"
 
 namespace whyrec::gen {
 namespace {
 
-constexpr const char* kSummaryKeys[] = {"summary", "summarization", "feature", "preference",
-                                        "profile"};
-constexpr const char* kWhyKeys[] = {"why", "reasoning"};
-constexpr int64_t kFallbackWords = 50;
+using Keys = std::vector<std::string>;
+
+constexpr size_t kMostObjects = 16;  // openings that are tried
 
 std::string LowerCase(std::string_view text) {
   std::string lower(text);
@@ -26,6 +27,30 @@ std::string_view AfterThinking(std::string_view raw) {
   const size_t end = raw.rfind(kEnd);
   if (end != raw.npos) return raw.substr(end + kEnd.size());
   return raw.find("<think>") == raw.npos ? raw : "";
+}
+
+// The length of a special token that `text` begins with ("<|end|>", "</s>"); 0: none.
+size_t SpecialToken(std::string_view text) {
+  constexpr std::array kPlain{"<s>", "</s>", "<pad>", "<unk>", "<bos>", "<eos>", "<end_of_turn>"};
+  for (const std::string_view token : kPlain)
+    if (text.starts_with(token)) return token.size();
+  if (!text.starts_with("<|")) return 0;
+  const size_t end = text.find("|>");
+  const bool one_word = end != text.npos && end <= 32 && text.find_first_of(" \n") > end;
+  return one_word ? end + 2 : 0;
+}
+
+// Without special tokens. One behind some text ended the turn: what follows is a conversation that
+// the model held with itself.
+std::string FirstTurn(std::string_view text) {
+  std::string turn;
+  while (!text.empty()) {
+    const size_t token = text[0] == '<' ? SpecialToken(text) : 0;
+    if (token > 0 && WordCount(turn) > 0) break;
+    if (token == 0) turn += text[0];
+    text.remove_prefix(std::max<size_t>(token, 1));
+  }
+  return turn;
 }
 
 // Drops ``` and the language word behind it.
@@ -43,119 +68,147 @@ std::string WithoutFences(std::string_view text) {
   return plain.append(text);
 }
 
-// Walks over JSON-like text; `visit(place, inside a string)` sees every character but quotes and
-// escaped ones, and returns false to stop.
-template <typename Visit>
-void Walk(std::string_view text, Visit visit) {
-  bool quoted = false;
-  for (size_t at = 0; at < text.size(); ++at) {
-    if (text[at] == '"') {
-      quoted = !quoted;
-    } else if (quoted && text[at] == '\\') {
-      ++at;
-    } else if (!visit(at, quoted)) {
-      return;
-    }
-  }
-}
-
-std::string_view FirstObject(std::string_view text) {
-  text.remove_prefix(std::min(text.find('{'), text.size()));
-  int depth = 0;
-  size_t length = 0;
-  Walk(text, [&](size_t at, bool quoted) {
-    if (!quoted) depth += (text[at] == '{') - (text[at] == '}');
-    if (depth == 0) length = at + 1;
-    return depth > 0;
-  });
-  return text.substr(0, length);
-}
-
-// Without trailing commas, and with line ends and tabs in strings escaped.
-std::string Repaired(std::string_view object) {
-  std::string text(object);
-  std::vector<size_t> faults;
-  Walk(object, [&](size_t at, bool quoted) {
-    const size_t next = object.find_first_not_of(" \t\r\n", at + 1);
-    const bool closes = next != object.npos && (object[next] == '}' || object[next] == ']');
-    if (quoted ? object.find_first_of("\n\r\t", at) == at : object[at] == ',' && closes)
-      faults.push_back(at);
-    return true;
-  });
-  for (auto at = faults.rbegin(); at != faults.rend(); ++at) {
-    const char c = text[*at];
-    text.replace(*at, 1, c == ',' ? "" : c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t");
-  }
-  return text;
-}
-
-nlohmann::json ParseObject(std::string_view object) {
-  auto json = nlohmann::json::parse(object, nullptr, false);
-  return json.is_discarded() ? nlohmann::json::parse(Repaired(object), nullptr, false) : json;
-}
-
-template <size_t n>
-const nlohmann::json* FirstPresent(const nlohmann::json& object, const char* const (&keys)[n]) {
-  for (const char* key : keys)
-    if (object.contains(key)) return &object[key];
-  return nullptr;
-}
-
-std::string TextOf(const nlohmann::json* value) {
-  if (value == nullptr || value->is_null()) return "";
-  const std::string text = Collapse(value->is_string() ? value->get<std::string>() : value->dump());
-  const std::string lower = LowerCase(text);
+// The text, or nothing where the model says that there is none.
+std::string OrMissing(const std::string& value) {
+  const std::string text = Collapse(value), lower = LowerCase(text);
   return lower == "none" || lower == "none." || lower == "null" ? "" : text;
 }
 
-// The value behind `label`'s last occurrence: a quoted string, or the rest of the line.
-std::string_view AfterLabel(std::string_view answer, const std::string& lower, const char* label,
-                            size_t& place) {
-  for (size_t at = lower.rfind(label); at != lower.npos; at = lower.rfind(label, at - 1)) {
-    const size_t colon = lower.find_first_not_of("\"'* ", at + std::string_view(label).size());
-    if (colon != lower.npos && lower[colon] == ':') {
-      place = at;
-      const size_t start = std::min(lower.find_first_not_of("* ", colon + 1), lower.size());
-      const bool quoted = start < lower.size() && lower[start] == '"';
-      std::string_view value = answer.substr(start + quoted);
-      size_t end = quoted ? value.find('"') : value.find('\n');
-      while (quoted && end != value.npos && end > 0 && value[end - 1] == '\\')
-        end = value.find('"', end + 1);
-      return value.substr(0, end);
-    }
-    if (at == 0) break;
-  }
-  return "";
+const LooseField* FirstPresent(const std::vector<LooseField>& fields, const Keys& keys) {
+  for (const std::string& key : keys)
+    for (const LooseField& field : fields)
+      if (LowerCase(field.key) == key) return &field;
+  return nullptr;
 }
 
-std::string Fallback(std::string_view answer) {
-  const std::string lower = LowerCase(answer);
-  std::string_view best;
-  size_t best_place = 0;
-  for (const char* label : kSummaryKeys) {
-    size_t place = 0;
-    const auto value = AfterLabel(answer, lower, label, place);
-    if (value.empty() || place < best_place) continue;
-    best = value;
-    best_place = place;
+// What was found and how.
+struct Taken {
+  std::string text, why, parse;
+  bool whole = true;  // false: the answer's end may have cut it
+};
+
+std::optional<Taken> FromObject(std::string_view answer, const AnswerRules& rules) {
+  std::optional<Taken> only;
+  size_t at = answer.find('{');
+  for (size_t tries = 0; at != answer.npos && tries < kMostObjects; ++tries) {
+    const auto fields = ReadLooseObject(answer.substr(at));
+    if (const LooseField* text = FirstPresent(fields, rules.keys)) {
+      const LooseField* why = FirstPresent(fields, rules.why_keys);
+      return Taken{OrMissing(text->value), why ? OrMissing(why->value) : "",
+                   text->closed ? "json" : "fallback", text->closed};
+    }
+    // One field under a key of the model's own.
+    if (!only && fields.size() == 1 && WordCount(fields[0].value) > 0)
+      only = Taken{OrMissing(fields[0].value), "", "fallback", fields[0].closed};
+    at = answer.find('{', at + 1);
   }
-  if (best.empty()) return FirstWords(answer, kFallbackWords);
-  const auto unescaped = nlohmann::json::parse(Cat("\"", best, "\""), nullptr, false);
-  return unescaped.is_string() ? unescaped.get<std::string>() : std::string(best);
+  return only;
+}
+
+// Where the value of a label begins ("**Summary:** ..."); 0: `line` has none of them.
+size_t BehindLabel(std::string_view line, const Keys& labels) {
+  const std::string lower = LowerCase(line);
+  const size_t start = std::min(lower.find_first_not_of(" \t*#_->{\"'"), lower.size());
+  for (const std::string& label : labels) {
+    if (lower.compare(start, label.size(), label) != 0) continue;
+    const size_t colon =
+        std::min(lower.find_first_not_of("\"'* _", start + label.size()), lower.size());
+    if (colon == lower.size() || lower[colon] != ':') continue;
+    return std::min(lower.find_first_not_of(" \t*_", colon + 1), lower.size());
+  }
+  return 0;
+}
+
+// The paragraph behind the last label.
+std::optional<Taken> FromLabel(std::string_view answer, const AnswerRules& rules) {
+  std::optional<Taken> taken;
+  bool open = false;
+  for (size_t at = 0; at < answer.size();) {
+    const size_t end = std::min(answer.find('\n', at), answer.size());
+    const std::string_view line = answer.substr(at, end - at);
+    const bool blank = line.find_first_not_of(" \t\r") == line.npos;
+    const size_t value = BehindLabel(line, rules.keys);
+    if (value > 0) {
+      taken = Taken{std::string(line.substr(value)), "", "fallback", false};
+      open = true;
+    } else if (open && !taken->text.empty() && (blank || BehindLabel(line, rules.why_keys) > 0)) {
+      open = false;
+      taken->whole = true;
+    } else if (open) {
+      taken->text.append(" ").append(line);
+    }
+    at = end + 1;
+  }
+  if (!taken) return {};
+  const LooseField value = ReadLooseString(taken->text);
+  taken->text = OrMissing(value.value);
+  return taken;
+}
+
+Taken FromProse(std::string_view answer, const AnswerRules& rules) {
+  return {OrMissing(rules.prose_words > 0 ? FirstWords(answer, rules.prose_words)
+                                          : std::string(answer)),
+          "", "fallback", false};
+}
+
+std::string WholeSentences(const std::string& text) {
+  std::vector<std::string> sentences = Sentences(text);
+  if (sentences.size() > 1 && !EndsSentence(sentences.back())) sentences.pop_back();
+  std::string kept;
+  for (const std::string& sentence : sentences) kept += (kept.empty() ? "" : " ") + sentence;
+  return kept;
+}
+
+bool MostlyForeign(std::string_view text) {
+  int64_t latin = 0, foreign = 0;
+  text::ForEachCharacter(text, [&](int32_t code, std::string_view) {
+    latin += (code >= 'A' && code <= 'Z') || (code >= 'a' && code <= 'z') ||
+             (code >= 0xc0 && code < 0x250);
+    foreign += code >= 0x370 && !(code >= 0x2000 && code < 0x2c00) && code < 0xfb00;
+  });
+  return foreign > latin;
+}
+
+ParsedAnswer Checked(Taken taken, const AnswerRules& rules, bool finished) {
+  if (!finished && !taken.whole) taken.text = WholeSentences(taken.text);
+  const int64_t words = WordCount(taken.text);
+  const bool missing = words == 0 && rules.may_miss;
+  if ((!missing && words < rules.least_words) || (!rules.cut && words > rules.most_words) ||
+      MostlyForeign(taken.text))
+    return {"", "", "failed"};
+  return {CutAtSentence(taken.text, rules.most_words), std::move(taken.why),
+          std::move(taken.parse)};
 }
 
 }  // namespace
 
-ParsedAnswer ParseAnswer(std::string_view raw, int64_t word_limit) {
-  const std::string answer = WithoutFences(AfterThinking(raw));
+AnswerRules SummaryRules(int64_t word_limit) {
+  return {.keys = {"summary", "summarization", "feature", "preference", "profile"},
+          .why_keys = {"why", "reasoning"},
+          .most_words = word_limit,
+          .cut = true,
+          .may_miss = true,
+          .prose_words = 50};
+}
+
+AnswerRules ReasonRules() {
+  return {
+      .keys = {"rationale", "reason", "reasoning", "summary"}, .least_words = 8, .most_words = 160};
+}
+
+AnswerRules ObservationRules() {
+  return {.keys = {"observation", "rationale", "reason", "reasoning", "summary"},
+          .least_words = 3,
+          .most_words = 160};
+}
+
+ParsedAnswer ParseAnswer(std::string_view raw, const AnswerRules& rules, bool finished) {
+  const std::string valid = text::RepairUtf8(raw);
+  const std::string answer = WithoutFences(FirstTurn(AfterThinking(valid)));
   if (WordCount(answer) == 0) return {"", "", "failed"};
-  const auto object = ParseObject(FirstObject(answer));
-  if (object.is_object())
-    if (const auto* summary = FirstPresent(object, kSummaryKeys))
-      return {CutAtSentence(TextOf(summary), word_limit), TextOf(FirstPresent(object, kWhyKeys)),
-              "json"};
-  const nlohmann::json taken = Fallback(answer);
-  return {CutAtSentence(TextOf(&taken), word_limit), "", "fallback"};
+  if (auto object = FromObject(answer, rules)) return Checked(std::move(*object), rules, finished);
+  if (auto label = FromLabel(answer, rules)) return Checked(std::move(*label), rules, finished);
+  return Checked(FromProse(answer, rules), rules, finished);
 }
 
 }  // namespace whyrec::gen

@@ -1,50 +1,69 @@
-// Generator: prompt in, text out. Back ends are chosen by name; none of them knows about
-// recommendation data beyond what the request carries.
+// Generator: prompts in, texts out (pulse 13.1). Back ends are chosen by name; none of them knows
+// about recommendation data beyond what the request carries.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
 
 namespace whyrec::gen {
 
-// One call of a chain (isrf 7.1): item+ item- item fused, user+ user- user fused.
+struct Sampling {
+  double temperature = 0.7;  // 0: greedy
+  int64_t top_k = 0;         // 0: all
+  double top_p = 1;
+  int64_t max_new_tokens = 256;
+};
+
+// One text to write. (kind, id, step, attempt) name it within a run, and its random stream.
 struct Request {
-  std::string kind;    // "item" | "user"
-  int64_t id = 0;      // row of the catalogue
-  std::string step;    // "pos" | "neg" | "fused"
-  std::string prompt;  // the full prompt, as a language model would get it
+  std::string kind;  // what `id` is a row of: "item", "user", or a user of a split: "train"...
+  int64_t id = 0;    // row of the catalogue
+  std::string step;  // "pos", "neg", "fused"; "positive"; or the path of a tree's node, "base/2/0"
+  std::string prompt;  // the user's turn, in full
   // The facts the prompt was rendered from (JSON text). The template back end writes from these; a
   // language model reads the prompt alone.
   std::string facts;
+  std::string system = {};  // the system's turn; may be empty
+  int64_t attempt = 0;      // how often an answer to it was of no use
+
+  std::string Group() const { return kind + " " + std::to_string(id); }  // prompts that begin alike
+  std::string Name() const {
+    return Group() + " " + step + (attempt > 0 ? " #" + std::to_string(attempt) : "");
+  }
 };
 
-// One record of isrf 7.3 (6).
-struct Answer {
-  std::string text;  // the summary; empty when missing
-  std::string why;
-  std::string raw_sha256;  // of the raw answer
-  std::string model;       // "template", or the model that wrote the replayed text
-  std::string prompt_sha256;
+// What a back end answered, before anybody read it (answer.h).
+struct Reply {
+  std::string text;
+  std::string model;  // what wrote it: "template", a folder's name, the server's name for it
   uint64_t seed = 0;
   int64_t tokens_in = 0, tokens_out = 0;
-  std::string parse;  // "json" | "fallback" | "failed" | "template"
+  // Sum over the drawn tokens under the model, at temperature 1; NaN where the back end has none.
+  double log_probability = std::numeric_limits<double>::quiet_NaN();
+  bool finished = true;  // false: cut at max_new_tokens
+  // What was done instead, where the back end cannot sample as asked ("no top_k"); else empty.
+  std::string sampling_differs = {};
 };
 
 class Generator {
  public:
   virtual ~Generator() = default;
-  virtual std::string name() const = 0;
-  // Answers in the order of the requests. Throws Error(kData) when a replay file lacks one.
-  virtual std::vector<Answer> Generate(const std::vector<Request>& requests) = 0;
+  virtual std::string name() const = 0;  // "template", "replay", or the model
+  // Replies in the order of the requests. Throws Error(kData) when a replay file lacks one or a
+  // prompt does not fit, Error(kUnavailable) when a server is not to be had after all retries.
+  virtual std::vector<Reply> Generate(const std::vector<Request>& requests,
+                                      const Sampling& sampling) = 0;
 };
 
 // Deterministic text from the facts. Never called a language model in a report: its name is
 // "template".
-std::unique_ptr<Generator> MakeTemplate();
-// Records matched by (kind, id, step, prompt_sha256); the error of a missing one names all four.
+std::unique_ptr<Generator> MakeTemplate(uint64_t seed = 0);
+// Records (record.h) matched by (kind, id, step, prompt_sha256); the error of a missing one names
+// all four.
 std::unique_ptr<Generator> MakeReplay(const std::filesystem::path& jsonl);
 
 }  // namespace whyrec::gen

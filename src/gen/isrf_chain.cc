@@ -1,5 +1,8 @@
 #include "src/gen/isrf_chain.h"
 
+#include <algorithm>
+#include <tuple>
+
 #include "src/base/error.h"
 #include "src/gen/facts_json.h"
 
@@ -18,7 +21,7 @@ std::string Dump(const Json& json) {  // bytes that are no UTF-8 become U+FFFD
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-std::string Reply(int64_t summary_words, int64_t why_words) {
+std::string ReplyForm(int64_t summary_words, int64_t why_words) {
   return Cat("Reply with JSON only: {\"summary\": text of at most ", summary_words,
              " words, \"why\": text of at most ", why_words, " words}.");
 }
@@ -41,23 +44,32 @@ std::string Purchases(const UserFacts& facts) {
   return "\nPURCHASES: " + Dump(list);
 }
 
-// The same for items and users: `prompt_of(step, facts, texts so far)`.
+// Colder with every attempt (isrf 7.3, rule 5). Thoughts before the answer need room, too.
+Sampling DrawOf(int64_t attempt) {
+  constexpr double kTemperatures[] = {0.6, 0.3, 0};
+  return {.temperature = kTemperatures[std::min<int64_t>(attempt, 2)], .max_new_tokens = 1024};
+}
+
+// The same for items and users: `prompt_of(step, facts, texts so far)`. `limits`: words of a view,
+// and of the fused text.
 template <typename Facts, typename PromptOf>
 std::vector<ChainTexts> RunChain(Generator& generator, const std::string& domain, const char* kind,
-                                 std::span<const std::pair<int64_t, Facts>> block,
-                                 PromptOf prompt_of) {
-  constexpr std::pair<const char*, Answer ChainTexts::*> kSteps[] = {
-      {"pos", &ChainTexts::pos}, {"neg", &ChainTexts::neg}, {"fused", &ChainTexts::fused}};
+                                 std::span<const std::pair<int64_t, Facts>> block, int64_t attempts,
+                                 std::pair<int64_t, int64_t> limits, PromptOf prompt_of) {
+  const std::tuple<const char*, Answer ChainTexts::*, int64_t> steps[] = {
+      {"pos", &ChainTexts::pos, limits.first},
+      {"neg", &ChainTexts::neg, limits.first},
+      {"fused", &ChainTexts::fused, limits.second}};
   std::vector<ChainTexts> chains(block.size());
-  for (const auto& [step, member] : kSteps) {
+  for (const auto& [step, member, words] : steps) {
     std::vector<Request> requests;
     for (size_t i = 0; i < block.size(); ++i) {
       const auto& [id, facts] = block[i];
       const Json carried{{"domain", domain}, {"facts", nlohmann::json(facts)}};
       requests.push_back({kind, id, step, prompt_of(member, facts, chains[i]), Dump(carried)});
     }
-    auto answers = generator.Generate(requests);
-    WR_CHECK(answers.size() == block.size(), answers.size(), " answers of ", block.size());
+    auto answers = Ask(generator, requests,
+                       {.rules = SummaryRules(words), .attempts = attempts, .draws = DrawOf});
     for (size_t i = 0; i < block.size(); ++i) chains[i].*member = std::move(answers[i]);
   }
   return chains;
@@ -69,20 +81,20 @@ std::string ItemPosPrompt(const std::string& domain, const ItemFacts& facts) {
   return "You profile " + domain +
          " products. Read the product record and describe the shoppers it would please: needs, "
          "habits, taste, budget, use cases.\n" +
-         Reply(kItemWords, 80) + " Use \"None\" if the record is empty." + ItemRecord(facts);
+         ReplyForm(kItemWords, 80) + " Use \"None\" if the record is empty." + ItemRecord(facts);
 }
 
 std::string ItemNegPrompt(const ItemFacts& facts, const std::string& pos) {
   return "Same product, opposite question. Given the record and the shoppers it pleases, describe "
          "who would be let down by it and for which trait.\n" +
-         Reply(kItemWords, 80) + ItemRecord(facts) + "\nPLEASES: " + OrNone(pos);
+         ReplyForm(kItemWords, 80) + ItemRecord(facts) + "\nPLEASES: " + OrNone(pos);
 }
 
 std::string ItemFusedPrompt(const ItemFacts& facts, const std::string& pos,
                             const std::string& neg) {
   return "Merge the evidence into the traits that decide whether somebody wants this product: "
          "strengths first, then limits.\n" +
-         Reply(kItemFusedWords, 50) + ItemRecord(facts) + "\nPLEASES: " + OrNone(pos) +
+         ReplyForm(kItemFusedWords, 50) + ItemRecord(facts) + "\nPLEASES: " + OrNone(pos) +
          "\nLETS DOWN: " + OrNone(neg);
 }
 
@@ -90,25 +102,26 @@ std::string UserPosPrompt(const std::string& domain, const UserFacts& facts) {
   return "You profile " + domain +
          " shoppers. The list holds purchases, latest first; weigh recent ones more. Describe what "
          "this shopper looks for.\n" +
-         Reply(kUserWords, 80) + Purchases(facts);
+         ReplyForm(kUserWords, 80) + Purchases(facts);
 }
 
 std::string UserNegPrompt(const UserFacts& facts, const std::string& pos) {
   return "From the same list and the stated interests, describe what this shopper would likely "
          "skip.\n" +
-         Reply(kUserWords, 80) + Purchases(facts) + "\nINTERESTS: " + OrNone(pos);
+         ReplyForm(kUserWords, 80) + Purchases(facts) + "\nINTERESTS: " + OrNone(pos);
 }
 
 std::string UserFusedPrompt(const UserFacts& facts, const std::string& pos,
                             const std::string& neg) {
   return "Condense both views into the shopper's lasting interests and limits.\n" +
-         Reply(kUserFusedWords, 80) + Purchases(facts) + "\nINTERESTS: " + OrNone(pos) +
+         ReplyForm(kUserFusedWords, 80) + Purchases(facts) + "\nINTERESTS: " + OrNone(pos) +
          "\nSKIPS: " + OrNone(neg);
 }
 
 std::vector<ChainTexts> RunItemChain(Generator& generator, const std::string& domain,
-                                     std::span<const std::pair<int64_t, ItemFacts>> block) {
-  return RunChain(generator, domain, "item", block,
+                                     std::span<const std::pair<int64_t, ItemFacts>> block,
+                                     int64_t attempts) {
+  return RunChain(generator, domain, "item", block, attempts, {kItemWords, kItemFusedWords},
                   [&](auto step, const ItemFacts& facts, const ChainTexts& texts) {
                     if (step == &ChainTexts::pos) return ItemPosPrompt(domain, facts);
                     if (step == &ChainTexts::neg) return ItemNegPrompt(facts, texts.pos.text);
@@ -117,8 +130,9 @@ std::vector<ChainTexts> RunItemChain(Generator& generator, const std::string& do
 }
 
 std::vector<ChainTexts> RunUserChain(Generator& generator, const std::string& domain,
-                                     std::span<const std::pair<int64_t, UserFacts>> block) {
-  return RunChain(generator, domain, "user", block,
+                                     std::span<const std::pair<int64_t, UserFacts>> block,
+                                     int64_t attempts) {
+  return RunChain(generator, domain, "user", block, attempts, {kUserWords, kUserFusedWords},
                   [&](auto step, const UserFacts& facts, const ChainTexts& texts) {
                     if (step == &ChainTexts::pos) return UserPosPrompt(domain, facts);
                     if (step == &ChainTexts::neg) return UserNegPrompt(facts, texts.pos.text);

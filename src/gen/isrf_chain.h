@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "src/gen/generator.h"
+#include "src/gen/ask.h"
 
 namespace whyrec::gen {
 
@@ -50,9 +50,12 @@ std::string UserNegPrompt(const UserFacts& facts, const std::string& pos);
 std::string UserFusedPrompt(const UserFacts& facts, const std::string& pos, const std::string& neg);
 
 // Three batches, one per step, over a block of (row of the catalogue, facts); answers in its order.
+// `attempts`: draws of each text until one is of use (isrf 7.3, rule 5); then it is made of facts.
 std::vector<ChainTexts> RunItemChain(Generator& generator, const std::string& domain,
-                                     std::span<const std::pair<int64_t, ItemFacts>> block);
+                                     std::span<const std::pair<int64_t, ItemFacts>> block,
+                                     int64_t attempts = 3);
 std::vector<ChainTexts> RunUserChain(Generator& generator, const std::string& domain,
-                                     std::span<const std::pair<int64_t, UserFacts>> block);
+                                     std::span<const std::pair<int64_t, UserFacts>> block,
+                                     int64_t attempts = 3);
 
 }  // namespace whyrec::gen

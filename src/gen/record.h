@@ -1,13 +1,13 @@
 // Records of generated texts (isrf 7.3 rule 6), one JSON object a line:
-// {kind, id, step, text, why, raw_sha256, model, prompt_sha256, seed, tokens_in, tokens_out,
-// parse}. A missing text is stored as "None".
+// {kind, id, step, text, why, raw, raw_sha256, model, prompt_sha256, seed, tokens_in, tokens_out,
+// parse}. A missing text is stored as "None". kind and step as in a Request.
 #pragma once
 
 #include <filesystem>
 #include <string>
 
 #include "src/base/text_file.h"
-#include "src/gen/generator.h"
+#include "src/gen/ask.h"
 
 namespace whyrec::gen {
 
@@ -16,6 +16,7 @@ struct Record {
   int64_t id = 0;
   std::string step;
   Answer answer;
+  bool has_raw = false;  // else `text` is all that is left of it
 };
 
 std::string RecordLine(const Request& request, const Answer& answer);  // without "\n"
@@ -24,7 +25,8 @@ class RecordReader {
  public:
   explicit RecordReader(const std::filesystem::path& jsonl) : lines_(jsonl) {}  // plain or gzip
   // False at the end; blank lines are passed over. Error(kData) with file:line for a line that is
-  // no record. kind, id, step, text and prompt_sha256 must be there, the rest may be missing.
+  // no record. kind, id, step, prompt_sha256, and text or raw must be there, the rest may be
+  // missing.
   bool Next(Record& record);
   std::string place() const;  // file:line of the last record
 

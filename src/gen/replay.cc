@@ -1,4 +1,5 @@
 #include <map>
+#include <nlohmann/json.hpp>
 #include <tuple>
 
 #include "src/base/error.h"
@@ -9,15 +10,28 @@
 namespace whyrec::gen {
 namespace {
 
+// A record without its raw answer is answered as a model would have written its text.
+Reply ReplyOf(const Record& record) {
+  const Answer& answer = record.answer;
+  const nlohmann::ordered_json text{{"summary", answer.text.empty() ? "None" : answer.text},
+                                    {"why", answer.why}};
+  return {.text = record.has_raw ? answer.raw : text.dump(),
+          .model = answer.model,
+          .seed = answer.seed,
+          .tokens_in = answer.tokens_in,
+          .tokens_out = answer.tokens_out,
+          .log_probability = answer.log_probability};
+}
+
 class Replay final : public Generator {
  public:
   explicit Replay(const std::filesystem::path& jsonl) : file_(jsonl.string()) {
     RecordReader reader(jsonl);
     for (Record record; reader.Next(record);) {
-      const Answer& answer = record.answer;
-      const auto [at, is_new] = answers_.try_emplace(
-          Key{record.kind, record.id, record.step, answer.prompt_sha256}, answer);
-      if (!is_new && at->second.text != answer.text)
+      const Reply reply = ReplyOf(record);
+      const auto [at, is_new] = replies_.try_emplace(
+          Key{record.kind, record.id, record.step, record.answer.prompt_sha256}, reply);
+      if (!is_new && at->second.text != reply.text)
         Fail(Exit::kData, reader.place(), ": a second text for ", record.kind, " ", record.id, ", ",
              record.step, " and the same prompt; keep one of them");
     }
@@ -25,15 +39,16 @@ class Replay final : public Generator {
 
   std::string name() const override { return "replay"; }
 
-  std::vector<Answer> Generate(const std::vector<Request>& requests) override {
-    std::vector<Answer> answers;
+  // The sampling is that of the record; so are all attempts.
+  std::vector<Reply> Generate(const std::vector<Request>& requests, const Sampling&) override {
+    std::vector<Reply> replies;
     for (const auto& request : requests) {
       const Key key{request.kind, request.id, request.step, Sha256Of(request.prompt)};
-      const auto found = answers_.find(key);
-      if (found == answers_.end()) FailMissing(key);
-      answers.push_back(found->second);
+      const auto found = replies_.find(key);
+      if (found == replies_.end()) FailMissing(key);
+      replies.push_back(found->second);
     }
-    return answers;
+    return replies;
   }
 
  private:
@@ -41,8 +56,8 @@ class Replay final : public Generator {
 
   [[noreturn]] void FailMissing(const Key& key) const {
     const auto& [kind, id, step, prompt] = key;
-    const auto near = answers_.lower_bound(Key{kind, id, step, ""});
-    const bool other_prompt = near != answers_.end() && std::get<0>(near->first) == kind &&
+    const auto near = replies_.lower_bound(Key{kind, id, step, ""});
+    const bool other_prompt = near != replies_.end() && std::get<0>(near->first) == kind &&
                               std::get<1>(near->first) == id && std::get<2>(near->first) == step;
     Fail(Exit::kData, file_, ": no text of kind ", kind, ", id ", id, ", step ", step,
          ", prompt_sha256 ", prompt,
@@ -52,7 +67,7 @@ class Replay final : public Generator {
   }
 
   std::string file_;
-  std::map<Key, Answer> answers_;
+  std::map<Key, Reply> replies_;
 };
 
 }  // namespace

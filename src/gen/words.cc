@@ -15,12 +15,12 @@ std::vector<std::string_view> Words(std::string_view text) {
   return words;
 }
 
+}  // namespace
+
 bool EndsSentence(std::string_view word) {
   const size_t last = word.find_last_not_of("\"')]");
   return last != word.npos && std::string_view(".!?").find(word[last]) != std::string_view::npos;
 }
-
-}  // namespace
 
 std::string FirstWords(std::string_view text, int64_t n) {
   std::string first;

@@ -11,6 +11,7 @@ namespace whyrec::gen {
 std::string Collapse(std::string_view text);  // runs of white space become one space; trimmed
 int64_t WordCount(std::string_view text);
 std::string FirstWords(std::string_view text, int64_t n);  // collapsed
+bool EndsSentence(std::string_view text);  // in . ! or ?, a closing quote or bracket may follow
 // Cut after words that end in . ! or ? (a closing quote or bracket may follow); the rest is the
 // last.
 std::vector<std::string> Sentences(std::string_view text);

@@ -53,7 +53,9 @@ void Best(const float* scores, int64_t n, int64_t self, std::span<int32_t> out) 
 
 }  // namespace
 
-HostTensor TopKCosine(const HostTensor& x, int64_t k) {
+HostTensor TopKCosine(const HostTensor& x, int64_t k) { return TopKCosine(x, k, 0, x.dim(0)); }
+
+HostTensor TopKCosine(const HostTensor& x, int64_t k, int64_t begin, int64_t end) {
   const int64_t n = x.dim(0);
   WR_CHECK(k >= 1 && k < n, "k = ", k, " of ", n, " rows");
   const c10::NoGradGuard no_grad;
@@ -61,15 +63,15 @@ HostTensor TopKCosine(const HostTensor& x, int64_t k) {
   // in.
   const at::Tensor rows = tensor::View(x).to(at::kDouble);
   const at::Tensor unit = rows / at::linalg_vector_norm(rows, 2, {1}, true).clamp_min(1e-30);
-  HostTensor out = HostTensor::Zeros(DType::kI32, {n, k});
+  HostTensor out = HostTensor::Zeros(DType::kI32, {end - begin, k});
   constexpr int64_t kBlock = 512;
-  for (int64_t first = 0; first < n; first += kBlock) {
-    const int64_t count = std::min(kBlock, n - first);
+  for (int64_t first = begin; first < end; first += kBlock) {
+    const int64_t count = std::min(kBlock, end - first);
     const at::Tensor scores = at::mm(unit.narrow(0, first, count), unit.t()).to(at::kFloat);
-    tensor::ParallelFor(count, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        Best(scores.const_data_ptr<float>() + i * n, n, first + i, out.row<int32_t>(first + i));
-      }
+    tensor::ParallelFor(count, [&](int64_t from, int64_t to) {
+      for (int64_t i = from; i < to; ++i)
+        Best(scores.const_data_ptr<float>() + i * n, n, first + i,
+             out.row<int32_t>(first - begin + i));
     });
   }
   return out;

@@ -16,5 +16,7 @@ HostTensor Pca(const HostTensor& z, int64_t p);
 // the smaller row. x F32 [n, w] (normalised inside; a row of zeros has cosine 0 with all), k < n;
 // result I32 [n, k], rows from 0. Exact, in blocks; products in double.
 HostTensor TopKCosine(const HostTensor& x, int64_t k);
+// Of the rows begin..end alone: I32 [end - begin, k].
+HostTensor TopKCosine(const HostTensor& x, int64_t k, int64_t begin, int64_t end);
 
 }  // namespace whyrec::nn

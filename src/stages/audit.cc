@@ -18,14 +18,15 @@ namespace {
 // HR@10 of masked popularity on the test targets, expected rank: the bar for the rules.
 double PopularityBar(const data::TrainView& train, const data::LabelStore& labels) {
   const auto scores = data::Popularity(train.histories, train.item_count());
+  const std::vector<int64_t> users = labels.EvaluatedUsers();
   double sum = 0;
-  for (int64_t user = 0; user < train.user_count(); ++user) {
+  for (int64_t user : users) {
     std::vector<uint8_t> mask(scores.size(), 0);
     for (int64_t item : labels.InputHistory(data::Phase::kTest, train, user)) mask[item] = 1;
     const auto rank = eval::RankOf(scores, labels.Target(data::Phase::kTest, user), mask);
     sum += eval::HitRate(rank, 10, eval::Ties::kExpected);
   }
-  return sum / static_cast<double>(train.user_count());
+  return users.empty() ? 0 : sum / static_cast<double>(users.size());
 }
 
 void CheckStrict(const std::vector<data::AuditValue>& values, double bar, int64_t items) {
@@ -51,7 +52,9 @@ Stage AuditStage(const config::RunConfig& config) {
   stage.files = CatalogueStage(config).files;
   stage.run = [](const RunContext& context, const std::filesystem::path& partial) -> Facts {
     const auto& workspace = context.workspace;
-    const auto catalogue = data::LoadCatalogue(workspace.Of("catalogue") / "catalogue.h5");
+    const auto catalogue =
+        data::ApplyShortUsers(data::LoadCatalogue(workspace.Of("catalogue") / "catalogue.h5"),
+                              context.config.split().short_users());
     const auto train = data::LoadTrainView(workspace.Of("split"));
     const auto labels = data::LoadLabels(workspace.Of("split"));
     const auto numbered = data::Number(catalogue, train.numbers);

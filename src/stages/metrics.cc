@@ -1,4 +1,5 @@
-// metrics: predictions and test targets -> metrics.json, and per user the target's place and HR@10.
+// metrics: predictions and test targets -> metrics.json, and per user the target's place, HR@1 and
+// HR@10; chance -> chance.json, the same metrics of equal scores.
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -13,25 +14,29 @@ namespace {
 using nlohmann::json;
 
 struct Metric {
+  enum Kind { kHits, kGain, kReciprocal };
   const char* name;
-  bool ndcg;
+  Kind kind;
   int64_t k;
 };
-constexpr Metric kMetrics[] = {{"HR@1", false, 1},
-                               {"HR@5", false, 5},
-                               {"NDCG@5", true, 5},
-                               {"HR@10", false, 10},
-                               {"NDCG@10", true, 10}};
+constexpr Metric kMetrics[] = {{"HR@1", Metric::kHits, 1},     {"HR@5", Metric::kHits, 5},
+                               {"NDCG@5", Metric::kGain, 5},   {"HR@10", Metric::kHits, 10},
+                               {"NDCG@10", Metric::kGain, 10}, {"MRR", Metric::kReciprocal, 0}};
+
+double Value(const Metric& metric, const eval::Rank& rank, eval::Ties ties) {
+  if (metric.kind == Metric::kReciprocal) return eval::ReciprocalRank(rank, ties);
+  return metric.kind == Metric::kGain ? eval::Ndcg(rank, metric.k, ties)
+                                      : eval::HitRate(rank, metric.k, ties);
+}
 
 // Value of one metric for the i-th evaluated user.
 double Value(const Metric& metric, const TaskPredictions& task, int64_t i, int64_t target,
              bool dedupe, eval::Ties ties) {
-  if (task.scored)
-    return metric.ndcg ? eval::Ndcg(task.ranks[i], metric.k, ties)
-                       : eval::HitRate(task.ranks[i], metric.k, ties);
+  if (task.scored) return Value(metric, task.ranks[i], ties);
   const auto list = task.lists.row(i);
-  return metric.ndcg ? eval::Ndcg(list, target, metric.k, dedupe)
-                     : eval::HitRate(list, target, metric.k, dedupe);
+  if (metric.kind == Metric::kReciprocal) return eval::ReciprocalRank(list, target);
+  return metric.kind == Metric::kGain ? eval::Ndcg(list, target, metric.k, dedupe)
+                                      : eval::HitRate(list, target, metric.k, dedupe);
 }
 
 // Place of the target, from 1; 0 when the list does not hold it.
@@ -61,7 +66,9 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial, const
       place.push_back(Place(task, i, target));
     }
     per_user.WriteInts(task.task + "/place", place);
-    per_user.WriteFloats(task.task + "/HR@10", {columns[3].begin(), columns[3].end()});
+    for (size_t m : {0, 3})  // for paired comparisons
+      per_user.WriteFloats(task.task + "/" + kMetrics[m].name,
+                           {columns[m].begin(), columns[m].end()});
     const auto intervals = eval::Bootstrap(columns, config.metrics().bootstrap(), config.seed());
     for (size_t m = 0; m < std::size(kMetrics); ++m)
       rows.push_back({{"dataset", train.dataset},
@@ -82,6 +89,11 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial, const
       Warn(run.system.name + ", " + task.task + ": " + warning);
   }
   per_user.Close();
+  json chance = json::object();
+  const int64_t candidates = config.split().direct_negatives() + 1;
+  for (const Metric& metric : kMetrics)
+    chance[metric.name] = Value(metric, eval::ChanceRank(candidates), eval::Ties::kExpected);
+  store::WriteFileAtomically(partial / "chance.json", chance.dump(1) + "\n");
   store::WriteFileAtomically(partial / "metrics.json", rows.dump(1) + "\n");
   return {};
 }
@@ -91,7 +103,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial, const
 Stage MetricsStage(const config::RunConfig& config, int i) {
   const SystemRun run(config, i);
   return {.name = run.Metrics(),
-          .revision = 2,
+          .revision = 3,
           .config_parts = {"metrics", "protocol", "seed", "split.direct_negatives"},
           .settings = {"variant=" + run.VariantName()},
           .inputs = {run.Predict(), "split"},

@@ -2,7 +2,6 @@
 // answers; here scores become places and lists.
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "src/base/rng.h"
 #include "src/stages/predictions.h"
@@ -17,15 +16,17 @@ using systems::Task;
 
 constexpr size_t kListLength = 10;
 
-std::vector<int64_t> EvaluatedUsers(const config::RunConfig& config, int64_t users) {
-  std::vector<int64_t> chosen(static_cast<size_t>(users));
-  std::iota(chosen.begin(), chosen.end(), 0);
+// All that can be evaluated, or as many as the configuration wants, drawn among them; ascending.
+std::vector<int64_t> EvaluatedUsers(const config::RunConfig& config,
+                                    const data::LabelStore& labels) {
+  std::vector<int64_t> users = labels.EvaluatedUsers();
   const int64_t wanted = config.predict().users();
-  if (wanted > 0 && wanted < users) {
-    chosen = Rng(config.seed(), "evaluated users").Permutation(users);
-    chosen.resize(static_cast<size_t>(wanted));
-    std::sort(chosen.begin(), chosen.end());
-  }
+  if (wanted <= 0 || wanted >= std::ssize(users)) return users;
+  std::vector<int64_t> chosen =
+      Rng(config.seed(), "evaluated users").Permutation(std::ssize(users));
+  chosen.resize(static_cast<size_t>(wanted));
+  for (int64_t& user : chosen) user = users[user];
+  std::sort(chosen.begin(), chosen.end());
   return chosen;
 }
 
@@ -104,7 +105,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial, const
   const auto knobs = systems::KnobValues(run.system, run.chosen);
   const Asker asker(*system, train, labels,
                     !knobs.count("mask_history") || knobs.at("mask_history") != 0);
-  const std::vector<int64_t> users = EvaluatedUsers(context.config, train.user_count());
+  const std::vector<int64_t> users = EvaluatedUsers(context.config, labels);
   const bool full = context.config.predict().direct_full();
   Predictions all;
   const bool merged = DoUnits(

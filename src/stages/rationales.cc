@@ -71,6 +71,7 @@ class Writer {
     generator_ = config.backend() == config::RationalesConfig::REPLAY
                      ? gen::MakeReplay(config.replay_file())
                      : gen::MakeTemplate();
+    attempts_ = config.attempts();
     if (kind == "item") return;
     histories_ = ProfileHistories(context, train_);
     traits_ = ItemTraits(context, train_.item_count());
@@ -91,7 +92,7 @@ class Writer {
   void Items(int64_t begin, int64_t end, Lines& lines) {
     std::vector<std::pair<int64_t, gen::ItemFacts>> block;
     for (int64_t i = begin; i < end; ++i) block.emplace_back(i, FactsOf(train_.items[i]));
-    const auto texts = gen::RunItemChain(*generator_, train_.domain, block);
+    const auto texts = gen::RunItemChain(*generator_, train_.domain, block, attempts_);
     for (size_t i = 0; i < block.size(); ++i) {
       const auto& [id, facts] = block[i];
       const auto& [pos, neg, fused] = texts[i];
@@ -105,7 +106,7 @@ class Writer {
     std::vector<std::pair<int64_t, gen::UserFacts>> block;
     for (int64_t u = begin; u < end; ++u)
       block.emplace_back(u, UserFactsOf(train_, histories_.row(u), traits_, u));
-    const auto texts = gen::RunUserChain(*generator_, train_.domain, block);
+    const auto texts = gen::RunUserChain(*generator_, train_.domain, block, attempts_);
     for (size_t i = 0; i < block.size(); ++i) {
       const auto& [id, facts] = block[i];
       const auto& [pos, neg, fused] = texts[i];
@@ -118,6 +119,7 @@ class Writer {
   data::TrainView train_;
   std::string kind_;
   std::unique_ptr<gen::Generator> generator_;
+  int64_t attempts_ = 1;
   store::Ragged<int64_t> histories_;
   std::vector<std::string> traits_;
 };

@@ -24,7 +24,7 @@ std::string SystemName(const json& row) {
 }
 
 // One table per task; a cell is the mean with its 95 % interval.
-std::string Tables(const json& rows) {
+std::string Tables(const json& rows, const json& chance) {
   std::map<std::string, std::vector<json>> tasks;
   for (const json& row : rows) tasks[row.at("task")].push_back(row);
   std::string text;
@@ -41,6 +41,11 @@ std::string Tables(const json& rows) {
     }
     eval::Table table(head);
     for (auto& line : lines) table.Add(std::move(line));
+    if (std::string_view(task) == "direct") {
+      std::vector<std::string> line = {"chance"};
+      for (size_t m = 1; m < head.size(); ++m) line.push_back(eval::Fixed(chance.at(head[m])));
+      table.Add(std::move(line));
+    }
     const json& first = tasks[task][0];
     text += Cat("\n### ", task, ": ", first.at("candidates"), " candidates, ", first.at("users"),
                 " users\n\n", table.Markdown());
@@ -48,24 +53,28 @@ std::string Tables(const json& rows) {
   return text;
 }
 
-// HR@10 of the first system minus each other one's, user by user: is a difference more than luck?
+// The first system minus each other one, user by user: is a difference more than luck? HR@10, or
+// HR@1 where the candidates are so few that HR@10 says nothing.
 std::string Differences(const RunContext& context) {
-  const auto column = [&](int system, const std::string& task) {
+  const bool few = context.config.split().direct_negatives() < 10;
+  const auto column = [&](int system, const std::string& name) {
     const store::Hdf5Reader file(context.workspace.Of(SystemRun(context.config, system).Metrics()) /
                                  "per_user.h5");
-    return file.ReadFloats(task + "/HR@10");
+    return file.Has(name) ? file.ReadFloats(name) : std::vector<float>();
   };
   std::string text;
-  for (const char* task : {"sequential", "direct"}) {
-    const auto first = column(0, task);
+  for (const std::string task : {"sequential", "direct"}) {
+    const std::string metric = task == "direct" && few ? "HR@1" : "HR@10";
+    const auto first = column(0, task + "/" + metric);
     for (int i = 1; i < context.config.system_size(); ++i) {
-      const auto other = column(i, task);
+      const auto other = column(i, task + "/" + metric);
+      if (first.empty() || other.empty()) continue;
       std::vector<double> difference(first.size());
       for (size_t u = 0; u < first.size(); ++u) difference[u] = first[u] - other[u];
       const auto interval = eval::Bootstrap({difference}, context.config.metrics().bootstrap(),
                                             context.config.seed())[0];
       const bool luck = interval.low <= 0 && interval.high >= 0;
-      text += Cat("- ", task, " HR@10, ", SystemRun(context.config, 0).Name(), " minus ",
+      text += Cat("- ", task, " ", metric, ", ", SystemRun(context.config, 0).Name(), " minus ",
                   SystemRun(context.config, i).Name(), ": ", eval::Fixed(interval.mean), " [",
                   eval::Fixed(interval.low), ", ", eval::Fixed(interval.high), "]",
                   luck ? ", not significant" : "", "\n");
@@ -102,9 +111,10 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
     for (json& row : ReadJson(context, SystemRun(context.config, i).Metrics(), "metrics.json"))
       rows.push_back(row);
   const std::string protocol = config::RunConfig::Protocol_Name(context.config.protocol());
-  std::string text = "# " + context.config.name() + ": " +
-                     rows.at(0).at("dataset").get<std::string>() + ", protocol " + protocol + "\n" +
-                     Tables(rows);
+  std::string text =
+      "# " + context.config.name() + ": " + rows.at(0).at("dataset").get<std::string>() +
+      ", protocol " + protocol + "\n" +
+      Tables(rows, ReadJson(context, SystemRun(context.config, 0).Metrics(), "chance.json"));
   text +=
       "\nCells are means over users with 95 % bootstrap intervals. The sequential task ranks all "
       "items "

@@ -9,6 +9,7 @@ namespace whyrec::stages {
 
 Stage SplitStage() {
   return {.name = "split",
+          .revision = 2,
           .config_parts = {"split"},
           .inputs = {"catalogue"},
           .run = [](const RunContext& context, const std::filesystem::path& partial) -> Facts {

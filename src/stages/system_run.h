@@ -34,7 +34,7 @@ struct SystemRun {
     for (const auto& [name, value] : systems::KnobValues(system, chosen))
       lines.push_back("knob." + name + "=" + Cat(value));
     if (of) lines.push_back("variant=" + of->name);
-    if (chosen.has_train())
+    if (chosen.has_train() || system.training(config).ByteSizeLong() > 0)
       for (const std::string& line : config::Canonical(config, {"train"}))
         lines.push_back("own " + line);
     return lines;
@@ -55,7 +55,7 @@ struct SystemRun {
   SystemRun(const config::RunConfig& run, const config::SystemConfig& of)
       : chosen(of),
         system(systems::FindSystem(of.name())),
-        config(config::WithTraining(run, of.train())),
+        config(config::WithTraining(config::WithTraining(run, system.training(run)), of.train())),
         variant(systems::FindVariant(system, of.variant())),
         trained_as(variant && !variant->trained_as.empty()
                        ? systems::FindVariant(system, variant->trained_as)

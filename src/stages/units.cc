@@ -76,10 +76,18 @@ fs::path LeaseFolder(const fs::path& partial) { return partial / ".leases"; }
 bool DoUnits(const RunContext& context, const fs::path& partial, const UnitPlan& plan,
              const std::function<std::string(int64_t, int64_t)>& work,
              const std::function<void(const std::string&)>& merge) {
+  return DoUnits(
+      context, partial, plan,
+      [&](int64_t begin, int64_t end, UnitProgress&) { return work(begin, end); }, merge);
+}
+
+bool DoUnits(const RunContext& context, const fs::path& partial, const UnitPlan& plan,
+             const std::function<std::string(int64_t, int64_t, UnitProgress&)>& work,
+             const std::function<void(const std::string&)>& merge) {
   const cluster::LeasedJob job = JobOf(context, partial, plan);
-  const cluster::UnitFunction unit = [&](int64_t i) {
+  const cluster::UnitFunction unit = [&](int64_t i, UnitProgress& progress) {
     const int64_t begin = i * plan.unit_size;
-    return work(begin, std::min(plan.total, begin + plan.unit_size));
+    return work(begin, std::min(plan.total, begin + plan.unit_size), progress);
   };
   const Leasing& leasing = context.leasing;
   if (leasing.join) {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <string>
 
+#include "cluster/worker.h"
 #include "src/stages/stage.h"
 
 namespace whyrec::stages {
@@ -23,6 +24,13 @@ struct UnitPlan {
 // fails again and again.
 bool DoUnits(const RunContext& context, const std::filesystem::path& partial, const UnitPlan& plan,
              const std::function<std::string(int64_t begin, int64_t end)>& work,
+             const std::function<void(const std::string& bytes)>& merge);
+
+// For units of minutes: `work` saves what it has (the finished levels of a tree) and, where an
+// earlier try of the unit was cut off, finds in progress.begun() what that one saved last.
+using cluster::UnitProgress;
+bool DoUnits(const RunContext& context, const std::filesystem::path& partial, const UnitPlan& plan,
+             const std::function<std::string(int64_t begin, int64_t end, UnitProgress&)>& work,
              const std::function<void(const std::string& bytes)>& merge);
 
 // Where a stage keeps its leases, until its artefact is committed; '.': never committed.

@@ -230,9 +230,7 @@ class IsrfTraining final : public train::Trainable {
     const bool sequential =
         std::count(source_.tasks().begin(), source_.tasks().end(), IsrfConfig::SEQUENTIAL) > 0;
     const Task task = sequential ? Task::kSequential : Task::kDirect;
-    std::vector<int64_t> users =
-        Rng(config_.seed(), "validation users").Permutation(labels_.user_count());
-    users.resize(std::min<size_t>(users.size(), config_.train().validation_users()));
+    const std::vector<int64_t> users = ValidationUsers(labels_, config_);
     const auto unit = static_cast<size_t>(config_.predict().batch_users());
     std::vector<double> hits;
     for (size_t begin = 0; begin < users.size(); begin += unit) {
@@ -302,7 +300,7 @@ class IsrfTraining final : public train::Trainable {
       return samples;
     }
     const auto most = static_cast<size_t>(config_.isrf().max_sequence() - 1);
-    for (int64_t user = 0; user < labels_.user_count(); ++user) {
+    for (int64_t user : labels_.EvaluatedUsers()) {
       Sample sample{.user = user, .target = labels_.Target(data::Phase::kValidation, user)};
       const auto history = system_.train_.histories.row(user);
       if (task == IsrfConfig::SEQUENTIAL) {

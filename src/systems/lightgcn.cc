@@ -146,9 +146,7 @@ class LightGcnTraining final : public train::Trainable {
   train::Validation Validate(int64_t step) override {
     c10::NoGradGuard no_grad;
     if (refit_) return {static_cast<double>(step), false, {}};
-    std::vector<int64_t> users =
-        Rng(config_.seed(), "validation users").Permutation(context_.labels.user_count());
-    users.resize(std::min<size_t>(users.size(), config_.train().validation_users()));
+    const std::vector<int64_t> users = ValidationUsers(context_.labels, config_);
     const bool metric = config_.train().stop() == TrainConfig::METRIC;
     const at::Tensor table = system_.Propagate();
     double sum = 0;

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "src/base/rng.h"
 #include "src/config/run_config.h"
 #include "src/systems/system.h"
 
@@ -79,6 +80,16 @@ std::map<std::string, double> KnobValues(const System& system, const config::Sys
     values[knob->name] = given.value();
   }
   return values;
+}
+
+std::vector<int64_t> ValidationUsers(const data::LabelStore& labels,
+                                     const config::RunConfig& config) {
+  const std::vector<int64_t> evaluated = labels.EvaluatedUsers();
+  std::vector<int64_t> users =
+      Rng(config.seed(), "validation users").Permutation(std::ssize(evaluated));
+  users.resize(std::min<size_t>(users.size(), config.train().validation_users()));
+  for (int64_t& user : users) user = evaluated[static_cast<size_t>(user)];
+  return users;
 }
 
 }  // namespace whyrec::systems

@@ -95,6 +95,10 @@ struct System {
   std::function<eval::Ties(const config::RunConfig&)> ties_of = {};
   std::vector<Variant> variants = {};  // none: there is one way; else the first is the default
   std::vector<Task> tasks = {Task::kSequential, Task::kDirect};
+  // Training that the configuration states for all its variants, over the run's.
+  std::function<config::TrainConfig(const config::RunConfig&)> training = [](const auto&) {
+    return config::TrainConfig();
+  };
   // For reports, of a system without variants.
   std::function<std::string(const config::RunConfig&)> variant = [](const auto&) { return ""; };
   // Artefacts it learns from besides the split ("graphs", "embeddings"), by variant.
@@ -111,6 +115,11 @@ const System& FindSystem(const std::string& name);  // Error(kUsage) with the ne
 const Variant* FindVariant(const System& system, const std::string& name);
 // Defaults overridden by the configuration; unknown or out of range: Error(kUsage).
 std::map<std::string, double> KnobValues(const System& system, const config::SystemConfig& config);
+
+// Users that early stopping looks at: of those that are evaluated, train.validation_users drawn by
+// seed, or all.
+std::vector<int64_t> ValidationUsers(const data::LabelStore& labels,
+                                     const config::RunConfig& config);
 
 struct Registration {
   explicit Registration(System system);

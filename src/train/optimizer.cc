@@ -1,24 +1,42 @@
 #include "src/train/optimizer.h"
 
+#include <ATen/ops/_foreach_mul.h>
+#include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <c10/core/GradMode.h>
 
+#include <algorithm>
+#include <cmath>
+
 namespace whyrec::train {
 
-AdamW::AdamW(nn::Parameters& parameters, double learning_rate, double weight_decay)
-    : parameters_(parameters), learning_rate_(learning_rate), weight_decay_(weight_decay) {
+AdamW::AdamW(nn::Parameters& parameters, const AdamWOptions& options)
+    : parameters_(parameters), beta2_(options.beta2) {
   c10::NoGradGuard no_grad;
-  for (const auto& [path, p] : parameters.all())
+  for (const auto& [path, p] : parameters.all()) {
+    const ParameterRule rule = options.rule_for ? options.rule_for(path) : ParameterRule{};
+    const double rate = rule.learning_rate.value_or(options.learning_rate);
+    const double decay = rule.decay ? options.weight_decay : 0;
+    auto group = std::find_if(groups_.begin(), groups_.end(), [&](const Group& g) {
+      return g.learning_rate == rate && g.weight_decay == decay;
+    });
+    if (group == groups_.end()) group = groups_.insert(group, {rate, decay, {}});
+    group->members.push_back(moments_.size());
     moments_.push_back(
         {at::zeros_like(p), at::zeros_like(p), at::zeros({}, p.options().dtype(at::kFloat))});
+  }
 }
 
-void AdamW::Step() {
+void AdamW::Step(double rate_factor) {
   c10::NoGradGuard no_grad;
+  for (const Group& group : groups_) StepGroup(group, rate_factor);
+}
+
+void AdamW::StepGroup(const Group& group, double rate_factor) {
   std::vector<at::Tensor> values, gradients, means, squares, steps;
-  for (size_t i = 0; i < moments_.size(); ++i) {
+  for (const size_t i : group.members) {
     at::Tensor p = parameters_.all()[i].second;
     if (!p.grad().defined()) continue;
     moments_[i].steps += 1;
@@ -29,8 +47,8 @@ void AdamW::Step() {
     steps.push_back(moments_[i].steps);
   }
   if (values.empty()) return;
-  at::_fused_adamw_(values, gradients, means, squares, {}, steps, learning_rate_, 0.9, 0.999,
-                    weight_decay_, 1e-8, /*amsgrad=*/false, /*maximize=*/false);
+  at::_fused_adamw_(values, gradients, means, squares, {}, steps, group.learning_rate * rate_factor,
+                    0.9, beta2_, group.weight_decay, 1e-8, /*amsgrad=*/false, /*maximize=*/false);
 }
 
 void AdamW::ZeroGrad() {
@@ -46,6 +64,23 @@ std::vector<std::pair<std::string, at::Tensor>> AdamW::State() const {
     state.emplace_back(path + ".steps", moments_[i].steps);
   }
   return state;
+}
+
+double ClipGradients(const nn::Parameters& parameters, double limit, cluster::Communicator& comm) {
+  c10::NoGradGuard no_grad;
+  std::vector<at::Tensor> gradients;
+  for (const auto& [path, p] : parameters.all())
+    if (p.grad().defined()) gradients.push_back(p.grad());
+  double squares = 0;
+  if (!gradients.empty())
+    for (const at::Tensor& norm : at::_foreach_norm(gradients))
+      squares += std::pow(norm.item<double>(), 2);
+  double norm = std::sqrt(squares);
+  // The gradients are equal on all ranks, but a rank with more threads adds in another order.
+  comm.AllReduce(&norm, 1, DType::kF64, cluster::Reduce::kMax);
+  const double factor = limit / (norm + 1e-6);
+  if (factor < 1) at::_foreach_mul_(gradients, factor);
+  return norm;
 }
 
 }  // namespace whyrec::train

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "src/nn/parameters.h"
+#include "src/train/optimizer.h"
 
 namespace whyrec::train {
 
@@ -45,6 +46,7 @@ class Trainable {
  public:
   virtual ~Trainable() = default;
   virtual nn::Parameters& parameters() = 0;
+  virtual ParameterRule RuleFor(const std::string& /*path*/) const { return {}; }
   virtual int64_t steps_per_epoch() const = 0;
   virtual StepLoss Loss(int64_t step) = 0;  // step = 0, 1, ...; dropout on
   // Loss(step) is PartLoss(step, {}). Error(kUsage) where a system's loss cannot be split.

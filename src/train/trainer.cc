@@ -17,6 +17,7 @@
 #include "src/train/checkpoint.h"
 #include "src/train/optimizer.h"
 #include "src/train/reducer.h"
+#include "src/train/schedule.h"
 
 namespace whyrec::train {
 namespace fs = std::filesystem;
@@ -56,6 +57,13 @@ ReducerOptions OptionsOf(const config::TrainConfig& config) {
           .fixed_order = config.deterministic()};
 }
 
+AdamWOptions RulesOf(const config::TrainConfig& config, const Trainable& model) {
+  return {.learning_rate = config.learning_rate(),
+          .weight_decay = config.weight_decay(),
+          .beta2 = config.beta2(),
+          .rule_for = [&](const std::string& path) { return model.RuleFor(path); }};
+}
+
 class Loop {
  public:
   Loop(Trainable& model, const config::TrainConfig& config, uint64_t seed, const fs::path& folder,
@@ -65,7 +73,7 @@ class Loop {
         seed_(seed),
         folder_(folder),
         comm_(comm),
-        optimizer_(model.parameters(), config.learning_rate(), config.weight_decay()),
+        optimizer_(model.parameters(), RulesOf(config, model)),
         reducer_(model.parameters(), comm, OptionsOf(config)),
         checkpoints_(folder),
         patience_(config.patience_rule(), config.patience()) {}
@@ -82,7 +90,7 @@ class Loop {
  private:
   data::Facts RunSteps() {
     const int64_t per_epoch = model_.steps_per_epoch();
-    const int64_t total = config_.steps() > 0 ? config_.steps() : config_.epochs() * per_epoch;
+    const int64_t total = TotalSteps();
     if (checkpoints_.Load(progress_, model_.parameters(), optimizer_)) {
       Info(Cat("  continues after step ", progress_.step));
       saved_ = progress_.step;
@@ -111,6 +119,10 @@ class Loop {
 
   bool root() const { return comm_.rank() == 0; }
 
+  int64_t TotalSteps() const {
+    return config_.steps() > 0 ? config_.steps() : config_.epochs() * model_.steps_per_epoch();
+  }
+
   // Forward, backward, sum over ranks, update. Returns task and global loss.
   std::pair<std::string, double> Step() {
     // Dropout draws depend on (seed, step, rank) alone, so a resumed run repeats them.
@@ -127,9 +139,19 @@ class Loop {
     if (!std::isfinite(value))
       Fail(Exit::kInternal, "the ", task, " loss of step ", progress_.step + 1, " is ", value,
            "; lower train.learning_rate or look at the samples of that step");
-    optimizer_.Step();
+    Update();
     ++progress_.step;
     return {task, value};
+  }
+
+  void Update() {
+    if (config_.clip_norm() > 0) {
+      const double norm = ClipGradients(model_.parameters(), config_.clip_norm(), comm_);
+      if (!std::isfinite(norm))
+        Fail(Exit::kInternal, "the gradient of step ", progress_.step + 1, " has the norm ", norm,
+             "; lower train.learning_rate or look at the samples of that step");
+    }
+    optimizer_.Step(RateFactor(config_, progress_.step, TotalSteps()));
   }
 
   // Gradients summed over parts and ranks. Returns the task and the own and shared losses.

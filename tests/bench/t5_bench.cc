@@ -113,7 +113,7 @@ class Bench {
     const at::Tensor targets = tensor::View(inputs_.at("targets")), mask = at::ones_like(ids).eq(1);
     const at::Tensor start = at::zeros({targets.size(0), 1}, targets.options());
     const at::Tensor read = at::cat({start, targets.narrow(1, 0, targets.size(1) - 1)}, 1);
-    train::AdamW optimizer(parameters_, 1e-4, 0.01);
+    train::AdamW optimizer(parameters_, {.learning_rate = 1e-4, .weight_decay = 0.01});
     const auto run = [&] {
       const at::Tensor memory = model_.Encode(model_.Embed(ids), mask, true);
       const at::Tensor logits = model_.Decode(read, memory, std::nullopt, true);

@@ -1,7 +1,7 @@
 // One process of a leased job for lease_procs_test.cc:
 //   lease_node run|work FOLDER key=value...
-// run: the coordinator, results to out=FILE. work: a worker. A unit takes micros=N; its result is a
-// function of its number.
+// run: the coordinator, results to out=FILE. work: a worker. A unit takes micros=N for each of its
+// levels=N, which it saves, and writes down in log=FILE; its result is a function of its number.
 #include <sys/resource.h>
 
 #include <chrono>
@@ -40,7 +40,23 @@ class Arguments {
   std::map<std::string, std::string> values_;
 };
 
-std::string Work(int64_t unit, const Arguments& arguments) {
+void Log(const std::string& file, const std::string& line) {
+  std::ofstream(file, std::ios::app) << line + "\n";  // one write: others append too
+}
+
+std::string Work(int64_t unit, UnitProgress& progress, const Arguments& arguments) {
+  // "N TEXT": N levels are done, each of which changes the text.
+  const std::string begun = progress.begun();
+  int64_t done = begun.empty() ? 0 : std::stoll(begun);
+  std::string levels = begun.substr(std::min(begun.size(), begun.find(' ') + 1));
+  const int64_t count = arguments.Number("levels", 0);
+  while (done < count) {
+    std::this_thread::sleep_for(std::chrono::microseconds(arguments.Number("micros", 0)));
+    levels = Sha256Of(Cat(levels, unit, "/", ++done));
+    Log(arguments.Text("log"), Cat(unit, " ", done));
+    if (done < count) progress.Save(Cat(done, " ", levels));
+  }
+  if (count > 0) return levels;
   std::this_thread::sleep_for(std::chrono::microseconds(arguments.Number("micros", 0)));
   if (unit == arguments.Number("poison", -1)) Fail(Exit::kData, "unit ", unit, " is poison");
   if (unit == arguments.Number("killer", -1)) std::raise(SIGKILL);
@@ -53,12 +69,15 @@ std::string Work(int64_t unit, const Arguments& arguments) {
 int Run(const std::string& what, const std::string& folder, const Arguments& arguments) {
   LeasedJob job{.identity = arguments.Text("identity", "a job"), .folder = folder};
   job.cost.assign(static_cast<size_t>(arguments.Number("units", 0)), 10);
-  const auto work = [&](int64_t unit) { return Work(unit, arguments); };
+  const auto work = [&](int64_t unit, UnitProgress& progress) {
+    return Work(unit, progress, arguments);
+  };
   if (what == "work") {
     WorkLeased(job, work,
                {.address = arguments.Text("address"),
                 .token = arguments.Text("token"),
-                .patience = static_cast<double>(arguments.Number("patience", 20))});
+                .patience = static_cast<double>(arguments.Number("patience", 20)),
+                .worker = {.worth_waiting = 0}});
     return 0;
   }
   if (const int64_t most = arguments.Number("disk", 0); most > 0) {  // as if it were full then
@@ -70,6 +89,7 @@ int Run(const std::string& what, const std::string& folder, const Arguments& arg
                        .work = arguments.Number("work", 0) != 0,
                        .stop_grace = 5};
   options.rules.ttl = arguments.Number("ttl_ms", 120'000) * 1000;
+  options.rules.straggler_floor = arguments.Number("straggler_ms", 100) * 1000;
   options.rules.lease_seconds = static_cast<double>(arguments.Number("lease_ms", 500)) / 1000;
   std::ofstream out(arguments.Text("out", "/dev/null"), std::ios::binary);
   const LeasedResult result = RunLeased(

@@ -6,9 +6,12 @@
 
 #include <cstdlib>
 #include <deque>
+#include <map>
 #include <regex>
+#include <sstream>
 
 #include "cluster/frames.h"
+#include "cluster/lease_service.h"
 #include "proto/wire.pb.h"
 #include "tests/procs/process.h"
 
@@ -32,11 +35,17 @@ class LeasedProcesses : public testing::Test {
     return Node("run", words);
   }
   // What a process alone writes, without the troubles.
-  std::string Undisturbed(int64_t units) const {
+  std::string Undisturbed(int64_t units, const Words& more = {}) const {
     const fs::path out = folder_ / "calm.out";
-    Process calm({WHYREC_BINARY_DIR "/lease_node", "run", (folder_ / "calm").string(),
-                  Cat("units=", units), "work=1", "listen=", "out=" + out.string()},
-                 folder_ / "calm.said");
+    Words words = {WHYREC_BINARY_DIR "/lease_node",
+                   "run",
+                   (folder_ / "calm").string(),
+                   Cat("units=", units),
+                   "work=1",
+                   "listen=",
+                   "out=" + out.string()};
+    words.insert(words.end(), more.begin(), more.end());
+    Process calm(words, folder_ / "calm.said");
     EXPECT_EQ(calm.Wait(), 0) << ReadAll(folder_ / "calm.said");
     return ReadAll(out);
   }
@@ -93,6 +102,40 @@ TEST_F(LeasedProcesses, WorkersAreKilledAgainAndAgain) {
   EXPECT_EQ(Written(), Undisturbed(units));
   for (size_t i = 10; i < workers.size(); ++i)
     EXPECT_EQ(workers[i]->Wait(20), 0) << Said(Cat("worker", i));
+}
+
+// Units of five levels, saved between them: a killed worker's successor goes on. A level is done
+// twice only where the kill came between its end and the saving.
+TEST_F(LeasedProcesses, WorkersAreKilledBetweenLevels) {
+  constexpr int64_t kUnits = 120, kLevels = 5;
+  const Words levels = {Cat("levels=", kLevels), "micros=20000",
+                        "log=" + (folder_ / "levels").string()};
+  auto coordinator = Start(Coordinator(Units(kUnits, {"straggler_ms=60000"})));
+  std::deque<std::unique_ptr<Process>> workers;
+  const auto hire = [&] {
+    workers.push_back(Start(Node("work", levels), Cat("worker", workers.size())));
+  };
+  for (int i = 0; i < 4; ++i) hire();
+  Port(*coordinator);
+  size_t kills = 0;
+  for (; kills < 15 && !coordinator->Code(); ++kills) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(130));
+    workers[kills]->Signal(SIGKILL);  // the eldest
+    hire();
+  }
+  ASSERT_EQ(coordinator->Wait(), 0) << Said();
+  EXPECT_EQ(kills, 15u) << "the work was over too early";
+
+  std::map<std::string, int> times;
+  std::istringstream log(ReadAll(folder_ / "levels"));
+  for (std::string line; std::getline(log, line);) ++times[line];
+  size_t twice = 0;
+  for (const auto& [level, n] : times) twice += static_cast<size_t>(n - 1);
+  std::printf("%zu kills, %zu levels, %zu of them done again\n", kills, times.size(), twice);
+  EXPECT_EQ(times.size(), static_cast<size_t>(kUnits * kLevels));
+  EXPECT_LE(twice, kills);
+
+  EXPECT_EQ(Written(), Undisturbed(kUnits, {levels[0], "log=/dev/null"}));
 }
 
 // Its heartbeats stop; the others take over, and its late results are not needed.
@@ -252,9 +295,9 @@ TEST_F(LeasedProcesses, StrangersAreRefused) {
     stranger.Say(std::string(kPreamble) + Frame(message.SerializeAsString()));
     return stranger.Answer();
   };
-  EXPECT_EQ(RefusalIn(hello("guess", 1, "a job")), "wrong token");
+  EXPECT_EQ(RefusalIn(hello("guess", kWireVersion, "a job")), "wrong token");
   EXPECT_NE(RefusalIn(hello(token, 9, "a job")).find("protocol version 9"), std::string::npos);
-  EXPECT_NE(RefusalIn(hello(token, 1, "another")).find("other work"), std::string::npos);
+  EXPECT_NE(RefusalIn(hello(token, kWireVersion, "another")).find("other work"), std::string::npos);
   for (int i = 0; i < 3; ++i) {
     Stranger browser(port);
     browser.Say("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");

@@ -20,7 +20,8 @@ World::World(uint64_t seed) : seed_(seed), rng_(seed, "world") {
   const bool troubled = Chance(0.4);
   for (size_t unit = 0; unit < units; ++unit) {
     cost_.push_back(rng_.Between(1, 40));
-    durations_.push_back(cost_.back() * rng_.Between(1, 10) * kMs);
+    levels_.push_back(Chance(0.5) ? 1 : static_cast<uint32_t>(rng_.Between(2, 5)));
+    durations_.push_back(cost_.back() * rng_.Between(1, 10) * kMs / levels_.back());
     const double draw = rng_.Uniform();
     kinds_.push_back(!troubled     ? Kind::kSound
                      : draw < 0.1  ? Kind::kPoison
@@ -29,6 +30,7 @@ World::World(uint64_t seed) : seed_(seed), rng_(seed, "world") {
                                    : Kind::kSound);
   }
   tries_.resize(units);
+  acknowledged_levels_.resize(units);
   failed_on_.resize(units);
   rules_ = {.ttl = 2 * kSecond,
             .unit_limit = 20 * kSecond,
@@ -38,6 +40,7 @@ World::World(uint64_t seed) : seed_(seed), rng_(seed, "world") {
   delay_ = Chance(0.5) ? 5 * kMs : 800 * kMs;
   loss_ = Chance(0.25) ? 0.05 : 0;
   repeat_ = Chance(0.4) ? 0.2 : 0;
+  patient_ = Chance(0.7);
   faults_ = static_cast<int>(rng_.Between(0, 10));
   workers_.resize(static_cast<size_t>(rng_.Between(1, 4)));
   StartCoordinator();
@@ -80,6 +83,7 @@ void World::Coordinate(const std::function<LeaseService::Replies()>& step) {
     for (const auto& reply : step()) {
       WR_CHECK(!reply.message.has_grant() || fences_.insert(reply.message.grant().fence()).second,
                "fence ", reply.message.grant().fence(), " was given twice");
+      CheckGrant(reply.message.grant());
       if (reply.message.ByteSizeLong() > 0) ToWorker(reply.session, reply.message);
       if (reply.close)
         for (size_t i = 0; i < workers_.size(); ++i)
@@ -181,8 +185,65 @@ void World::Work(size_t i, uint64_t life) {
   const auto task = worker.client->Next();
   if (!task) return;
   worker.busy = true;
-  const Micros time = durations_[static_cast<size_t>(task->unit)] * (Chance(0.05) ? 20 : 1);
-  At(time, [this, i, life, task = *task] { FinishUnit(i, life, task); });
+  uint32_t done = 0;
+  if (task->begun) {
+    done = LevelsIn(*task->begun, task->unit);
+    ++tally_.continued;
+  }
+  Level(i, life, *task, done);
+}
+
+uint32_t World::LevelsIn(const wire::UnitPartial& partial, int64_t unit) const {
+  WR_CHECK(partial.unit() == unit && partial.content() == PartOf(unit, partial.step()), "unit ",
+           unit, " would go on from: ", partial.content());
+  return partial.step();  // every level is saved, so it counts them
+}
+
+// Whoever works next begins where the last acknowledged one was, or further.
+void World::CheckGrant(const wire::Grant& grant) const {
+  std::map<int64_t, uint32_t> begun;
+  for (const auto& partial : grant.begun())
+    begun[partial.unit()] = LevelsIn(partial, partial.unit());
+  WR_CHECK(begun.size() <= 1, begun.size(), " begun units in a lease");
+  for (const int64_t unit : grant.unit())
+    WR_CHECK(begun[unit] >= acknowledged_levels_[static_cast<size_t>(unit)], "unit ", unit, " has ",
+             acknowledged_levels_[static_cast<size_t>(unit)], " levels, and is leased with ",
+             begun[unit]);
+}
+
+// The next one, after `done`.
+void World::Level(size_t i, uint64_t life, LeaseClient::Task task, uint32_t done) {
+  const auto unit = static_cast<size_t>(task.unit);
+  const Micros time = durations_[unit] * (Chance(0.05) ? 20 : 1);
+  At(time, [this, i, life, task, done, last = done + 1 == levels_[unit]] {
+    Worker& worker = workers_[i];
+    if (last || worker.life != life) return FinishUnit(i, life, task);
+    wire::UnitPartial partial;
+    partial.set_unit(task.unit);
+    partial.set_fence(task.fence);
+    partial.set_step(done + 1);
+    partial.set_content(PartOf(task.unit, done + 1));
+    worker.client->Save(std::move(partial));
+    ++tally_.levels;
+    AwaitSave(i, life, task, done + 1);
+  });
+}
+
+void World::AwaitSave(size_t i, uint64_t life, LeaseClient::Task task, uint32_t done) {
+  Worker& worker = workers_[i];
+  if (worker.life != life) return;
+  using Saved = LeaseClient::Saved;
+  const Saved saved = worker.client->saved();
+  if (worker.asleep || (saved == Saved::kWaiting && patient_)) {
+    At(20 * kMs, [this, i, life, task, done] { AwaitSave(i, life, task, done); });
+    return;
+  }
+  tally_.in_vain += saved == Saved::kInVain;
+  if (saved != Saved::kNeedless) return Level(i, life, task, done);
+  ++tally_.needless;
+  worker.busy = false;
+  worker.client->Abandon();
+  Work(i, life);
 }
 
 void World::FinishUnit(size_t i, uint64_t life, LeaseClient::Task task) {
@@ -235,6 +296,11 @@ void World::ToWorker(uint64_t session, const wire::FromCoordinator& message) {
         WR_CHECK(!message.has_refusal(), message.refusal());
         worker.client->Receive(message, now_);
         for (const auto& answer : message.answer()) {
+          if (answer.has_step()) {
+            uint32_t& known = acknowledged_levels_[static_cast<size_t>(answer.unit())];
+            if (answer.status() == wire::Answer::ACCEPTED) known = std::max(known, answer.step());
+            continue;
+          }
           if (answer.status() == wire::Answer::ACCEPTED ||
               answer.status() == wire::Answer::ALREADY_DONE)
             acknowledged_.insert(answer.unit());
@@ -280,6 +346,14 @@ void World::CheckAcknowledged() const {
   for (const int64_t unit : acknowledged_)
     WR_CHECK(service_->table().state(unit) == LeaseTable::State::kDone, "unit ", unit,
              " was acknowledged and is lost");
+  for (size_t unit = 0; unit < acknowledged_levels_.size(); ++unit) {
+    const auto* begun = service_->Begun(static_cast<int64_t>(unit));
+    const bool done =
+        service_->table().state(static_cast<int64_t>(unit)) == LeaseTable::State::kDone;
+    WR_CHECK(!done || begun == nullptr, "unit ", unit, " is done and still kept as begun");
+    WR_CHECK(done || (begun != nullptr ? begun->step() : 0) >= acknowledged_levels_[unit], "unit ",
+             unit, ": ", acknowledged_levels_[unit], " acknowledged levels are lost");
+  }
 }
 
 void World::Run() {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <queue>
@@ -84,6 +85,7 @@ class World {
 
   struct Tally {
     int64_t done = 0, set_aside = 0, kills = 0, cuts = 0, repeats = 0, late = 0;
+    int64_t levels = 0, continued = 0, in_vain = 0, needless = 0;  // saved units
   };
   const Tally& tally() const { return tally_; }
 
@@ -119,12 +121,20 @@ class World {
   void Connect(size_t i);
   void Disconnect(size_t i, bool told);
   void Work(size_t i, uint64_t life);
+  void Level(size_t i, uint64_t life, LeaseClient::Task task, uint32_t done);
+  void AwaitSave(size_t i, uint64_t life, LeaseClient::Task task, uint32_t done);
   void FinishUnit(size_t i, uint64_t life, LeaseClient::Task task);
+  uint32_t LevelsIn(const wire::UnitPartial& partial, int64_t unit) const;
+  void CheckGrant(const wire::Grant& grant) const;
   void ToCoordinator(size_t i, const wire::FromWorker& message);
   void ToWorker(uint64_t session, const wire::FromCoordinator& message);
   void Fault();
   void CheckAcknowledged() const;
   void CheckEnd();
+  // Of a unit that has done so many levels.
+  std::string PartOf(int64_t unit, uint32_t done) const {
+    return Cat(done, " levels of ", unit, " in ", seed_);
+  }
   std::string ResultOf(int64_t unit) const { return Cat("result of ", unit, " in ", seed_); }
 
   uint64_t seed_;
@@ -139,7 +149,9 @@ class World {
   std::vector<Worker> workers_;
   std::vector<int64_t> cost_;
   std::vector<Kind> kinds_;
-  std::vector<Micros> durations_;
+  std::vector<Micros> durations_;  // of one level
+  std::vector<uint32_t> levels_;   // a unit is saved between them
+  std::vector<uint32_t> acknowledged_levels_;
   std::vector<int> tries_;
   std::vector<std::set<uint64_t>> failed_on_;
   std::set<int64_t> acknowledged_;
@@ -147,6 +159,7 @@ class World {
   LeaseRules rules_;
   double loss_ = 0, repeat_ = 0;
   Micros delay_ = 0;
+  bool patient_ = true;  // workers wait until what they save is acknowledged
   int faults_ = 0, disturbances_ = 0;
   Tally tally_;
 };

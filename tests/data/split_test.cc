@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <set>
+#include <tuple>
 #include <type_traits>
 
 #include "src/base/hash.h"
@@ -148,12 +149,111 @@ TEST(Split, CandidatesHoldTargetAndUnseenItems) {
             "of 6 items 1 can be negatives, 2 are wanted; lower split.direct_negatives");
 }
 
-TEST(Split, ShortHistoriesNameTheUserAndTheFilter) {
+// dora has two items, eve one, of which nothing else is held out.
+Catalogue WithShortUsers() {
   Catalogue catalogue = Small();
-  catalogue.users.push_back("dora");
-  catalogue.histories.Append(std::vector<int64_t>{1, 2});
-  EXPECT_EQ(ErrorOf([&] { MakeSplit(catalogue, Strict()); }),
-            "user dora has 2 items; leave-one-out needs 3: set catalogue.core { min_user: 3 }");
+  catalogue.users.insert(catalogue.users.begin(), "dora");
+  catalogue.users.push_back("eve");
+  catalogue.histories.values.insert(catalogue.histories.values.begin(), {1, 2});
+  for (int64_t& offset : catalogue.histories.offsets) offset += 2;
+  catalogue.histories.offsets.insert(catalogue.histories.offsets.begin(), 0);
+  catalogue.histories.Append(std::vector<int64_t>{5});
+  catalogue.times.insert(catalogue.times.begin(), {100, 101});
+  catalogue.times.push_back(102);
+  catalogue.ratings.insert(catalogue.ratings.begin(), {1, 2});
+  catalogue.ratings.push_back(3);
+  catalogue.reviews.insert(catalogue.reviews.begin(), {"Dora said this first.", ""});
+  catalogue.reviews.push_back("Eve said this only.");
+  catalogue.explanations[1] = {};
+  return catalogue;
+}
+
+TEST(ShortUsers, RefusedWithTheFirstTheirNumberAndTheSettings) {
+  SplitConfig config = Strict();
+  const std::string expected =
+      "user dora has 2 items; leave-one-out needs 3 (2 of 5 users have fewer): set "
+      "split.short_users DROP or NEVER_EVALUATED, or catalogue.core { min_user: 3 iterated: true }";
+  EXPECT_EQ(ErrorOf([&] { MakeSplit(WithShortUsers(), config); }), expected);
+  config.set_short_users(SplitConfig::REFUSE);
+  EXPECT_EQ(ErrorOf([&] { MakeSplit(WithShortUsers(), config); }), expected);
+}
+
+// Dropped: as if they had never been in the source, but for its items.
+TEST(ShortUsers, Dropped) {
+  SplitConfig config = Strict();
+  config.set_train_candidates(true);
+  const Split without = MakeSplit(Small(), config);
+  config.set_short_users(SplitConfig::DROP);
+  const Split dropped = MakeSplit(WithShortUsers(), config);
+  const TemporaryFolder first, second;
+  Save(without, first.path);
+  Save(dropped, second.path);
+  for (const char* file : {"train.h5", "labels.h5"})
+    EXPECT_EQ(Sha256OfFile(first.path / file), Sha256OfFile(second.path / file)) << file;
+  // Rows of explanations and given negatives move along.
+  Catalogue catalogue = WithShortUsers();
+  catalogue.explanations[0] = {{0, 1, "gone"}, {1, 2, "stays"}, {4, 5, "gone too"}};
+  for (int64_t item : {0, 4, 2, 5, 3}) catalogue.given_negatives.Append(std::vector<int64_t>{item});
+  const Catalogue left = ApplyShortUsers(catalogue, SplitConfig::DROP);
+  EXPECT_EQ(left.users, Small().users);
+  EXPECT_EQ(left.given_negatives.values, (std::vector<int64_t>{4, 2, 5}));
+  ASSERT_EQ(left.explanations[0].size(), 1u);
+  EXPECT_EQ(left.explanations[0][0].user, 0);
+}
+
+TEST(ShortUsers, KeptForTrainingOnly) {
+  SplitConfig config = Strict();
+  config.set_short_users(SplitConfig::NEVER_EVALUATED);
+  config.set_train_candidates(true);
+  const Split split = MakeSplit(WithShortUsers(), config);
+  EXPECT_EQ(split.train.histories.values, (std::vector<int64_t>{1, 2, 2, 0, 1, 4, 3, 2, 5}));
+  EXPECT_EQ(split.train.times, (std::vector<int64_t>{100, 101, 0, 1, 4, 7, 8, 9, 102}));
+  EXPECT_EQ(split.train.reviews.front(), "Dora said this first.");
+  EXPECT_EQ(split.train.reviews.back(), "Eve said this only.");
+  const LabelStore& labels = split.labels;
+  EXPECT_EQ(labels.EvaluatedUsers(), (std::vector<int64_t>{1, 2, 3}));
+  for (int64_t user : {0, 4})
+    for (Phase phase : {Phase::kValidation, Phase::kTest}) {
+      EXPECT_FALSE(labels.Evaluated(user));
+      EXPECT_EQ(labels.Target(phase, user), -1);
+      EXPECT_EQ(labels.TargetTime(phase, user), 0);
+      EXPECT_TRUE(labels.Candidates(phase, user).empty());
+    }
+  EXPECT_EQ(labels.InputHistory(Phase::kTest, split.train, 0), (std::vector<int64_t>{1, 2}));
+  EXPECT_EQ(labels.InputEvents(Phase::kTest, split.train, 4).size(), 1u);
+  // dora's second item is a training target; eve has no history before the first.
+  EXPECT_EQ(split.train.candidates.row(0).size(), 2u);
+  EXPECT_TRUE(split.train.candidates.row(4).empty());
+  for (const auto& record : split.train.explanations) EXPECT_NE(record.item, -1);
+  EXPECT_EQ(split.train.explanations.front().text, "Dora said this first.");
+  EXPECT_EQ(split.train.explanations.back().text, "Eve said this only.");
+  config.set_negative_exclude(SplitConfig::FULL);
+  const auto open = PublishedProtocol::ForNegatives(config);
+  EXPECT_EQ(labels.FullHistories(*open, split.train).values, WithShortUsers().histories.values);
+}
+
+TEST(Split, InputEventsTellWhatWasSaid) {
+  const Split split = MakeSplit(Small(), Strict());
+  const auto before = split.labels.InputEvents(Phase::kValidation, split.train, 2);
+  const auto events = split.labels.InputEvents(Phase::kTest, split.train, 2);
+  ASSERT_EQ(before.size(), 3u);
+  ASSERT_EQ(events.size(), 4u);
+  const Catalogue small = Small();
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(events[i].item, small.histories.row(2)[i]);
+    EXPECT_EQ(events[i].time, small.times[7 + i]);
+    EXPECT_EQ(events[i].rating, small.ratings[7 + i]);
+    EXPECT_EQ(events[i].review, small.reviews[7 + i]);
+  }
+  EXPECT_EQ(split.labels.TargetTime(Phase::kValidation, 2), 10);
+  EXPECT_EQ(split.labels.TargetTime(Phase::kTest, 2), 11);
+  Catalogue bare = Small();
+  bare.times.clear(), bare.ratings.clear(), bare.reviews.clear();
+  const Split silent = MakeSplit(bare, Strict());
+  const auto last = silent.labels.InputEvents(Phase::kTest, silent.train, 2).back();
+  EXPECT_EQ(std::tuple(last.item, last.time, last.rating, last.review),
+            std::tuple(1, 0, 0.0f, std::string()));
+  EXPECT_EQ(silent.labels.TargetTime(Phase::kTest, 2), 0);
 }
 
 TEST(Split, OnlyAStatedPublishedProtocolOpensWholeHistories) {
@@ -215,10 +315,16 @@ TEST(Split, FilesKeepEverything) {
   EXPECT_EQ(loaded.explanations[1][0].text, "kept");
   EXPECT_TRUE(loaded.explanations[0].empty());
 
-  const Split split = MakeSplit(Small(), Strict());
+  SplitConfig config = Strict();
+  config.set_train_candidates(true);
+  const Split split = MakeSplit(Small(), config);
   Save(split, folder.path);
   const TrainView train = LoadTrainView(folder.path);
   EXPECT_EQ(train.histories.values, split.train.histories.values);
+  EXPECT_EQ(train.times, split.train.times);
+  EXPECT_EQ(train.ratings, split.train.ratings);
+  EXPECT_EQ(train.candidates.values, split.train.candidates.values);
+  EXPECT_EQ(train.candidates.offsets, split.train.candidates.offsets);
   EXPECT_EQ(train.numbers.item, split.train.numbers.item);
   EXPECT_EQ(train.numbers.item_row, split.train.numbers.item_row);
   EXPECT_EQ(train.numbers.user, split.train.numbers.user);
@@ -228,6 +334,9 @@ TEST(Split, FilesKeepEverything) {
   for (Phase phase : {Phase::kValidation, Phase::kTest})
     for (int64_t u = 0; u < 3; ++u) {
       EXPECT_EQ(labels.Target(phase, u), split.labels.Target(phase, u));
+      EXPECT_EQ(labels.TargetTime(phase, u), split.labels.TargetTime(phase, u));
+      EXPECT_EQ(labels.InputEvents(phase, train, u).back().review,
+                split.labels.InputEvents(phase, split.train, u).back().review);
       EXPECT_TRUE(
           std::ranges::equal(labels.Candidates(phase, u), split.labels.Candidates(phase, u)));
     }

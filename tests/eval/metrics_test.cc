@@ -92,6 +92,26 @@ TEST(Ranks, RandomScoresHitAtChance) {
 }
 
 // The percentile interval of a mean tends to mean +- 1.96 standard errors.
+TEST(ReciprocalRank, OverAllOrdersOfTheEquals) {
+  const Rank rank{.greater = 2, .ties = 3};  // places 3 to 6
+  EXPECT_DOUBLE_EQ(ReciprocalRank(rank, Ties::kPessimistic), 1.0 / 6);
+  EXPECT_DOUBLE_EQ(ReciprocalRank(rank, Ties::kOptimistic), 1.0 / 3);
+  EXPECT_DOUBLE_EQ(ReciprocalRank(rank, Ties::kExpected), (1.0 / 3 + 1.0 / 4 + 1.0 / 5 + 1.0 / 6) / 4);
+  EXPECT_EQ(ReciprocalRank({.greater = 0, .ties = 0, .miss = true}, Ties::kExpected), 0);
+  const std::vector<int64_t> list = {7, 5, 9, 5};
+  EXPECT_DOUBLE_EQ(ReciprocalRank(list, 5), 0.5);
+  EXPECT_EQ(ReciprocalRank(list, 8), 0);
+}
+
+// Ten equal scores: HR@1 is 1/10, MRR the tenth harmonic number over ten; nothing counts as first.
+TEST(Chance, OfTenCandidates) {
+  const Rank chance = ChanceRank(10);
+  EXPECT_DOUBLE_EQ(HitRate(chance, 1, Ties::kExpected), 0.1);
+  EXPECT_EQ(HitRate(chance, 1, Ties::kPessimistic), 0);
+  EXPECT_NEAR(ReciprocalRank(chance, Ties::kExpected), 0.29289682539682540, 1e-15);
+  EXPECT_DOUBLE_EQ(HitRate(chance, 10, Ties::kExpected), 1);
+}
+
 TEST(Bootstrap, NormalLimit) {
   constexpr size_t kUsers = 2000;
   std::vector<double> hits(kUsers, 0.0), twice(kUsers), constant(kUsers, 0.25);

@@ -24,14 +24,20 @@ const ItemFacts kBrush{"Travel \"Fan\" Brush",
 class Recorder final : public Generator {
  public:
   std::string name() const override { return "recorder"; }
-  std::vector<Answer> Generate(const std::vector<Request>& requests) override {
+  std::vector<Reply> Generate(const std::vector<Request>& requests,
+                              const Sampling& sampling) override {
     batches.push_back(requests);
-    std::vector<Answer> answers(requests.size());
+    temperatures.push_back(sampling.temperature);
+    std::vector<Reply> replies(requests.size());
     for (size_t i = 0; i < requests.size(); ++i)
-      answers[i].text = Cat(requests[i].step, " of ", requests[i].id);
-    return answers;
+      replies[i].text = requests[i].id == kSilent ? ""
+                                                  : Cat("{\"summary\": \"", requests[i].step,
+                                                        " of ", requests[i].id, "\"}");
+    return replies;
   }
+  static constexpr int64_t kSilent = 99;  // nothing is said about it
   std::vector<std::vector<Request>> batches;
+  std::vector<double> temperatures;
 };
 
 TEST(IsrfChain, PromptsShowTheRecordEscapedAndNoneForWhatIsAbsent) {
@@ -80,6 +86,22 @@ TEST(IsrfChain, EachStepIsOneBatchAndCarriesTheSummariesBefore) {
   EXPECT_EQ(recorder.batches[4][0].prompt, UserNegPrompt(users[0].second, "pos of 3"));
 }
 
+TEST(IsrfChain, AsksAgainColderAndThenWritesFromTheFacts) {
+  Recorder recorder;
+  const Items block{{7, kBrush}, {Recorder::kSilent, kBrush}};
+  const auto chains = RunItemChain(recorder, "beauty", block, 3);
+  ASSERT_EQ(recorder.batches.size(), 9u);
+  EXPECT_EQ(recorder.batches[0].size(), 2u);
+  EXPECT_EQ(recorder.batches[1].size(), 1u);
+  EXPECT_EQ(recorder.batches[2][0].Name(), "item 99 pos #2");
+  EXPECT_EQ((std::vector<double>(recorder.temperatures.begin(), recorder.temperatures.begin() + 4)),
+            (std::vector<double>{0.6, 0.3, 0, 0.6}));
+  EXPECT_EQ(chains[0].pos.parse, "json");
+  EXPECT_EQ(chains[1].pos.parse, "fallback text");
+  EXPECT_EQ(chains[1].pos.text, RunItemChain(*MakeTemplate(), "beauty", block)[1].pos.text);
+  EXPECT_EQ(recorder.batches[3][1].prompt, ItemNegPrompt(kBrush, chains[1].pos.text));
+}
+
 TEST(IsrfChain, BytesThatAreNoUtf8DoNotStopIt) {
   const auto chains =
       RunItemChain(*MakeTemplate(), "toy", Items{{0, {"Bad \xff title", "", {}, ""}}});
@@ -106,7 +128,8 @@ TEST(Template, WritesItemsFromMetadata) {
       chain.fused.text,
       "Travel \"Fan\" Brush by Dico, for Brushes and Makeup. A soft brush for powder. It is not "
       "washable.");
-  EXPECT_EQ(chain.fused.parse, "template");
+  EXPECT_EQ(chain.fused.parse, "json");
+  EXPECT_EQ(chain.fused.model, "template");
   EXPECT_EQ(chain.fused.prompt_sha256,
             Sha256Of(ItemFusedPrompt(kBrush, chain.pos.text, chain.neg.text)));
   EXPECT_EQ(RunItemChain(*MakeTemplate(), "beauty", Items{{0, {}}})[0].pos.text, "");

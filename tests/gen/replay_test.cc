@@ -17,7 +17,7 @@ class ReplayTest : public testing::Test {
 
   std::string Problem(const Request& request = {"item", 4, "pos", "prompt", ""}) {
     try {
-      MakeReplay(file_)->Generate({request});
+      MakeReplay(file_)->Generate({request}, {});
     } catch (const Error& e) {
       EXPECT_EQ(e.code(), Exit::kData) << e.what();
       return e.what();
@@ -30,29 +30,11 @@ class ReplayTest : public testing::Test {
       Cat("whyrec_", testing::UnitTest::GetInstance()->current_test_info()->name(), ".jsonl");
 };
 
-// Runs the chain and writes a record of every answer.
-class Recording final : public Generator {
- public:
-  explicit Recording(const std::filesystem::path& file)
-      : inner_(MakeTemplate()), file_(file, std::ios::app) {}
-  std::string name() const override { return "recording"; }
-  std::vector<Answer> Generate(const std::vector<Request>& requests) override {
-    const auto answers = inner_->Generate(requests);
-    for (size_t i = 0; i < answers.size(); ++i)
-      file_ << RecordLine(requests[i], answers[i]) << "\n";
-    return answers;
-  }
-
- private:
-  std::unique_ptr<Generator> inner_;
-  std::ofstream file_;
-};
-
 std::string AllFields(const ChainTexts& chain) {
   std::string text;
   for (const auto& a : {chain.pos, chain.neg, chain.fused})
-    text += Cat(a.text, "|", a.why, "|", a.raw_sha256, "|", a.model, "|", a.prompt_sha256, "|",
-                a.seed, "|", a.tokens_in, "|", a.tokens_out, "|", a.parse, "\n");
+    text += Cat(a.text, "|", a.why, "|", a.raw, "|", a.model, "|", a.prompt_sha256, "|", a.seed,
+                "|", a.tokens_in, "|", a.tokens_out, "|", a.parse, "\n");
   return text;
 }
 
@@ -63,10 +45,22 @@ TEST_F(ReplayTest, RoundTripOfAChain) {
               {2, {"Third title", "", {}, ""}}};
   if (std::filesystem::exists(GiftCardsFolder()))
     for (auto& [id, facts] : ReadGiftCards().items) items.emplace_back(id + 3, std::move(facts));
-  std::vector<ChainTexts> written;
+  const std::string domain = "toy";
+  const auto written =
+      RunItemChain(*MakeTemplate(), domain, std::span<const std::pair<int64_t, ItemFacts>>(items));
   {
-    Recording recording(file_);
-    written = RunItemChain(recording, "toy", std::span<const std::pair<int64_t, ItemFacts>>(items));
+    std::ofstream file(file_);
+    for (size_t i = 0; i < items.size(); ++i) {
+      const auto& [id, facts] = items[i];
+      const auto& [pos, neg, fused] = written[i];
+      const auto add = [&, id = id](const std::string& step, const std::string& prompt,
+                                    const Answer& answer) {
+        file << RecordLine({"item", id, step, prompt, ""}, answer) << "\n";
+      };
+      add("pos", ItemPosPrompt(domain, facts), pos);
+      add("neg", ItemNegPrompt(facts, pos.text), neg);
+      add("fused", ItemFusedPrompt(facts, pos.text, neg.text), fused);
+    }
   }
   const auto replay = MakeReplay(file_);
   EXPECT_EQ(replay->name(), "replay");
@@ -76,22 +70,55 @@ TEST_F(ReplayTest, RoundTripOfAChain) {
     ASSERT_EQ(AllFields(read[i]), AllFields(written[i])) << i;
 }
 
+Answer Read(Generator& generator, const Request& request, const AnswerRules& rules) {
+  return Ask(generator, {request},
+             {.rules = rules, .attempts = 2, .draws = [](int64_t) { return Sampling(); }})
+      .at(0);
+}
+
 TEST_F(ReplayTest, AllFieldsOfARecordComeBack) {
   const Request request{"user", 5, "neg", "the prompt", ""};
-  const Answer answer{"text", "why", "raw", "r1", Sha256Of("the prompt"), 18446744073709551615u,
-                      7,      9,     "json"};
+  const Answer answer{.text = "text",
+                      .why = "why",
+                      .raw = "{'summary': 'text', why: 'why'}",
+                      .model = "r1",
+                      .prompt_sha256 = Sha256Of("the prompt"),
+                      .seed = 18446744073709551615u,
+                      .tokens_in = 7,
+                      .tokens_out = 9,
+                      .parse = "json",
+                      .log_probability = -2.5};
   Write("\n" + RecordLine(request, answer) + "\n\n");
-  EXPECT_EQ(AllFields({MakeReplay(file_)->Generate({request})[0], {}, {}}),
-            AllFields({answer, {}, {}}));
+  const auto replay = MakeReplay(file_);
+  const Answer read = Read(*replay, request, SummaryRules(80));
+  EXPECT_EQ(AllFields({read, {}, {}}), AllFields({answer, {}, {}}));
+  EXPECT_EQ(read.log_probability, -2.5);
 }
 
 TEST_F(ReplayTest, MissingTextIsNone) {
   const Request request{"user", 5, "neg", "p", ""};
   Answer answer;
+  answer.raw = "None";
   answer.prompt_sha256 = Sha256Of("p");
   EXPECT_NE(RecordLine(request, answer).find("\"text\":\"None\""), std::string::npos);
   Write(RecordLine(request, answer));
-  EXPECT_EQ(MakeReplay(file_)->Generate({request})[0].text, "");
+  EXPECT_EQ(Read(*MakeReplay(file_), request, SummaryRules(80)).text, "");
+}
+
+// Records of PULSE, and older ones that kept the text alone.
+TEST_F(ReplayTest, NodesOfTreesAndRecordsWithoutTheRawAnswer) {
+  const Request node{"validation", 3, "base/2/0", "p", ""};
+  const std::string text = "This customer keeps looking for \"loose\" green tea as a gift.";
+  const nlohmann::json record{{"kind", "validation"}, {"id", 3},
+                              {"step", "base/2/0"},   {"text", text},
+                              {"why", "seen"},        {"prompt_sha256", Sha256Of("p")}};
+  Write(record.dump());
+  const auto replay = MakeReplay(file_);
+  EXPECT_EQ(Read(*replay, node, ReasonRules()).text, text);
+  EXPECT_EQ(Read(*replay, node, SummaryRules(80)).why, "seen");
+  Request again = node;
+  again.attempt = 1;
+  EXPECT_EQ(replay->Generate({again}, {})[0].text, replay->Generate({node}, {})[0].text);
 }
 
 TEST_F(ReplayTest, NamesWhatIsMissing) {
@@ -116,6 +143,8 @@ TEST_F(ReplayTest, BadRecordsAreNamedByLine) {
             "number"},
            {R"({"kind": "thing", "id": 4, "step": "pos", "text": "t", "prompt_sha256": "0"})",
             "thing"},
+           {R"({"kind": "test", "id": 4, "step": "", "text": "t", "prompt_sha256": "0"})", "empty"},
+           {R"({"kind": "test", "id": 4, "step": "base", "prompt_sha256": "0"})", "'text'"},
            {R"({"kind": "item", "id": 4, "step": "last", "text": "t", "prompt_sha256": "0"})",
             "last"},
            {R"({"kind": "item", "id": 4, "step": "pos", "text": "u", "prompt_sha256": "00"})",

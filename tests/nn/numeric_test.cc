@@ -122,6 +122,10 @@ TEST(TopKCosine, EqualsSortingEverything) {
   const auto row = got.row<int32_t>(100);
   EXPECT_EQ((std::vector<int32_t>{row[0], row[1], row[2], row[3]}),
             (std::vector<int32_t>{5, 300, 513, 699}));
+  const HostTensor part = TopKCosine(x, k, 90, 690);  // as one rank of several has it
+  ASSERT_EQ(part.dim(0), 600);
+  for (int64_t i = 0; i < 600; ++i)
+    EXPECT_TRUE(std::ranges::equal(part.row<int32_t>(i), got.row<int32_t>(90 + i))) << i;
 }
 
 }  // namespace

@@ -35,7 +35,7 @@ struct Pair {
     for (const char* path : {"a", "b"}) {
       nn::FillNormal(parameters.Add(path, {3}), path, 1, 1);
     }
-    optimizer.emplace(parameters, kRate, kDecay);
+    optimizer.emplace(parameters, AdamWOptions{.learning_rate = kRate, .weight_decay = kDecay});
   }
 
   static bool HasGradient(const std::string& path, int step) {
