@@ -125,33 +125,67 @@ at::Tensor Phi::Hidden(const at::Tensor& ids, const at::Tensor& positions, const
 
 at::Tensor Phi::Logits(const at::Tensor& hidden) const { return at::linear(hidden, head_); }
 
+namespace {
+
+// A value whose gradient is known already: `value`, with d/dx of gradient . x.
+at::Tensor WithGradient(const at::Tensor& value, const at::Tensor& linear) {
+  return value + (linear - linear.detach()).to(value.scalar_type());
+}
+
+}  // namespace
+
+// -log p(target) of some rows, fp32 inside.
+at::Tensor Phi::RowLosses(const at::Tensor& rows, const at::Tensor& head,
+                          const at::Tensor& targets) const {
+  return at::cross_entropy_loss(WideLogits(at::linear(rows, head)), targets, {},
+                                at::Reduction::None);
+}
+
 nn::LossSum Phi::CausalLoss(const at::Tensor& hidden, const at::Tensor& targets,
                             int64_t block) const {
   WR_CHECK(hidden.size(0) > 0 && hidden.size(0) == targets.size(0), hidden.size(0), " rows, ",
            targets.size(0), " targets");
+  if (!head_.requires_grad()) return {TokenLosses(hidden, targets, block).sum(), targets.size(0)};
+  const bool differentiate = c10::GradMode::is_enabled();
   const at::Tensor wanted = targets.to(hidden.device());
-  const auto loss = [&](const at::Tensor& rows, int64_t begin) {
-    return at::cross_entropy_loss(WideLogits(Logits(rows)), wanted.narrow(0, begin, rows.size(0)),
-                                  {}, at::Reduction::Sum);
-  };
-  const bool differentiate = c10::GradMode::is_enabled() && hidden.requires_grad();
-  const bool ahead = differentiate && !head_.requires_grad();
+  const at::Tensor head = head_.detach().set_requires_grad(differentiate);
+  std::vector<at::Tensor> losses, gradients;
+  for (int64_t begin = 0; begin < hidden.size(0); begin += block) {
+    const int64_t n = std::min(block, hidden.size(0) - begin);
+    const at::Tensor rows = hidden.narrow(0, begin, n).detach().set_requires_grad(differentiate);
+    const at::Tensor loss = RowLosses(rows, head, wanted.narrow(0, begin, n)).sum();
+    if (differentiate) {  // the gradient now, so that this block's logits can go
+      loss.backward();
+      gradients.push_back(rows.grad());
+    }
+    losses.push_back(loss.detach());
+  }
+  const at::Tensor sum = at::stack(losses).sum();
+  if (!differentiate) return {sum, targets.size(0)};
+  return {WithGradient(sum, (hidden * at::cat(gradients)).sum() + (head_ * head.grad()).sum()),
+          targets.size(0)};
+}
+
+at::Tensor Phi::TokenLosses(const at::Tensor& hidden, const at::Tensor& targets,
+                            int64_t block) const {
+  WR_CHECK(hidden.size(0) > 0 && hidden.size(0) == targets.size(0), hidden.size(0), " rows, ",
+           targets.size(0), " targets");
+  const at::Tensor wanted = targets.to(hidden.device());
+  const bool ahead =
+      c10::GradMode::is_enabled() && hidden.requires_grad() && !head_.requires_grad();
   std::vector<at::Tensor> losses, gradients;
   for (int64_t begin = 0; begin < hidden.size(0); begin += block) {
     at::Tensor rows = hidden.narrow(0, begin, std::min(block, hidden.size(0) - begin));
     if (ahead) rows = rows.detach().set_requires_grad(true);
-    const at::Tensor part = loss(rows, begin);
-    if (ahead) {  // the gradient now, so that this block's logits can go
-      part.backward();
+    const at::Tensor part = RowLosses(rows, head_, wanted.narrow(0, begin, rows.size(0)));
+    if (ahead) {  // a row's loss depends on that row alone: the gradients of all rows at once
+      part.sum().backward();
       gradients.push_back(rows.grad());
     }
     losses.push_back(ahead ? part.detach() : part);
   }
-  const at::Tensor sum = at::stack(losses).sum();
-  if (!ahead) return {sum, targets.size(0)};
-  // A stand-in with that gradient and the value of the loss.
-  const at::Tensor linear = (hidden * at::cat(gradients)).sum(sum.scalar_type());
-  return {sum + (linear - linear.detach()), targets.size(0)};
+  const at::Tensor all = at::cat(losses);
+  return ahead ? WithGradient(all, (hidden * at::cat(gradients)).sum(-1)) : all;
 }
 
 }  // namespace whyrec::lm

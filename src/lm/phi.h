@@ -66,8 +66,11 @@ class Phi {
                     int64_t total_length, bool training = false) const;
   at::Tensor Logits(const at::Tensor& hidden) const;  // [n,d] -> [n,V]
   // Sum of -log p(target) over rows of `hidden` [n,d], targets i64 [n], fp32 inside. Logits stand
-  // for `block` rows at a time, in the backward pass, too, where the head is frozen.
+  // for `block` rows at a time, in the backward pass, too.
   nn::LossSum CausalLoss(const at::Tensor& hidden, const at::Tensor& targets,
+                         int64_t block = 256) const;
+  // The same by row, [n]. While the head is trained the logits of all rows are kept for it.
+  at::Tensor TokenLosses(const at::Tensor& hidden, const at::Tensor& targets,
                          int64_t block = 256) const;
 
   // Keep only every layer's input for the backward pass and run the layer again there.
@@ -80,6 +83,8 @@ class Phi {
   };
   at::Tensor Add(const std::string& name, at::IntArrayRef shape, bool trainable);
   at::Tensor Norm(const at::Tensor& x, const at::Tensor& weight) const;
+  at::Tensor RowLosses(const at::Tensor& rows, const at::Tensor& head,
+                       const at::Tensor& targets) const;
   at::Tensor RunLayer(size_t index, const at::Tensor& x, const Rotation& rotation,
                       const Attend& attend, bool training) const;
 

@@ -89,6 +89,7 @@ class Chainer {
     if (name == "rationales.item") return RationalesStage(config_, "item");
     if (name == "rationales.user") return RationalesStage(config_, "user");
     if (name == "embeddings") return EmbeddingsStage(config_);
+    if (name == "language") return LanguageStage(config_);
     if (name == "graphs") return GraphsStage(embedded_);
     if (const auto trained = systems_.find(name); trained != systems_.end())
       return TrainStage(config_, trained->second);

@@ -52,6 +52,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial, const
   const auto labels = data::LoadLabels(context.workspace.Of("split"));
   const auto predictions = LoadPredictions(context.workspace.Of(run.Predict()) / "predictions.h5");
   const auto& config = context.config;
+  const eval::Ties ties = run.system.ties_of ? run.system.ties_of(run.config) : run.system.ties;
   json rows = json::array();
   store::Hdf5Writer per_user(partial / "per_user.h5");
   per_user.WriteInts("users", predictions.users);
@@ -61,8 +62,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial, const
     for (int64_t i = 0; i < std::ssize(predictions.users); ++i) {
       const int64_t target = labels.Target(data::Phase::kTest, predictions.users[i]);
       for (size_t m = 0; m < std::size(kMetrics); ++m)
-        columns[m].push_back(
-            Value(kMetrics[m], task, i, target, config.metrics().dedupe(), run.system.ties));
+        columns[m].push_back(Value(kMetrics[m], task, i, target, config.metrics().dedupe(), ties));
       place.push_back(Place(task, i, target));
     }
     per_user.WriteInts(task.task + "/place", place);

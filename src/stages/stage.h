@@ -56,6 +56,7 @@ Stage SplitStage();
 Stage AuditStage(const config::RunConfig& config);
 Stage RationalesStage(const config::RunConfig& config, const std::string& kind);  // "item" | "user"
 Stage EmbeddingsStage(const config::RunConfig& config);
+Stage LanguageStage(const config::RunConfig& config);  // base of the scorer
 Stage GraphsStage(bool embeddings);  // with the user graph where there are embeddings
 Stage TrainStage(const config::RunConfig& config, int system);
 Stage PredictStage(const config::RunConfig& config, int system);

@@ -93,6 +93,8 @@ struct System {
   Names config_parts = {};                     // parts of the configuration that its training reads
   int revision = 1;                            // of its code
   eval::Ties ties = eval::Ties::kPessimistic;  // place of the target among equal scores
+  // Where the configuration decides it.
+  std::function<eval::Ties(const config::RunConfig&)> ties_of = {};
   std::vector<Variant> variants = {};  // none: there is one way; else the first is the default
   std::vector<Task> tasks = {Task::kSequential, Task::kDirect};
   // Training that the configuration states for all its variants, over the run's.

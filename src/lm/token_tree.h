@@ -1,0 +1,29 @@
+// A prefix that several branches continue, read in one pass: a branch sees the prefix and itself,
+// never another branch (pulse 7.2). The numbers are those of separate sequences prefix + branch.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "src/lm/phi.h"
+
+namespace whyrec::lm {
+
+// Packed tokens: the prefix's, then each branch's. No branches: a plain causal sequence.
+struct TokenTree {
+  int64_t prefix = 0;
+  std::vector<int64_t> branches = {};  // their tokens; 0 is allowed
+
+  int64_t tokens() const;
+  int64_t longest_path() const;
+};
+
+// bool [T,T], T = tree.tokens(): row may read column.
+at::Tensor TreeMask(const TokenTree& tree);
+// i64 [T]: every branch continues at position `prefix`.
+at::Tensor TreePositions(const TokenTree& tree);
+
+// Attention for trees packed end to end, each in itself: work and memory are linear in the trees.
+Phi::Attend TreeAttention(const std::vector<TokenTree>& trees);
+
+}  // namespace whyrec::lm

@@ -1,0 +1,391 @@
+// pulse: a language model scores candidates from titles and a chosen reason (PULSE, ECIR 2026). The
+// reasons come from earlier stages; here f_theta is trained (eq. 3) and asked. Equation numbers are
+// those of pulse section 1.
+#include <ATen/core/Reduction.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/cross_entropy_loss.h>
+#include <ATen/ops/tensor.h>
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "src/base/rng.h"
+#include "src/data/samplers.h"
+#include "src/systems/pulse_memory.h"
+#include "src/systems/pulse_model.h"
+#include "src/systems/pulse_prompt.h"
+#include "src/systems/system.h"
+#include "src/train/checkpoint.h"
+#include "src/train/reducer.h"
+#include "src/train/trainer.h"
+
+namespace whyrec::systems {
+namespace {
+
+using config::RunConfig;
+using config::ScorerConfig;
+
+// A row of the ablation (pulse 8.2): whose choice r* is, and what it serves for.
+struct Row {
+  const char *name, *select, *doc;
+  const char* trained_as = "";
+};
+
+const Row kRows[] = {
+    {"THOUGHT", "thought", "reasons chosen in thought space (A3, B4)"},
+    {"NONE", "", "history and candidates alone (B1)"},
+    {"BASE", "base", "the base reason (B2)"},
+    {"LOG_LIKELIHOOD", "log_likelihood", "reasons by log likelihood (B3)"},
+    {"DISTILBERT", "distilbert", "reasons by the cosine of the untrained encoder (A1)"},
+    {"SBERT", "sbert", "reasons by the cosine of a sentence encoder (A2)"},
+    {"RANDOM", "random", "reasons by chance"},
+    {"SHUFFLED", "thought", "control: at test everybody gets the reason of another user",
+     "THOUGHT"},
+    {"PRIOR", "", "control: likelihood of the titles alone, without training (L19)"},
+    {"ORACLE", "oracle", "control: reasons scored against a behaviour that holds the target"},
+    {"BLIND", "blind", "test reasons scored without the target", "THOUGHT"},
+};
+
+const Row& RowOf(const std::string& variant) {
+  for (const Row& row : kRows)
+    if (variant == row.name) return row;
+  WR_CHECK(variant.empty(), variant);
+  return kRows[0];
+}
+
+// r_u* (eq. 2), chosen by an earlier stage, for every split.
+class Reasons {
+ public:
+  Reasons(const BuildContext& context, const Row& row) : config_(context.config) {
+    if (*row.select == 0) return;
+    choices_ = gen::LoadChoices(context.artefacts.at(std::string("select.") + row.select) /
+                                "selection.h5");
+    for (const auto& [split, rows] : choices_)
+      if (std::ssize(rows) != context.train.user_count())
+        Fail(Exit::kData, "the chosen reasons of the ", split, " split are for ", rows.size(),
+             " users; the split has ", context.train.user_count());
+    if (std::string(row.name) == "SHUFFLED") Shuffle();
+  }
+
+  // Null: none.
+  const gen::Choice* Of(const std::string& split, int64_t user) const {
+    const auto found = choices_.find(split);
+    const bool withheld = split == "test" && !config_.pulse().scorer().reason_at_test();
+    if (found == choices_.end() || withheld) return nullptr;
+    if (split == "test" && !others_.empty()) user = others_[static_cast<size_t>(user)];
+    const gen::Choice& choice = found->second.at(static_cast<size_t>(user));
+    return choice.text.empty() ? nullptr : &choice;
+  }
+
+ private:
+  // One random cycle through all who have a reason (Sattolo): nobody keeps the own one.
+  void Shuffle() {
+    const auto& rows = choices_["test"];
+    std::vector<int64_t> cycle;
+    for (size_t user = 0; user < rows.size(); ++user) {
+      others_.push_back(static_cast<int64_t>(user));
+      if (!rows[user].text.empty()) cycle.push_back(static_cast<int64_t>(user));
+    }
+    Rng rng(config_.seed(), "shuffled reasons");
+    rng.Shuffle(cycle);
+    for (size_t i = 0; i < cycle.size(); ++i)
+      others_[static_cast<size_t>(cycle[i])] = cycle[(i + 1) % cycle.size()];
+  }
+
+  const RunConfig& config_;
+  gen::Choices choices_;
+  std::vector<int64_t> others_;  // by user; empty: everybody has the own reason
+};
+
+std::filesystem::path BaseFolder(const BuildContext& context) {
+  const auto& language = context.config.pulse().language();
+  return language.has_folder() ? std::filesystem::path(language.folder())
+                               : context.artefacts.at("language");
+}
+
+class PulseRecommender final : public Recommender {
+ public:
+  explicit PulseRecommender(const BuildContext& context)
+      : config_(context.config),
+        scorer_(config_.pulse().scorer()),
+        train_(context.train),
+        prior_(context.variant == "PRIOR"),
+        reasons_(context, RowOf(context.variant)),
+        base_(BaseFolder(context)),
+        tokenizer_(text::LoadTokenizer(base_)),
+        prompts_(train_, config_, *tokenizer_),
+        model_(config_, base_) {}
+
+  data::Facts Train(TrainContext& context) override;
+
+  void Load(const std::filesystem::path& folder) override {
+    if (!prior_) train::LoadParameters(model_.trained(), folder / "model.safetensors");
+  }
+
+  std::vector<Prediction> Predict(Task, const std::vector<Query>& queries) override {
+    return Scores("test", scorer_.test_history(), queries);
+  }
+
+  // l_{u,c} = f_theta(H_u, r_u*, c) for the candidates of every query.
+  std::vector<Prediction> Scores(const std::string& split, int64_t history,
+                                 const std::vector<Query>& queries) const;
+
+  const RunConfig& config_;
+  const ScorerConfig& scorer_;
+  const data::TrainView& train_;
+  const bool prior_;
+  const Reasons reasons_;
+  const std::filesystem::path base_;
+  const std::unique_ptr<text::Tokenizer> tokenizer_;
+  const ScorerPrompts prompts_;
+  PulseModel model_;
+
+ private:
+  std::vector<Prediction> Generated(const std::string& split, int64_t history,
+                                    const std::vector<Query>& queries) const;
+};
+
+std::vector<Prediction> PulseRecommender::Scores(const std::string& split, int64_t history,
+                                                 const std::vector<Query>& queries) const {
+  const c10::NoGradGuard no_grad;
+  if (scorer_.logit() == ScorerConfig::TITLE_GENERATE && !prior_)
+    return Generated(split, history, queries);
+  std::vector<ScorerPrompt> prompts;
+  for (const Query& query : queries)
+    prompts.push_back(prior_ ? prompts_.TitlesAlone(query.candidates)
+                             : prompts_.Branched(query.history, history,
+                                                 reasons_.Of(split, query.user), query.candidates));
+  const at::Tensor logits =
+      (prior_ ? model_.MeanLogLikelihoods(prompts, false) : model_.Logits(prompts, false))
+          .to(at::kDouble)
+          .cpu();
+  const double* next = logits.const_data_ptr<double>();
+  std::vector<Prediction> out;
+  for (const Query& query : queries) {
+    out.push_back({.scores = {next, next + query.candidates.size()}, .list = {}});
+    next += query.candidates.size();
+  }
+  return out;
+}
+
+// The published reading (pulse 8, SUBSTRING): every candidate whose title is in the output's first
+// line scores 1, the others miss.
+std::vector<Prediction> PulseRecommender::Generated(const std::string& split, int64_t history,
+                                                    const std::vector<Query>& queries) const {
+  constexpr lm::Sampling kSampling{.temperature = 0.3, .top_k = 50, .top_p = 0.9};
+  constexpr int64_t kMostTokens = 59;
+  std::vector<ScorerPrompt> prompts;
+  std::vector<std::string> names;
+  for (const Query& query : queries) {
+    prompts.push_back(prompts_.Completion(query.user, query.history, history,
+                                          reasons_.Of(split, query.user), query.candidates, -1));
+    names.push_back(Cat(split, " title ", query.user));
+  }
+  lm::Sampling sampling = kSampling;
+  sampling.seed = config_.seed();
+  const auto outputs = model_.Complete(prompts, names, sampling, kMostTokens);
+  std::vector<Prediction> out;
+  for (size_t i = 0; i < queries.size(); ++i) {
+    std::vector<std::string> titles;
+    for (const int64_t item : queries[i].candidates) titles.push_back(prompts_.Title(item));
+    Prediction prediction;
+    for (const bool found : FoundTitles(tokenizer_->Decode(outputs[i]), titles))
+      prediction.scores.push_back(found ? 1 : std::numeric_limits<double>::quiet_NaN());
+    out.push_back(std::move(prediction));
+  }
+  return out;
+}
+
+eval::Ties TiesOf(const RunConfig& config) {
+  return config.pulse().scorer().logit() == ScorerConfig::TITLE_GENERATE ? eval::Ties::kOptimistic
+                                                                         : eval::Ties::kPessimistic;
+}
+
+// The recommender as the training loop sees it. One example a user: the last training item, from
+// those before it, among its candidates.
+class PulseTraining final : public train::Trainable {
+ public:
+  PulseTraining(PulseRecommender& system, TrainContext& context)
+      : system_(system), config_(system.config_), context_(context) {
+    for (int64_t user = 0; user < system.train_.user_count(); ++user)
+      if (system.train_.histories.row(user).size() > 1) users_.push_back(user);
+    if (users_.empty()) Fail(Exit::kData, "no user has two training items, a history and a target");
+    sampler_ = std::make_unique<data::CursorSampler>(std::ssize(users_), config_.seed(), "scorer",
+                                                     config_.train().shuffle_first_pass());
+  }
+
+  nn::Parameters& parameters() override { return system_.model_.trained(); }
+
+  int64_t steps_per_epoch() const override {
+    const int64_t given = config_.train().epoch_steps(), size = config_.train().global_batch();
+    return given > 0 ? given : (std::ssize(users_) + size - 1) / size;
+  }
+
+  train::StepLoss Loss(int64_t step) override { return PartLoss(step, {}); }
+
+  train::StepLoss PartLoss(int64_t step, const train::Part& part) override {
+    const int64_t size = config_.train().global_batch();
+    std::vector<int64_t> users;  // of the global batch
+    for (int64_t i = 0; i < size; ++i)
+      users.push_back(users_[static_cast<size_t>(sampler_->At(step * size + i))]);
+    const train::Slice here =
+        train::PartSlice(train::RankSlice(size, context_.comm.rank(), context_.comm.size()), part);
+    const auto own =
+        std::span(users).subspan(static_cast<size_t>(here.begin), static_cast<size_t>(here.size()));
+    const bool generate = system_.scorer_.logit() == ScorerConfig::TITLE_GENERATE;
+    return {.own = generate ? TitleLoss(own, users) : ChoiceLoss(own) / static_cast<double>(size),
+            .shared = {},
+            .task = "SFT"};
+  }
+
+  train::Validation Validate(int64_t) override;
+
+ private:
+  std::span<const int64_t> History(int64_t user) const {
+    const auto row = system_.train_.histories.row(user);
+    return row.first(row.size() - 1);
+  }
+  int64_t Target(int64_t user) const { return system_.train_.histories.row(user).back(); }
+
+  // The target and its negatives, shuffled.
+  std::vector<int64_t> Candidates(int64_t user) const {
+    Rng rng(config_.seed(), "train candidates", 0, static_cast<uint64_t>(user));
+    const auto known = system_.train_.histories.row(user);
+    std::vector<int64_t> excluded(known.begin(), known.end());
+    const auto avoided = context_.negative_exclusion.row(user);
+    excluded.insert(excluded.end(), avoided.begin(), avoided.end());
+    auto candidates = data::DrawNegatives(system_.train_.item_count(), excluded,
+                                          config_.split().direct_negatives(), rng);
+    candidates.push_back(Target(user));
+    rng.Shuffle(candidates);
+    return candidates;
+  }
+
+  // Eq. 3: L_SFT = - sum_u log p_{u,i+}, p_{u,c} = exp(l_{u,c}) / sum_c' exp(l_{u,c'}).
+  at::Tensor ChoiceLoss(std::span<const int64_t> users) {
+    std::vector<ScorerPrompt> prompts;
+    std::vector<int64_t> targets;
+    size_t width = 0;
+    for (const int64_t user : users) {
+      const std::vector<int64_t> candidates = Candidates(user);
+      WR_CHECK(width == 0 || width == candidates.size(), width, " and ", candidates.size());
+      width = candidates.size();
+      targets.push_back(std::ranges::find(candidates, Target(user)) - candidates.begin());
+      prompts.push_back(system_.prompts_.Branched(History(user), system_.scorer_.history(),
+                                                  system_.reasons_.Of("train", user), candidates));
+    }
+    const at::Tensor logits = system_.model_.Logits(prompts, /*training=*/true)
+                                  .view({std::ssize(users), static_cast<int64_t>(width)});
+    return at::cross_entropy_loss(logits, at::tensor(targets, at::kLong).to(logits.device()), {},
+                                  at::Reduction::Sum);
+  }
+
+  // The published reading: -log p of the target's title, mean over the tokens of the global batch.
+  at::Tensor TitleLoss(std::span<const int64_t> users, std::span<const int64_t> all) {
+    int64_t tokens = 0;
+    for (const int64_t user : all) tokens += system_.prompts_.CompletionTokens(Target(user));
+    std::vector<ScorerPrompt> prompts;
+    for (const int64_t user : users)
+      prompts.push_back(system_.prompts_.Completion(user, History(user), system_.scorer_.history(),
+                                                    system_.reasons_.Of("train", user),
+                                                    Candidates(user), Target(user)));
+    return system_.model_.CompletionLossSum(prompts, /*training=*/true) /
+           static_cast<double>(tokens);
+  }
+
+  PulseRecommender& system_;
+  const RunConfig& config_;
+  TrainContext& context_;
+  std::vector<int64_t> users_;  // who have an example
+  std::unique_ptr<data::CursorSampler> sampler_;
+};
+
+// HR@1 on fixed users and their validation items, with reasons of the validation split.
+train::Validation PulseTraining::Validate(int64_t) {
+  const data::LabelStore& labels = context_.labels;
+  std::vector<int64_t> users =
+      Rng(config_.seed(), "validation users").Permutation(labels.user_count());
+  users.resize(std::min<size_t>(users.size(), system_.scorer_.validation_users()));
+  const auto unit = static_cast<size_t>(config_.predict().batch_users());
+  double hits = 0;
+  for (size_t begin = unit * static_cast<size_t>(context_.comm.rank()); begin < users.size();
+       begin += unit * static_cast<size_t>(context_.comm.size())) {
+    const auto part = std::span(users).subspan(begin, std::min(unit, users.size() - begin));
+    std::vector<Query> queries;
+    for (const int64_t user : part)
+      queries.push_back({user, labels.InputHistory(data::Phase::kValidation, system_.train_, user),
+                         labels.Candidates(data::Phase::kValidation, user)});
+    const auto predictions = system_.Scores("validation", system_.scorer_.history(), queries);
+    for (size_t i = 0; i < queries.size(); ++i) {
+      const int64_t target = labels.Target(data::Phase::kValidation, queries[i].user);
+      const auto place = std::ranges::find(queries[i].candidates, target);
+      hits +=
+          eval::HitRate(eval::RankOf(predictions[i].scores, place - queries[i].candidates.begin()),
+                        1, TiesOf(config_));
+    }
+  }
+  const double value = train::Sum(hits, context_.comm) / static_cast<double>(users.size());
+  return {value, false, {{"HR@1", value}}};
+}
+
+data::Facts PulseRecommender::Train(TrainContext& context) {
+  const std::string base =
+      config_.pulse().language().has_folder()
+          ? Cat("folder ", base_.filename().string())
+          : std::string("random start, causal language model of the catalogue's text");
+  if (prior_) return {{"scorer base", base}, {"training", "none"}};
+  if (context.comm.size() > config_.train().global_batch())
+    Fail(Exit::kUsage, "train.global_batch is ", config_.train().global_batch(),
+         ", fewer than the ", context.comm.size(), " ranks");
+  model_.Initialise(config_.seed());
+  const bool recompute = RecomputesLayers(config_, ShapeOf(model_.phi().config()));
+  model_.RecomputeLayers(recompute);
+  PulseTraining training(*this, context);
+  data::Facts facts =
+      train::Run(training, config_.train(), config_.seed(), context.folder, context.comm);
+  if (context.comm.rank() == 0) {
+    train::LoadParameters(model_.trained(), context.folder / "model.safetensors");
+    model_.Save(context.folder);
+  }
+  facts.emplace_back("scorer base", base);
+  facts.emplace_back("trained weights", ScorerConfig::Tuned_Name(scorer_.train_weights()));
+  facts.emplace_back("layers run again in the backward pass", recompute ? "yes" : "no");
+  return facts;
+}
+
+System::Names Needs(const RunConfig& config, const std::string& variant) {
+  System::Names needs;
+  if (const std::string select = RowOf(variant).select; !select.empty())
+    needs.push_back("select." + select);
+  if (!config.pulse().language().has_folder()) needs.push_back("language");
+  return needs;
+}
+
+System::Files ExternalFiles(const RunConfig& config) {
+  if (!config.pulse().language().has_folder()) return {};
+  return {{"language model", config.pulse().language().folder()}};
+}
+
+std::vector<Variant> Variants() {
+  std::vector<Variant> variants;
+  for (const Row& row : kRows)
+    variants.push_back({.name = row.name, .doc = row.doc, .trained_as = row.trained_as});
+  return variants;
+}
+
+const Registration kRegistration({
+    .name = "pulse",
+    .description = "language model scores candidates from titles and a chosen reason (PULSE 2026)",
+    .config_parts = {"protocol", "pulse.scorer", "seed", "split", "train", "predict.batch_users"},
+    .ties_of = TiesOf,
+    .variants = Variants(),
+    .tasks = {Task::kDirect},
+    .needs = Needs,
+    .files = ExternalFiles,
+    .build = [](const BuildContext& c) { return std::make_unique<PulseRecommender>(c); },
+});
+
+}  // namespace
+}  // namespace whyrec::systems

@@ -1,0 +1,195 @@
+#include "src/systems/pulse_model.h"
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/mv.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+
+#include "src/base/error.h"
+#include "src/lm/text_engine.h"
+#include "src/tensor/device.h"
+
+namespace whyrec::systems {
+namespace {
+
+using config::ScorerConfig;
+using config::TrainConfig;
+
+at::ScalarType TrainedType(const config::RunConfig& config) {
+  return config.train().dtype() == TrainConfig::FP64 ? at::kDouble : at::kFloat;
+}
+
+// Of the frozen base: pulse.scorer.dtype. A run in fp64 is in fp64 throughout.
+at::ScalarType BaseType(const config::RunConfig& config, c10::Device device) {
+  if (TrainedType(config) == at::kDouble) return at::kDouble;
+  switch (config.pulse().scorer().dtype()) {
+    case ScorerConfig::FP32:
+      return at::kFloat;
+    case ScorerConfig::BF16:
+      return at::kBFloat16;
+    default:
+      return tensor::ChooseDtype("auto", device);
+  }
+}
+
+lm::LoraConfig AdapterConfig(const ScorerConfig& scorer, bool head, const std::string& base) {
+  lm::LoraConfig lora{.rank = scorer.rank(), .alpha = scorer.alpha(), .dropout = scorer.dropout()};
+  if (scorer.all_linear()) lora.targets = {"qkv_proj", "o_proj", "gate_up_proj", "down_proj"};
+  if (head) lora.modules_to_save = {"score"};
+  lora.task_type = head ? "SEQ_CLS" : "CAUSAL_LM";
+  lora.base_model = base;
+  return lora;
+}
+
+// Trees packed end to end, as a pass of the network takes them.
+struct Packed {
+  std::vector<lm::TokenTree> trees;
+  std::vector<int64_t> ids;
+  int64_t longest = 0;
+
+  // The branch without its last `dropped` tokens.
+  void Add(const std::vector<int64_t>& prefix, std::span<const std::vector<int64_t>> branches,
+           size_t dropped = 0) {
+    lm::TokenTree tree{.prefix = std::ssize(prefix)};
+    ids.insert(ids.end(), prefix.begin(), prefix.end());
+    for (const auto& branch : branches) {
+      const auto tokens = static_cast<int64_t>(branch.size() - dropped);
+      ids.insert(ids.end(), branch.begin(), branch.begin() + tokens);
+      tree.branches.push_back(tokens);
+    }
+    longest = std::max(longest, tree.longest_path());
+    trees.push_back(std::move(tree));
+  }
+
+  at::Tensor Hidden(const lm::Phi& phi, bool training) const {
+    std::vector<at::Tensor> positions;
+    for (const lm::TokenTree& tree : trees) positions.push_back(lm::TreePositions(tree));
+    const at::Device device = phi.table().front().second.device();
+    return phi.Hidden(at::tensor(ids, at::kLong).to(device), at::cat(positions).to(device),
+                      lm::TreeAttention(trees), longest, training);
+  }
+};
+
+}  // namespace
+
+PulseModel::PulseModel(const config::RunConfig& config, const std::filesystem::path& base)
+    : scorer_(config.pulse().scorer()),
+      base_folder_(base),
+      base_(BaseType(config, tensor::ChooseDevice(config.execution().device())),
+            tensor::ChooseDevice(config.execution().device())),
+      trained_(TrainedType(config), base_.device()) {
+  const bool scalar = scorer_.logit() == ScorerConfig::SCALAR_PACKED ||
+                      scorer_.logit() == ScorerConfig::SCALAR_POINTWISE;
+  phi_ = std::make_unique<lm::Phi>(lm::LoadPhiConfig(base), lora() ? base_ : trained_, "", !lora());
+  phi_->Load(base);
+  if (lora())
+    lora_ = std::make_unique<lm::Lora>(
+        *phi_, AdapterConfig(scorer_, scalar, base.filename().string()), trained_);
+  else if (scalar)
+    trained_.Add("score.weight", {1, phi_->config().width});
+  if (scalar) head_ = trained_.Get("score.weight");
+}
+
+void PulseModel::Initialise(uint64_t seed) {
+  if (lora_)
+    lora_->Initialise(seed);
+  else if (head_.defined())
+    nn::FillNormal(head_, "score.weight", seed, 0.02);
+}
+
+at::Tensor PulseModel::Logits(std::span<const ScorerPrompt> prompts, bool training) const {
+  return head_.defined() ? Scalars(prompts, training) : MeanLogLikelihoods(prompts, training);
+}
+
+// l = w . h(last token of the branch), after the last norm (pulse 7.2).
+at::Tensor PulseModel::Scalars(std::span<const ScorerPrompt> prompts, bool training) const {
+  const bool packed = scorer_.logit() == ScorerConfig::SCALAR_PACKED;
+  Packed pass;
+  std::vector<int64_t> last;  // [C]
+  const auto add = [&](const ScorerPrompt& prompt, std::span<const std::vector<int64_t>> branches) {
+    int64_t end = std::ssize(pass.ids) + std::ssize(prompt.prefix);
+    for (const auto& branch : branches) last.push_back((end += std::ssize(branch)) - 1);
+    pass.Add(prompt.prefix, branches);
+  };
+  for (const ScorerPrompt& prompt : prompts) {
+    const std::span<const std::vector<int64_t>> branches = prompt.branches;
+    if (packed) {
+      add(prompt, branches);
+    } else {
+      for (size_t k = 0; k < branches.size(); ++k) add(prompt, branches.subspan(k, 1));
+    }
+  }
+  const at::Tensor hidden = pass.Hidden(*phi_, training);
+  const at::Tensor rows = hidden.index_select(0, at::tensor(last, at::kLong).to(hidden.device()));
+  return at::mv(rows.to(head_.scalar_type()), head_.squeeze(0));
+}
+
+// -log p of every branch token given its path, branch by branch. The last token of a branch
+// predicts nothing, so it is not read.
+at::Tensor PulseModel::TokenLosses(std::span<const ScorerPrompt> prompts, bool training) const {
+  Packed pass;
+  std::vector<int64_t> rows, targets;  // [tokens of all branches]
+  for (const ScorerPrompt& prompt : prompts) {
+    const int64_t first = std::ssize(pass.ids) + std::ssize(prompt.prefix);
+    pass.Add(prompt.prefix, prompt.branches, 1);
+    int64_t next = first;
+    for (const auto& branch : prompt.branches) {
+      for (size_t i = 0; i < branch.size(); ++i) rows.push_back(i == 0 ? first - 1 : next++);
+      targets.insert(targets.end(), branch.begin(), branch.end());
+    }
+  }
+  const at::Tensor hidden = pass.Hidden(*phi_, training);
+  return phi_->TokenLosses(hidden.index_select(0, at::tensor(rows, at::kLong).to(hidden.device())),
+                           at::tensor(targets, at::kLong));
+}
+
+at::Tensor PulseModel::MeanLogLikelihoods(std::span<const ScorerPrompt> prompts,
+                                          bool training) const {
+  std::vector<int64_t> owners;  // [tokens], the branch
+  std::vector<double> lengths;  // [C]
+  for (const ScorerPrompt& prompt : prompts)
+    for (const auto& branch : prompt.branches) {
+      owners.insert(owners.end(), branch.size(), std::ssize(lengths));
+      lengths.push_back(static_cast<double>(branch.size()));
+    }
+  const at::Tensor losses = TokenLosses(prompts, training);
+  const at::Tensor sums =
+      at::zeros({std::ssize(lengths)}, losses.options())
+          .index_add(0, at::tensor(owners, at::kLong).to(losses.device()), losses);
+  return -sums / at::tensor(lengths, losses.options());
+}
+
+at::Tensor PulseModel::CompletionLossSum(std::span<const ScorerPrompt> prompts,
+                                         bool training) const {
+  return TokenLosses(prompts, training).sum();
+}
+
+std::vector<std::vector<int64_t>> PulseModel::Complete(std::span<const ScorerPrompt> prompts,
+                                                       const std::vector<std::string>& names,
+                                                       const lm::Sampling& sampling,
+                                                       int64_t most) const {
+  std::vector<lm::EngineRequest> requests;
+  for (size_t i = 0; i < prompts.size(); ++i)
+    requests.push_back(
+        {.name = names[i], .ids = prompts[i].prefix, .group = {}, .max_new_tokens = most});
+  std::vector<std::vector<int64_t>> outputs(prompts.size());
+  lm::TextEngine engine(*phi_, {});
+  engine.Run(requests, sampling, [&](size_t request, lm::EngineOutput output) {
+    outputs[request] = std::move(output.ids);
+  });
+  return outputs;
+}
+
+void PulseModel::Save(const std::filesystem::path& folder) const {
+  if (lora_) {
+    lora_->Save(folder / "adapter");
+    return;
+  }
+  phi_->Save(folder / "model");
+  const auto tokenizer = base_folder_ / "tokenizer.json";
+  if (std::filesystem::exists(tokenizer))
+    std::filesystem::copy_file(tokenizer, folder / "model" / "tokenizer.json",
+                               std::filesystem::copy_options::overwrite_existing);
+}
+
+}  // namespace whyrec::systems

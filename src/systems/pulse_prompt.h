@@ -1,0 +1,80 @@
+// What the scorer of PULSE reads of one user, as tokens (pulse 7.1, 7.2).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "proto/config.pb.h"
+#include "src/data/split.h"
+#include "src/gen/reason_pool.h"
+#include "src/text/tokenizer.h"
+
+namespace whyrec::systems {
+
+// A prefix and one branch for each candidate, or one continuation: the title to generate.
+struct ScorerPrompt {
+  std::vector<int64_t> prefix;
+  std::vector<std::vector<int64_t>> branches;
+
+  int64_t longest_path() const;
+};
+
+// The budgets of pulse 7.2: titles are cut to title_tokens, the reason to reason_tokens, then the
+// oldest titles of the history go until prefix and longest branch fit path_tokens.
+class ScorerPrompts {
+ public:
+  // `config`: pulse.scorer and the protocol. All three must outlive the object, which belongs to
+  // one thread.
+  ScorerPrompts(const data::TrainView& train, const config::RunConfig& config,
+                const text::Tokenizer& tokenizer);
+
+  // History: item rows, oldest first, of which the latest `most` are shown. `reason`: null or empty
+  // for none.
+  //   <|user|>Bought before: {titles}\nWhy this customer buys: {reason}\nIs this the next
+  //   purchase?\n + {Item: title}<|end|><|assistant|> for every candidate, or for TITLE_LL the
+  //   turns before the titles. A tokenizer without these tokens gets none.
+  ScorerPrompt Branched(std::span<const int64_t> history, int64_t most, const gen::Choice* reason,
+                        std::span<const int64_t> candidates) const;
+  // TITLE_GENERATE: plain text with the user's number and the candidates, without chat turns;
+  // continued by the target's title and the end of text, or by nothing (target -1).
+  ScorerPrompt Completion(int64_t user, std::span<const int64_t> history, int64_t most,
+                          const gen::Choice* reason, std::span<const int64_t> candidates,
+                          int64_t target) const;
+  // The candidates' titles after nothing but the start of a text (pulse L19).
+  ScorerPrompt TitlesAlone(std::span<const int64_t> candidates) const;
+
+  // As prompts show it: never empty.
+  std::string Title(int64_t item) const;
+  int64_t CompletionTokens(int64_t target) const;  // of a title and the end of text
+  // The ids at which a generated title ends.
+  int64_t end_of_text() const { return end_of_text_; }
+
+ private:
+  using Ids = std::vector<int64_t>;
+  Ids Encode(const std::string& text) const;
+  const Ids& TitleIds(int64_t item) const;  // " title", cut
+  Ids ReasonIds(const gen::Choice* reason) const;
+  // head, the titles that fit, reason, tail, within path_tokens less `reserved`.
+  Ids Prefix(const Ids& head, std::span<const int64_t> history, const Ids& reason, const Ids& tail,
+             int64_t reserved) const;
+
+  const data::TrainView& train_;
+  const config::RunConfig& config_;
+  const config::ScorerConfig& scorer_;
+  const text::Tokenizer& tokenizer_;
+  std::optional<int64_t> user_, end_, assistant_;
+  int64_t end_of_text_ = 0;
+  Ids bought_, separator_, why_, ask_, item_, candidates_, next_;
+  mutable std::vector<Ids> titles_;  // by item, once asked for
+};
+
+// Lower case, no punctuation, single spaces: what the published substring match compares.
+std::string MatchForm(const std::string& text);
+
+// The published match (pulse 8): which titles occur in the first line of the output.
+std::vector<bool> FoundTitles(const std::string& output, const std::vector<std::string>& titles);
+
+}  // namespace whyrec::systems
