@@ -1,0 +1,233 @@
+// sasrec: self-attention over a user's items (Kang & McAuley, ICDM 2018) as A-LLMRec and PULSE's
+// public code train it (pulse 3.1). The network is in sasrec_network.cc; here it is trained,
+// validated and asked. That code's own test reads a [1, 11] array of scores as if it had one
+// dimension and so finds every target first; ours ranks on the candidates that all systems get.
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/embedding.h>
+#include <ATen/ops/log_sigmoid.h>
+#include <c10/core/GradMode.h>
+
+#include "src/nn/losses.h"
+#include "src/systems/sasrec_samples.h"
+#include "src/systems/system.h"
+#include "src/tensor/bridge.h"
+#include "src/train/checkpoint.h"
+#include "src/train/reducer.h"
+#include "src/train/trainer.h"
+
+namespace whyrec::systems {
+namespace {
+
+using config::TrainConfig;
+using Form = SasRecConfig::Form;
+
+SasRecConfig NetworkConfig(const BuildContext& context) {
+  const auto knob = [&](const char* name) { return context.knobs.at(name); };
+  const auto count = [&](const char* name) { return static_cast<int64_t>(knob(name)); };
+  constexpr Form kForms[] = {Form::kOriginal, Form::kPostNorm2025, Form::kPreNorm2025};
+  return {.items = context.train.item_count(),
+          .dim = count("dim"),
+          .blocks = count("blocks"),
+          .heads = count("heads"),
+          .length = count("length"),
+          .dropout = knob("dropout"),
+          .form = kForms[count("variant_2025")]};
+}
+
+class SasRecRecommender final : public Recommender {
+ public:
+  explicit SasRecRecommender(const BuildContext& context)
+      : config_(context.config),
+        train_(context.train),
+        full_softmax_(context.knobs.at("full_softmax") != 0),
+        parameters_(config_.train().dtype() == TrainConfig::FP64 ? at::kDouble : at::kFloat),
+        network_(NetworkConfig(context), parameters_) {}
+
+  data::Facts Train(TrainContext& context) override;
+
+  void Load(const std::filesystem::path& folder) override {
+    train::LoadParameters(parameters_, folder / "model.safetensors");
+  }
+
+  std::vector<Prediction> Predict(Task, const std::vector<Query>& queries) override {
+    const at::Tensor all = Scores(queries);
+    std::vector<Prediction> out;
+    for (size_t i = 0; i < queries.size(); ++i) {
+      const double* scores = all.const_data_ptr<double>() + i * all.size(1);
+      Prediction prediction;
+      for (int64_t item : queries[i].candidates) prediction.scores.push_back(scores[item]);
+      if (queries[i].candidates.empty()) prediction.scores.assign(scores, scores + all.size(1));
+      out.push_back(std::move(prediction));
+    }
+    return out;
+  }
+
+  HostTensor UserVectors(const std::vector<Query>& queries) override {
+    const c10::NoGradGuard no_grad;
+    const bool padded = config_.pulse().neighbours().vector() == config::NeighboursConfig::PADDED;
+    return tensor::ToHost(States(queries, padded).to(at::kFloat).cpu());
+  }
+
+  // h_T . e_i of every item, F64 [queries, I] on the host.
+  at::Tensor Scores(const std::vector<Query>& queries) const {
+    const c10::NoGradGuard no_grad;
+    return network_.ItemScores(States(queries, true)).to(at::kDouble).cpu();
+  }
+
+  const config::RunConfig& config_;
+  const data::TrainView& train_;
+  const bool full_softmax_;
+  nn::Parameters parameters_;
+  SasRecNetwork network_;
+
+ private:
+  at::Tensor States(const std::vector<Query>& queries, bool padded) const {
+    SasRecBatch batch;
+    for (const Query& query : queries) network_.Append(query.history, padded, batch);
+    return network_.LastStates(batch);
+  }
+};
+
+// The recommender as the training loop sees it.
+class SasRecTraining final : public train::Trainable {
+ public:
+  SasRecTraining(SasRecRecommender& system, TrainContext& context)
+      : system_(system),
+        network_(system.network_),
+        config_(system.config_),
+        context_(context),
+        source_(system.train_.histories, context.negative_exclusion, system.train_.item_count(),
+                config_.seed(), system.network_.config().form != Form::kOriginal) {}
+
+  nn::Parameters& parameters() override { return system_.parameters_; }
+
+  int64_t steps_per_epoch() const override {
+    const auto& train = config_.train();
+    return train.epoch_steps() > 0
+               ? train.epoch_steps()
+               : std::max<int64_t>(1, system_.train_.user_count() / train.global_batch());
+  }
+
+  train::StepLoss Loss(int64_t step) override { return PartLoss(step, {}); }
+
+  // The mean over the targets of the global batch.
+  train::StepLoss PartLoss(int64_t step, const train::Part& part) override {
+    const cluster::Communicator& comm = context_.comm;
+    const int64_t size = config_.train().global_batch(), first = step * size;
+    const train::Slice here =
+        train::PartSlice(train::RankSlice(size, comm.rank(), comm.size()), part);
+    const auto samples = source_.Draw(first + here.begin, first + here.end, network_);
+    const int64_t count = source_.CountTargets(first, first + size, network_.config().length);
+    return {.own = LossSum(samples) / static_cast<double>(count),
+            .shared = {},
+            .task = system_.full_softmax_ ? "CE" : "BCE"};
+  }
+
+  train::Validation Validate(int64_t) override {
+    const c10::NoGradGuard no_grad;
+    std::vector<int64_t> users =
+        Rng(config_.seed(), "validation users").Permutation(context_.labels.user_count());
+    users.resize(std::min<size_t>(users.size(), config_.train().validation_users()));
+    const bool metric = config_.train().stop() == TrainConfig::METRIC;
+    constexpr size_t kUnit = 64;
+    double sum = 0;
+    for (size_t begin = context_.comm.rank() * kUnit; begin < users.size();
+         begin += context_.comm.size() * kUnit)
+      sum += Unit(std::span(users).subspan(begin, std::min(kUnit, users.size() - begin)), metric);
+    const double value = train::Sum(sum, context_.comm) / static_cast<double>(users.size());
+    return {value, !metric, {{metric ? "sequential HR@10" : LossName(), value}}};
+  }
+
+ private:
+  const char* LossName() const { return system_.full_softmax_ ? "CE" : "BCE"; }
+
+  // Sum over the targets of -log s(h . e+) - log(1 - s(h . e-)), or of -log softmax(h . E)[+].
+  at::Tensor LossSum(const SasRecSamples& samples) const {
+    const int64_t events = samples.batch.events(), targets = std::ssize(samples.events);
+    std::vector<int64_t> rows = samples.batch.rows;
+    if (!system_.full_softmax_) {
+      rows.insert(rows.end(), samples.positives.begin(), samples.positives.end());
+      rows.insert(rows.end(), samples.negatives.begin(), samples.negatives.end());
+    }
+    const at::Tensor all = network_.Rows(network_.Indices(rows));  // one gradient of the table
+    at::Tensor h = network_.States(all.narrow(0, 0, events), samples.batch, /*training=*/true);
+    if (events != targets) h = at::embedding(h, network_.Indices(samples.events));
+    if (system_.full_softmax_)
+      return nn::TextLoss(network_.ItemScores(h), network_.Indices(samples.positives) - 1, false)
+          .sum;
+    const auto scores = [&](int64_t first) { return (h * all.narrow(0, first, targets)).sum(1); };
+    return -(at::log_sigmoid(scores(events)) + at::log_sigmoid(-scores(events + targets))).sum();
+  }
+
+  // Hits of the validation items among the first ten of all items but those of training, or their
+  // losses.
+  double Unit(std::span<const int64_t> users, bool metric) const {
+    std::vector<Query> queries;
+    for (int64_t user : users)
+      queries.push_back(
+          {user, context_.labels.InputHistory(data::Phase::kValidation, system_.train_, user), {}});
+    const at::Tensor all = system_.Scores(queries);
+    double sum = 0;
+    for (size_t i = 0; i < users.size(); ++i)
+      sum += metric ? Hit(all[static_cast<int64_t>(i)], queries[i])
+                    : TargetLoss(all[static_cast<int64_t>(i)], queries[i].user);
+    return sum;
+  }
+
+  double Hit(const at::Tensor& scores, const Query& query) const {
+    const int64_t target = context_.labels.Target(data::Phase::kValidation, query.user);
+    std::vector<uint8_t> mask(scores.numel());
+    for (int64_t item : query.history) mask[item] = 1;
+    mask[target] = 0;
+    const auto rank = eval::RankOf({scores.const_data_ptr<double>(), mask.size()}, target, mask);
+    return eval::HitRate(rank, 10, eval::Ties::kPessimistic);
+  }
+
+  // BCE against one negative, the same at every validation.
+  double TargetLoss(const at::Tensor& scores, int64_t user) const {
+    const int64_t target = context_.labels.Target(data::Phase::kValidation, user);
+    if (system_.full_softmax_) return (scores.logsumexp(0) - scores[target]).item<double>();
+    Rng rng(config_.seed(), "sasrec validation", 0, static_cast<uint64_t>(user));
+    const int64_t other = source_.Negative(user, rng);
+    return -(at::log_sigmoid(scores[target]) + at::log_sigmoid(-scores[other])).item<double>();
+  }
+
+  SasRecRecommender& system_;
+  const SasRecNetwork& network_;
+  const config::RunConfig& config_;
+  TrainContext& context_;
+  SasRecSource source_;
+};
+
+data::Facts SasRecRecommender::Train(TrainContext& context) {
+  if (context.comm.size() > config_.train().global_batch())
+    Fail(Exit::kUsage, "train.global_batch is ", config_.train().global_batch(),
+         ", fewer than the ", context.comm.size(), " ranks");
+  network_.Initialise(config_.seed());
+  SasRecTraining training(*this, context);
+  TrainConfig config = config_.train();
+  config.set_weight_decay(0);  // the public code has none
+  return train::Run(training, config, config_.seed(), context.folder, context.comm);
+}
+
+const Registration kRegistration({
+    .name = "sasrec",
+    .description = "causal self-attention over a user's items (Kang & McAuley 2018)",
+    .knobs = {{"dim", 50, 1, 4096, "d, width of items and states"},
+              {"blocks", 2, 0, 64, "attention and feed-forward pairs"},
+              {"heads", 2, 1, 64, "attention heads; they divide dim"},
+              {"length", 50, 1, 100000, "L, newest events that are read"},
+              {"dropout", 0.5, 0, 0.99, "of embeddings, attention and feed-forward maps"},
+              {"full_softmax", 0, 0, 1,
+               "cross-entropy over all items in place of one negative a target"},
+              {"variant_2025", 0, 0, 2,
+               "1: pmixer/SASRec.pytorch of 2025, norms after the sums; 2: norms before; each user "
+               "once an epoch"},
+              {"mask_history", 1, 0, 1, "leave items of the history out of the ranking"}},
+    .config_parts = {"seed", "split.negative_exclude", "train"},
+    .build = [](const BuildContext& c) { return std::make_unique<SasRecRecommender>(c); },
+});
+
+}  // namespace
+}  // namespace whyrec::systems
