@@ -91,6 +91,12 @@ class Chainer {
     if (name == "embeddings") return EmbeddingsStage(config_);
     if (name == "language") return LanguageStage(config_);
     if (name == "graphs") return GraphsStage(embedded_);
+    if (name == "language") return LanguageStage(config_);
+    if (name == "rationales.positive") return PositiveStage(config_);
+    if (name == "thoughts") return ThoughtsStage(config_);
+    if (name == "neighbours") return NeighboursStage(config_);
+    if (name == "rationales.tree") return ReasonsStage(config_);
+    if (name.starts_with("select.")) return SelectStage(config_, name.substr(7));
     if (const auto trained = systems_.find(name); trained != systems_.end())
       return TrainStage(config_, trained->second);
     const std::string system = name.substr(name.find('.') + 1);

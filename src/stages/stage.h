@@ -56,8 +56,15 @@ Stage SplitStage();
 Stage AuditStage(const config::RunConfig& config);
 Stage RationalesStage(const config::RunConfig& config, const std::string& kind);  // "item" | "user"
 Stage EmbeddingsStage(const config::RunConfig& config);
-Stage LanguageStage(const config::RunConfig& config);  // base of the scorer
 Stage GraphsStage(bool embeddings);  // with the user graph where there are embeddings
+// PULSE's, in its order.
+Stage LanguageStage(const config::RunConfig& config);
+Stage PositiveStage(const config::RunConfig& config);
+Stage ThoughtsStage(const config::RunConfig& config);
+Stage NeighboursStage(const config::RunConfig& config);
+Stage ReasonsStage(const config::RunConfig& config);
+Stage SelectStage(const config::RunConfig& config, const std::string& by);
+
 Stage TrainStage(const config::RunConfig& config, int system);
 Stage PredictStage(const config::RunConfig& config, int system);
 Stage MetricsStage(const config::RunConfig& config, int system);

@@ -382,6 +382,7 @@ const Registration kRegistration({
     .ties_of = TiesOf,
     .variants = Variants(),
     .tasks = {Task::kDirect},
+    .training = [](const RunConfig& config) { return config.pulse().scorer().train(); },
     .needs = Needs,
     .files = ExternalFiles,
     .build = [](const BuildContext& c) { return std::make_unique<PulseRecommender>(c); },

@@ -1,0 +1,85 @@
+// neighbours: the users whose SASRec states are nearest (pulse 6.1), at each of a user's three
+// moments -> neighbours.h5: <split>/neighbours I64 [U, k], <split>/state F32 [U, d].
+#include <algorithm>
+#include <cstring>
+
+#include "src/base/error.h"
+#include "src/nn/numeric.h"
+#include "src/stages/pulse_users.h"
+#include "src/stages/system_run.h"
+
+namespace whyrec::stages {
+namespace {
+
+int SasrecOf(const config::RunConfig& config) {
+  for (int i = 0; i < config.system_size(); ++i)
+    if (config.system(i).name() == "sasrec") return i;
+  Fail(Exit::kUsage,
+       "PULSE finds similar users by SASRec's states; add  system { name: \"sasrec\" }");
+}
+
+// This rank's rows of n.
+std::pair<int64_t, int64_t> RowsOf(const cluster::Communicator& comm, int64_t n) {
+  return {n * comm.rank() / comm.size(), n * (comm.rank() + 1) / comm.size()};
+}
+
+// All ranks' rows, one block of bytes each.
+HostTensor Gather(const HostTensor& own, int64_t rows, cluster::Communicator& comm) {
+  HostTensor all = HostTensor::Zeros(own.dtype(), {rows, own.dim(1)});
+  const auto row_bytes = static_cast<int64_t>(all.bytes().size()) / std::max<int64_t>(rows, 1);
+  cluster::Sizes bytes;
+  for (int r = 0; r < comm.size(); ++r)
+    bytes.push_back((rows * (r + 1) / comm.size() - rows * r / comm.size()) * row_bytes);
+  comm.AllGatherInto(own.bytes().data(), all.bytes().data(), bytes);
+  return all;
+}
+
+Facts Run(const RunContext& context, const std::filesystem::path& partial) {
+  const auto& config = context.config.pulse().neighbours();
+  const auto train = data::LoadTrainView(context.workspace.Of("split"));
+  const auto labels = data::LoadLabels(context.workspace.Of("split"));
+  const PulseUsers users(train, labels);
+  const int64_t count = train.user_count(), k = std::min<int64_t>(config.count(), count - 1);
+  const SystemRun run(context.config, SasrecOf(context.config));
+  const auto sasrec = run.Build(context, train, run.trained_as);
+  sasrec->Load(context.workspace.Of(run.Train()));
+  const bool root = context.comm.rank() == 0;
+  std::optional<store::Hdf5Writer> file;
+  if (root) file.emplace(partial / "neighbours.h5");
+  const auto [begin, end] = RowsOf(context.comm, count);
+  for (const std::string& split : kPulseSplits) {
+    std::vector<systems::Query> queries;
+    for (int64_t user = begin; user < end; ++user) {
+      systems::Query query{.user = user};
+      if (config.with_target()) {  // the public code's: all training items, whatever the split
+        const auto row = train.histories.row(user);
+        query.history.assign(row.begin(), row.end());
+      } else {
+        for (const auto& event : users.Events(split, user)) query.history.push_back(event.item);
+      }
+      queries.push_back(std::move(query));
+    }
+    const HostTensor states = Gather(sasrec->UserVectors(queries), count, context.comm);
+    if (k == 0) continue;
+    const HostTensor nearest = Gather(nn::TopKCosine(states, k, begin, end), count, context.comm);
+    if (!root) continue;
+    file->Write(split + "/neighbours", nearest);
+    file->Write(split + "/state", states);
+  }
+  if (file) file->Close();
+  return {{"neighbours of a user", Cat(k)}};
+}
+
+}  // namespace
+
+Stage NeighboursStage(const config::RunConfig& config) {
+  const SystemRun run(config, SasrecOf(config));
+  return {.name = "neighbours",
+          .config_parts = {"pulse.neighbours.count", "pulse.neighbours.vector",
+                           "pulse.neighbours.with_target"},
+          .inputs = {"split", run.Train()},
+          .kind = Kind::kCollective,
+          .run = Run};
+}
+
+}  // namespace whyrec::stages

@@ -1,0 +1,63 @@
+// rationales.positive: why a user's last training item pleased, by prompt P1 (pulse 5.1) -> one
+// node a user in reasons.h5.
+#include "src/base/error.h"
+#include "src/gen/reason_engine.h"
+#include "src/gen/reason_pool.h"
+#include "src/stages/backend.h"
+#include "src/stages/pulse_users.h"
+#include "src/stages/units.h"
+
+namespace whyrec::stages {
+namespace {
+
+Facts Run(const RunContext& context, const std::filesystem::path& partial) {
+  const auto train = data::LoadTrainView(context.workspace.Of("split"));
+  const auto labels = data::LoadLabels(context.workspace.Of("split"));
+  const PulseUsers users(train, labels);
+  const auto generator = MakeBackend(context, context.config, Prompts::kPulse);
+  gen::ReasonEngine engine(*generator, context.config);
+  std::vector<gen::ReasonTree> all;
+  const bool merged = DoUnits(
+      context, partial,
+      {"  rationales", "users", train.user_count(), context.config.rationales().unit_size()},
+      [&](int64_t begin, int64_t end) {
+        std::vector<std::pair<gen::Evidence, gen::Target>> asked;
+        std::vector<gen::ReasonTree> trees(static_cast<size_t>(end - begin));
+        for (int64_t user = begin; user < end; ++user)
+          if (auto history = users.History("train", user); !history.empty())
+            asked.push_back({{.split = "train", .user = user, .history = std::move(history)},
+                             users.TrainTarget(user)});
+        std::vector<gen::Node> nodes = engine.Positive(asked);
+        for (size_t i = 0; i < nodes.size(); ++i)
+          trees[asked[i].first.user - begin] = {.nodes = {std::move(nodes[i])}, .levels = 1};
+        return gen::Pack(trees);
+      },
+      [&](const std::string& unit) {
+        for (gen::ReasonTree& tree : gen::UnpackTrees(unit)) all.push_back(std::move(tree));
+      });
+  if (!merged) return {};
+  int64_t written = 0, made_up = 0;
+  for (const gen::ReasonTree& tree : all)
+    for (const gen::Node& node : tree.nodes) {
+      ++written;
+      made_up += node.parse == "fallback text";
+    }
+  gen::SavePool({{"train", std::move(all)}}, partial / "reasons.h5");
+  return {{"rationales", Cat(written)},
+          {"made of facts after failed answers", Cat(made_up)},
+          {"reasons", DescribeBackend(context.config)}};
+}
+
+}  // namespace
+
+Stage PositiveStage(const config::RunConfig& config) {
+  Stage stage{.name = "rationales.positive",
+              .config_parts = {"pulse.positive", "seed"},
+              .inputs = {"split"},
+              .kind = Kind::kLeased,
+              .run = Run};
+  BackendNeedsOf(config, Prompts::kPulse).AddTo(stage);
+  return stage;
+}
+
+}  // namespace whyrec::stages

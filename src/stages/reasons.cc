@@ -1,0 +1,160 @@
+// rationales.tree: the base reason and the tree of thoughts of every user at every moment
+// (pulse 6.2, 6.3) -> reasons.h5. A worker that dies loses at most a level of its units.
+#include "src/base/error.h"
+#include "src/gen/behaviour.h"
+#include "src/gen/reason_engine.h"
+#include "src/gen/reason_pool.h"
+#include "src/lm/thought_space.h"
+#include "src/stages/backend.h"
+#include "src/stages/pulse_users.h"
+#include "src/stages/units.h"
+#include "src/tensor/device_name.h"
+
+namespace whyrec::stages {
+namespace {
+
+using config::TreeConfig;
+
+bool Prunes(const config::RunConfig& config) {
+  return config.pulse().tree().algorithm() == TreeConfig::BEAM_CHAIN;
+}
+
+std::vector<std::string> SplitsOf(const config::RunConfig& config) {
+  if (config.pulse().tree().splits() == TreeConfig::TRAIN_ONLY) return {kPulseSplits[0]};
+  return kPulseSplits;
+}
+
+// All that the prompts and, where chains are pruned, the judge need; one row for a user's moment:
+// split after split.
+class Grower {
+ public:
+  explicit Grower(const RunContext& context)
+      : config_(context.config),
+        splits_(SplitsOf(context.config)),
+        train_(data::LoadTrainView(context.workspace.Of("split"))),
+        labels_(data::LoadLabels(context.workspace.Of("split"))),
+        users_(train_, labels_),
+        generator_(MakeBackend(context, context.config, Prompts::kPulse)) {
+    if (Prunes(config_))
+      judge_ =
+          lm::LoadThoughtSpace(context.workspace.Of("thoughts"),
+                               tensor::DeviceOfRank(config_.execution().device(), context.launch));
+    engine_.emplace(*generator_, config_, judge_.get());
+    if (config_.pulse().neighbours().count() == 0) return;
+    const store::Hdf5Reader file(context.workspace.Of("neighbours") / "neighbours.h5");
+    for (const std::string& split : splits_)
+      neighbours_.push_back(file.Read(split + "/neighbours"));
+  }
+
+  const std::vector<std::string>& splits() const { return splits_; }
+  int64_t users() const { return train_.user_count(); }
+  int64_t rows() const { return users() * std::ssize(splits_); }
+
+  // Trees of the rows begin..end; those of users without an example are empty.
+  std::string Grow(int64_t begin, int64_t end, UnitProgress& progress) {
+    std::vector<gen::Evidence> evidence;
+    std::vector<std::string> behaviours;
+    std::vector<int64_t> place;
+    for (int64_t row = begin; row < end; ++row) {
+      gen::Evidence of = EvidenceOf(row);
+      if (of.history.empty()) continue;
+      if (judge_) behaviours.push_back(BehaviourOf(of));
+      evidence.push_back(std::move(of));
+      place.push_back(row - begin);
+    }
+    std::vector<gen::ReasonTree> begun;
+    if (!progress.begun().empty()) begun = gen::UnpackTrees(progress.begun());
+    auto grown = engine_->Grow(evidence, behaviours, std::move(begun),
+                               [&](const auto& trees) { progress.Save(gen::Pack(trees)); });
+    std::vector<gen::ReasonTree> trees(static_cast<size_t>(end - begin));
+    for (size_t i = 0; i < grown.size(); ++i) trees[place[i]] = std::move(grown[i]);
+    return gen::Pack(trees);
+  }
+
+ private:
+  gen::Evidence EvidenceOf(int64_t row) const {
+    const int64_t split = row / users(), user = row % users();
+    gen::Evidence of{.split = splits_[split], .user = user};
+    of.history = users_.History(of.split, user);
+    if (of.history.empty() || neighbours_.empty()) return of;
+    const auto& config = config_.pulse().neighbours();
+    const int64_t before = config.time_cut() ? users_.TargetTime(of.split, user) : 0;
+    for (const int32_t other : neighbours_[split].row<int32_t>(user))
+      if (auto titles = users_.NewestTitles(other, config.titles(), before); !titles.empty())
+        of.neighbours.push_back(std::move(titles));
+    return of;
+  }
+
+  // What chains are pruned against: with the target where the published protocol has it so.
+  std::string BehaviourOf(const gen::Evidence& of) const {
+    const auto& config = config_.pulse().behaviour();
+    const auto published = data::PublishedProtocol::ForAnchor(config_.pulse());
+    if (!published) return gen::BehaviourText(of.history, nullptr, config);
+    gen::Target target;
+    if (of.split == "train") {
+      target = users_.TrainTarget(of.user);
+    } else {
+      const auto phase = of.split == "test" ? data::Phase::kTest : data::Phase::kValidation;
+      target.title = train_.items[labels_.Target(phase, of.user)].title;
+    }
+    return gen::BehaviourText(of.history, &target, config);
+  }
+
+  const config::RunConfig& config_;
+  const std::vector<std::string> splits_;
+  const data::TrainView train_;
+  const data::LabelStore labels_;
+  const PulseUsers users_;
+  const std::unique_ptr<gen::Generator> generator_;
+  std::unique_ptr<gen::Judge> judge_;
+  std::optional<gen::ReasonEngine> engine_;
+  std::vector<HostTensor> neighbours_;  // by split; none: k is 0
+};
+
+Facts Run(const RunContext& context, const std::filesystem::path& partial) {
+  Grower grower(context);
+  std::vector<gen::ReasonTree> all;
+  const bool merged = DoUnits(
+      context, partial,
+      {"  trees", "users", grower.rows(), context.config.rationales().unit_size()},
+      [&](int64_t begin, int64_t end, UnitProgress& progress) {
+        return grower.Grow(begin, end, progress);
+      },
+      [&](const std::string& unit) {
+        for (gen::ReasonTree& tree : gen::UnpackTrees(unit)) all.push_back(std::move(tree));
+      });
+  if (!merged) return {};
+  gen::ReasonPool pool;
+  int64_t nodes = 0, made_up = 0;
+  for (size_t i = 0; i < all.size(); ++i) {
+    for (const gen::Node& node : all[i].nodes) {
+      ++nodes;
+      made_up += node.parse == "fallback text";
+    }
+    pool[grower.splits()[i / grower.users()]].push_back(std::move(all[i]));
+  }
+  gen::SavePool(pool, partial / "reasons.h5");
+  return {{"nodes", Cat(nodes)},
+          {"made of facts after failed answers", Cat(made_up)},
+          {"reasons", DescribeBackend(context.config)}};
+}
+
+}  // namespace
+
+Stage ReasonsStage(const config::RunConfig& config) {
+  Stage stage{.name = "rationales.tree",
+              .config_parts = {"pulse.neighbours", "pulse.positive.prompt_tokens",
+                               "pulse.positive.review_tokens", "pulse.tree", "seed"},
+              .inputs = {"split"},
+              .kind = Kind::kLeased,
+              .run = Run};
+  if (config.pulse().neighbours().count() > 0) stage.inputs.push_back("neighbours");
+  if (Prunes(config)) {
+    stage.inputs.push_back("thoughts");
+    stage.config_parts.push_back("pulse.behaviour");
+  }
+  BackendNeedsOf(config, Prompts::kPulse).AddTo(stage);
+  return stage;
+}
+
+}  // namespace whyrec::stages
