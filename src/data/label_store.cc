@@ -28,6 +28,13 @@ std::optional<PublishedProtocol> PublishedProtocol::ForNegatives(
   return std::nullopt;
 }
 
+std::optional<PublishedProtocol> PublishedProtocol::ForAnchor(
+    const config::BehaviourConfig& config) {
+  if (config.has_anchor() && config.anchor() == config::BehaviourConfig::WITH_TARGET)
+    return PublishedProtocol();
+  return std::nullopt;
+}
+
 LabelStore::LabelStore(HeldOut validation, HeldOut test,
                        std::vector<ExplanationRecord> validation_explanations)
     : validation_(std::move(validation)),

@@ -55,11 +55,13 @@ struct TrainView {
 enum class Phase { kValidation, kTest };
 
 // Shown by code that means to follow a published protocol into held-out data; only a configuration
-// that asks for it (profile history LAST20_FULL, negatives EXCLUDE FULL) yields one.
+// that asks for it (profile history LAST20_FULL, negatives EXCLUDE FULL, anchor WITH_TARGET) yields
+// one.
 class PublishedProtocol {
  public:
   static std::optional<PublishedProtocol> ForProfiles(const config::RationalesConfig& config);
   static std::optional<PublishedProtocol> ForNegatives(const config::SplitConfig& config);
+  static std::optional<PublishedProtocol> ForAnchor(const config::BehaviourConfig& config);
 
  private:
   PublishedProtocol() = default;

@@ -56,6 +56,9 @@ Stage SplitStage();
 Stage AuditStage(const config::RunConfig& config);
 Stage RationalesStage(const config::RunConfig& config, const std::string& kind);  // "item" | "user"
 Stage EmbeddingsStage(const config::RunConfig& config);
+Stage ThoughtsStage(const config::RunConfig& config);
+// `by`: thought, oracle, blind, distilbert, sbert, log_likelihood, base or random.
+Stage SelectStage(const config::RunConfig& config, const std::string& by);
 Stage GraphsStage(bool embeddings);  // with the user graph where there are embeddings
 // PULSE's, in its order.
 Stage LanguageStage(const config::RunConfig& config);

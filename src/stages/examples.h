@@ -1,0 +1,36 @@
+// The examples of PULSE, one per user and split: what the user did before the target, and the
+// target (pulse 2.4). The training target is the last training item; held-out ones belong to
+// LabelStore and need a PublishedProtocol to get into a text.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "src/data/split.h"
+#include "src/gen/evidence.h"
+
+namespace whyrec::stages {
+
+inline constexpr const char* kSplits[] = {"train", "validation", "test"};
+
+class Examples {
+ public:
+  // Both outlive it.
+  Examples(const data::TrainView& train, const data::LabelStore& labels)
+      : train_(train), labels_(labels) {}
+
+  // Users with fewer than two training items have no training example; those who are never
+  // evaluated no other one.
+  bool Has(const std::string& split, int64_t user) const;
+  std::vector<gen::Event> History(const std::string& split, int64_t user) const;  // oldest first
+  gen::Target TrainTarget(int64_t user) const;
+  gen::Target Target(const data::PublishedProtocol&, const std::string& split, int64_t user) const;
+
+ private:
+  std::string Title(int64_t item) const;
+
+  const data::TrainView& train_;
+  const data::LabelStore& labels_;
+};
+
+}  // namespace whyrec::stages

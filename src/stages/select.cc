@@ -1,0 +1,282 @@
+// select.<by>: of every user's tree the reason that the scorer reads (pulse eq. 2, 6.3, 8.2).
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <functional>
+
+#include "src/base/error.h"
+#include "src/base/rng.h"
+#include "src/gen/behaviour.h"
+#include "src/gen/reason_pool.h"
+#include "src/lm/thought_space.h"
+#include "src/stages/examples.h"
+#include "src/stages/units.h"
+#include "src/store/hdf5_file.h"
+
+namespace whyrec::stages {
+namespace {
+
+constexpr int64_t kUnitUsers = 64;
+constexpr int64_t kSentenceTokens = 256;  // of all-MiniLM-L6-v2 (pulse 3.3)
+
+using config::BehaviourConfig;
+using config::TreeConfig;
+
+// A user with something to choose from.
+struct Choosing {
+  std::string split;
+  int64_t user;
+  const gen::ReasonTree* tree;
+  std::vector<int64_t> nodes;  // candidates
+};
+
+// Leaves, or all where that is asked for; a chain's earlier levels are beginnings of its last.
+std::vector<int64_t> Candidates(const gen::ReasonTree& tree, const TreeConfig& config) {
+  const bool all =
+      config.score_nodes() == TreeConfig::ALL && config.algorithm() == TreeConfig::FULL_TREE;
+  int64_t deepest = 0;
+  for (const gen::Node& node : tree.nodes) deepest = std::max(deepest, node.level);
+  std::vector<int64_t> nodes;
+  for (int64_t i = 0; i < std::ssize(tree.nodes); ++i)
+    if (all || tree.nodes[static_cast<size_t>(i)].level == deepest) nodes.push_back(i);
+  return nodes;
+}
+
+std::vector<Choosing> AllChoosing(const gen::ReasonPool& pool, const TreeConfig& config) {
+  std::vector<Choosing> all;
+  for (const char* split : kSplits) {
+    const auto found = pool.find(split);
+    if (found == pool.end()) continue;
+    for (int64_t user = 0; user < std::ssize(found->second); ++user) {
+      const gen::ReasonTree& tree = found->second[static_cast<size_t>(user)];
+      if (!tree.nodes.empty()) all.push_back({split, user, &tree, Candidates(tree, config)});
+    }
+  }
+  return all;
+}
+
+using Scores = std::vector<float>;  // of a user's candidates; NaN: this one cannot win
+
+// The first of the largest; -1: none can win.
+int64_t First(const Scores& scores) {
+  int64_t best = -1;
+  for (int64_t i = 0; i < std::ssize(scores); ++i)
+    if (!std::isnan(scores[static_cast<size_t>(i)]) &&
+        (best < 0 || scores[static_cast<size_t>(i)] > scores[static_cast<size_t>(best)]))
+      best = i;
+  return best;
+}
+
+// Collects winners and all scores.
+class Selection {
+ public:
+  explicit Selection(const gen::ReasonPool& pool) {
+    for (const auto& [split, trees] : pool) choices_[split].resize(trees.size());
+  }
+
+  void Add(const Choosing& of, const Scores& scores) {
+    Columns& columns = columns_[of.split];
+    columns.user.insert(columns.user.end(), of.nodes.size(), of.user);
+    columns.node.insert(columns.node.end(), of.nodes.begin(), of.nodes.end());
+    columns.score.insert(columns.score.end(), scores.begin(), scores.end());
+    const int64_t best = First(scores);
+    if (best < 0) return;
+    const int64_t node = of.nodes[static_cast<size_t>(best)];
+    choices_[of.split][static_cast<size_t>(of.user)] = {
+        node, scores[static_cast<size_t>(best)], of.tree->nodes[static_cast<size_t>(node)].text};
+    ++chosen_;
+  }
+
+  void Save(const std::filesystem::path& folder) const {
+    gen::SaveChoices(choices_, folder / "selection.h5");
+    store::Hdf5Writer file(folder / "scores.h5");
+    for (const auto& [split, columns] : columns_) {
+      file.WriteInts(split + "/user", columns.user);
+      file.WriteInts(split + "/node", columns.node);
+      file.WriteFloats(split + "/score", columns.score);
+    }
+    file.Close();
+  }
+  int64_t chosen() const { return chosen_; }
+
+ private:
+  struct Columns {
+    std::vector<int64_t> user, node;
+    std::vector<float> score;
+  };
+  gen::Choices choices_;
+  std::map<std::string, Columns> columns_;
+  int64_t chosen_ = 0;
+};
+
+// By what the tree itself says, or by chance. "base" has a candidate of its own, which is no leaf.
+Scores PlainScores(const std::string& by, Choosing& of, uint64_t seed) {
+  const auto node = [&](int64_t i) -> const gen::Node& {
+    return of.tree->nodes[static_cast<size_t>(i)];
+  };
+  if (by == "base") {
+    of.nodes.clear();
+    for (int64_t i = 0; i < std::ssize(of.tree->nodes); ++i)
+      if (node(i).path == "base") of.nodes.push_back(i);
+    return Scores(of.nodes.size(), 0);
+  }
+  Scores scores;
+  for (const int64_t i : of.nodes) scores.push_back(node(i).log_likelihood);
+  if (by == "random") {
+    const auto split = std::ranges::find(kSplits, of.split) - kSplits;
+    Rng rng(seed, "random reason", static_cast<uint64_t>(split), static_cast<uint64_t>(of.user));
+    std::ranges::fill(scores, std::nanf(""));
+    scores[rng.Below(scores.size())] = 0;
+  }
+  return scores;
+}
+
+// `by` as behaviours see it: the oracle's anchor always has the target, the blind one's never.
+BehaviourConfig BehaviourOf(const config::RunConfig& config, const std::string& by) {
+  BehaviourConfig behaviour = config.pulse().behaviour();
+  if (by == "oracle") behaviour.set_anchor(BehaviourConfig::WITH_TARGET);
+  if (by == "blind") behaviour.set_anchor(BehaviourConfig::HISTORY);
+  return behaviour;
+}
+
+std::string AnchorOf(const Examples& examples, const Choosing& of,
+                     const BehaviourConfig& behaviour) {
+  const auto history = examples.History(of.split, of.user);
+  const auto published = data::PublishedProtocol::ForAnchor(behaviour);
+  if (!published) return gen::BehaviourText(history, nullptr, behaviour);
+  const gen::Target target = examples.Target(*published, of.split, of.user);
+  return gen::BehaviourText(history, &target, behaviour);
+}
+
+bool Encodes(const std::string& by) {
+  return by != "log_likelihood" && by != "base" && by != "random";
+}
+bool InThoughtSpace(const std::string& by) {
+  return by == "thought" || by == "oracle" || by == "blind";
+}
+// The encoder of A1 before any training; empty: the random start of the thought encoders.
+std::string UntrainedFolder(const config::PulseConfig& pulse) {
+  return pulse.tree().has_distilbert() ? pulse.tree().distilbert() : pulse.thought().encoder();
+}
+
+std::unique_ptr<gen::Judge> LoadJudge(const RunContext& context, const std::string& by) {
+  const auto& pulse = context.config.pulse();
+  const std::string device = context.config.execution().device();
+  const auto thoughts = context.workspace.Of("thoughts");
+  if (InThoughtSpace(by)) return lm::LoadThoughtSpace(thoughts, device);
+  lm::EncoderOptions options{.max_tokens = pulse.behaviour().max_tokens(), .device = device};
+  if (by == "sbert") {
+    options.max_tokens = std::min(options.max_tokens, kSentenceTokens);
+    options.pooling = lm::Pooling::kMean;
+    return lm::MakeJudge(lm::LoadEncoder(pulse.tree().sbert(), options), nullptr);
+  }
+  options.pooling = lm::Pooling::kCls;
+  std::filesystem::path folder = UntrainedFolder(pulse);
+  if (folder.empty()) folder = thoughts / "start";
+  return lm::MakeJudge(lm::LoadEncoder(folder, options), nullptr);
+}
+
+// Scores of some users, one after the other, as bytes.
+std::string ScoreUnit(gen::Judge& judge, const Examples& examples, std::span<const Choosing> users,
+                      const BehaviourConfig& behaviour) {
+  std::vector<std::string> anchors;
+  std::vector<std::vector<std::string>> reasons;
+  for (const Choosing& of : users) {
+    anchors.push_back(AnchorOf(examples, of, behaviour));
+    auto& texts = reasons.emplace_back();
+    for (const int64_t node : of.nodes)
+      texts.push_back(of.tree->nodes[static_cast<size_t>(node)].text);
+  }
+  std::string bytes;
+  for (const Scores& scores : judge.Score(anchors, reasons))
+    bytes.append(reinterpret_cast<const char*>(scores.data()), scores.size() * sizeof(float));
+  return bytes;
+}
+
+gen::ReasonPool LoadTrees(const RunContext& context, int64_t users) {
+  const auto h5 = context.workspace.Of("rationales.tree") / "reasons.h5";
+  gen::ReasonPool pool = gen::LoadPool(h5);
+  for (const auto& [split, trees] : pool)
+    if (std::ssize(trees) != users)
+      Fail(Exit::kData, h5.string(), ": holds trees of ", trees.size(), " users in ", split,
+           "; the split has ", users);
+  return pool;
+}
+
+// By encoders: leased in units of users.
+bool SelectByTexts(const RunContext& context, const std::filesystem::path& partial,
+                   const std::string& by, const Examples& examples,
+                   const std::vector<Choosing>& choosing, Selection& selection) {
+  const BehaviourConfig behaviour = BehaviourOf(context.config, by);
+  std::unique_ptr<gen::Judge> judge;  // loaded by those who get work
+  size_t next = 0;
+  return DoUnits(
+      context, partial, {"  trees", "trees", std::ssize(choosing), kUnitUsers},
+      [&](int64_t begin, int64_t end) {
+        if (!judge) judge = LoadJudge(context, by);
+        return ScoreUnit(*judge, examples, {choosing.begin() + begin, choosing.begin() + end},
+                         behaviour);
+      },
+      [&](const std::string& bytes) {
+        for (size_t at = 0; at < bytes.size(); ++next) {
+          Scores scores(choosing[next].nodes.size());
+          std::memcpy(scores.data(), bytes.data() + at, scores.size() * sizeof(float));
+          at += scores.size() * sizeof(float);
+          selection.Add(choosing[next], scores);
+        }
+      });
+}
+
+Facts Run(const RunContext& context, const std::filesystem::path& partial, const std::string& by) {
+  const auto folder = context.workspace.Of("split");
+  const auto train = data::LoadTrainView(folder);
+  const auto labels = data::LoadLabels(folder);
+  const gen::ReasonPool pool = LoadTrees(context, train.user_count());
+  std::vector<Choosing> choosing = AllChoosing(pool, context.config.pulse().tree());
+  const Examples examples(train, labels);
+  Selection selection(pool);
+  bool merged = true;
+  if (Encodes(by)) {
+    merged = SelectByTexts(context, partial, by, examples, choosing, selection);
+  } else {
+    for (Choosing& of : choosing) {
+      const Scores scores = PlainScores(by, of, context.config.seed());
+      selection.Add(of, scores);
+    }
+  }
+  if (merged) selection.Save(partial);
+  return {{"trees", Cat(choosing.size())}, {"reasons chosen", Cat(selection.chosen())}};
+}
+
+void Check(const config::RunConfig& config, const std::string& by) {
+  constexpr const char* kNames[] = {"thought", "oracle",         "blind", "distilbert",
+                                    "sbert",   "log_likelihood", "base",  "random"};
+  if (std::ranges::find(kNames, by) == std::end(kNames))
+    Fail(Exit::kUsage, "reasons are not selected by \"", by, "\"");
+  if (by == "base" && config.pulse().tree().algorithm() == TreeConfig::BEAM_CHAIN)
+    Fail(Exit::kUsage, "pulse.tree.algorithm BEAM_CHAIN makes no base reason to select");
+}
+
+}  // namespace
+
+Stage SelectStage(const config::RunConfig& config, const std::string& by) {
+  Check(config, by);
+  const auto& pulse = config.pulse();
+  Stage stage{.name = "select." + by,
+              .config_parts = {"pulse.tree.algorithm", "pulse.tree.score_nodes"},
+              .inputs = {"split", "rationales.tree"},
+              .kind = Encodes(by) ? Kind::kLeased : Kind::kSolo,
+              .run = [by](const RunContext& context, const std::filesystem::path& partial) {
+                return Run(context, partial, by);
+              }};
+  if (by == "random") stage.config_parts.push_back("seed");
+  if (Encodes(by)) stage.config_parts.push_back("pulse.behaviour");
+  if (by == "sbert") stage.files = {{"encoder", pulse.tree().sbert()}};
+  const std::string untrained = by == "distilbert" ? UntrainedFolder(pulse) : "";
+  if (!untrained.empty()) stage.files = {{"encoder", untrained}};
+  if (InThoughtSpace(by) || (by == "distilbert" && untrained.empty()))
+    stage.inputs.push_back("thoughts");
+  return stage;
+}
+
+}  // namespace whyrec::stages
