@@ -3,12 +3,9 @@
 // validated and asked. That code's own test reads a [1, 11] array of scores as if it had one
 // dimension and so finds every target first; ours ranks on the candidates that all systems get.
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/embedding.h>
 #include <ATen/ops/log_sigmoid.h>
 #include <c10/core/GradMode.h>
 
-#include "src/nn/losses.h"
 #include "src/systems/sasrec_samples.h"
 #include "src/systems/system.h"
 #include "src/tensor/bridge.h"
@@ -119,7 +116,8 @@ class SasRecTraining final : public train::Trainable {
         train::PartSlice(train::RankSlice(size, comm.rank(), comm.size()), part);
     const auto samples = source_.Draw(first + here.begin, first + here.end, network_);
     const int64_t count = source_.CountTargets(first, first + size, network_.config().length);
-    return {.own = LossSum(samples) / static_cast<double>(count),
+    return {.own = LossSum(network_, samples, system_.full_softmax_, /*training=*/true) /
+                   static_cast<double>(count),
             .shared = {},
             .task = system_.full_softmax_ ? "CE" : "BCE"};
   }
@@ -141,24 +139,6 @@ class SasRecTraining final : public train::Trainable {
 
  private:
   const char* LossName() const { return system_.full_softmax_ ? "CE" : "BCE"; }
-
-  // Sum over the targets of -log s(h . e+) - log(1 - s(h . e-)), or of -log softmax(h . E)[+].
-  at::Tensor LossSum(const SasRecSamples& samples) const {
-    const int64_t events = samples.batch.events(), targets = std::ssize(samples.events);
-    std::vector<int64_t> rows = samples.batch.rows;
-    if (!system_.full_softmax_) {
-      rows.insert(rows.end(), samples.positives.begin(), samples.positives.end());
-      rows.insert(rows.end(), samples.negatives.begin(), samples.negatives.end());
-    }
-    const at::Tensor all = network_.Rows(network_.Indices(rows));  // one gradient of the table
-    at::Tensor h = network_.States(all.narrow(0, 0, events), samples.batch, /*training=*/true);
-    if (events != targets) h = at::embedding(h, network_.Indices(samples.events));
-    if (system_.full_softmax_)
-      return nn::TextLoss(network_.ItemScores(h), network_.Indices(samples.positives) - 1, false)
-          .sum;
-    const auto scores = [&](int64_t first) { return (h * all.narrow(0, first, targets)).sum(1); };
-    return -(at::log_sigmoid(scores(events)) + at::log_sigmoid(-scores(events + targets))).sum();
-  }
 
   // Hits of the validation items among the first ten of all items but those of training, or their
   // losses.
@@ -188,8 +168,11 @@ class SasRecTraining final : public train::Trainable {
   double TargetLoss(const at::Tensor& scores, int64_t user) const {
     const int64_t target = context_.labels.Target(data::Phase::kValidation, user);
     if (system_.full_softmax_) return (scores.logsumexp(0) - scores[target]).item<double>();
+    const auto row = context_.negative_exclusion.row(user);
+    std::vector<int64_t> avoided(row.begin(), row.end());
+    avoided.push_back(target);
     Rng rng(config_.seed(), "sasrec validation", 0, static_cast<uint64_t>(user));
-    const int64_t other = source_.Negative(user, rng);
+    const int64_t other = data::DrawNegatives(system_.train_.item_count(), avoided, 1, rng)[0];
     return -(at::log_sigmoid(scores[target]) + at::log_sigmoid(-scores[other])).item<double>();
   }
 

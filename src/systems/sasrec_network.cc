@@ -12,6 +12,7 @@
 #include <ATen/ops/relu.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
@@ -158,7 +159,7 @@ std::vector<SasRecNetwork::Group> SasRecNetwork::Groups(const SasRecBatch& batch
   return groups;
 }
 
-// q [N, d], kv [N, 2d], pad [2, d] -> [b * t, d].
+// q [N, d], kv [N, 2d], pad [2d] -> [b * t, d].
 at::Tensor SasRecNetwork::OfGroup(const at::Tensor& q, const at::Tensor& kv, const at::Tensor& pad,
                                   const Group& group, bool training) const {
   const int64_t b = group.sequences, t = group.width, heads = config_.heads,
@@ -192,8 +193,10 @@ at::Tensor SasRecNetwork::Attention(const at::Tensor& queries, const at::Tensor&
   const at::Tensor weight = parameters_.Get(Of("attention_layers", block, ".in_proj_weight"));
   const at::Tensor bias = parameters_.Get(Of("attention_layers", block, ".in_proj_bias"));
   const at::Tensor q = at::linear(queries, weight.narrow(0, 0, d), bias.narrow(0, 0, d));
-  const at::Tensor kv = at::linear(x, weight.narrow(0, d, 2 * d), bias.narrow(0, d, 2 * d));
-  const at::Tensor pad = bias.narrow(0, d, 2 * d).view({2, d});  // keys and values of x = 0
+  // The keys' bias shifts all scores of a query alike, so it is left out: its gradient is 0, not
+  // rounding that Adam would make steps of.
+  const at::Tensor pad = at::cat({at::zeros({d}, bias.options()), bias.narrow(0, 2 * d, d)});
+  const at::Tensor kv = at::linear(x, weight.narrow(0, d, 2 * d), pad);  // x = 0 gives `pad`
   std::vector<at::Tensor> parts;
   for (const Group& group : groups) parts.push_back(OfGroup(q, kv, pad, group, training));
   return Linear(at::embedding(parts.size() == 1 ? parts[0] : at::cat(parts), back),

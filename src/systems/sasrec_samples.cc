@@ -1,8 +1,12 @@
 #include "src/systems/sasrec_samples.h"
 
+#include <ATen/ops/embedding.h>
+#include <ATen/ops/log_sigmoid.h>
+
 #include <algorithm>
 
 #include "src/base/error.h"
+#include "src/nn/losses.h"
 
 namespace whyrec::systems {
 namespace {
@@ -12,6 +16,23 @@ Rng SampleRng(uint64_t seed, int64_t sample) {
 }
 
 }  // namespace
+
+at::Tensor LossSum(const SasRecNetwork& network, const SasRecSamples& samples, bool full_softmax,
+                   bool training) {
+  const int64_t events = samples.batch.events(), targets = std::ssize(samples.events);
+  std::vector<int64_t> rows = samples.batch.rows;
+  if (!full_softmax) {
+    rows.insert(rows.end(), samples.positives.begin(), samples.positives.end());
+    rows.insert(rows.end(), samples.negatives.begin(), samples.negatives.end());
+  }
+  const at::Tensor all = network.Rows(network.Indices(rows));  // one gradient of the table
+  at::Tensor h = network.States(all.narrow(0, 0, events), samples.batch, training);
+  if (events != targets) h = at::embedding(h, network.Indices(samples.events));
+  if (full_softmax)
+    return nn::TextLoss(network.ItemScores(h), network.Indices(samples.positives) - 1, false).sum;
+  const auto scores = [&](int64_t first) { return (h * all.narrow(0, first, targets)).sum(1); };
+  return -(at::log_sigmoid(scores(events)) + at::log_sigmoid(-scores(events + targets))).sum();
+}
 
 SasRecSource::SasRecSource(const store::Ragged<int64_t>& histories,
                            const store::Ragged<int64_t>& exclusion, int64_t items, uint64_t seed,

@@ -17,6 +17,11 @@ struct SasRecSamples {
   std::vector<int64_t> negatives;  // [n] likewise
 };
 
+// Sum over the targets of -log s(h . e+) - log(1 - s(h . e-)), s the sigmoid; with `full_softmax`
+// of -log softmax(h . E)[+] over all items (pulse 1). -> scalar
+at::Tensor LossSum(const SasRecNetwork& network, const SasRecSamples& samples, bool full_softmax,
+                   bool training);
+
 class SasRecSource {
  public:
   // `every_user` once a pass, in shuffled order; else users are drawn with replacement. Users of
@@ -30,10 +35,9 @@ class SasRecSource {
   SasRecSamples Draw(int64_t begin, int64_t end, const SasRecNetwork& network);
   // Targets in samples [begin, end).
   int64_t CountTargets(int64_t begin, int64_t end, int64_t length);
-  // A uniform item that the user does not exclude.
-  int64_t Negative(int64_t user, Rng& rng) const;
 
  private:
+  int64_t Negative(int64_t user, Rng& rng) const;  // a uniform item that the user does not exclude
   int64_t User(int64_t sample, Rng& rng);
 
   const store::Ragged<int64_t>& histories_;

@@ -1,0 +1,420 @@
+// SASRec against PyTorch's own layers over padded histories (tests/golden/make_sasrec.py), its
+// draws, and what it learns.
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <c10/core/GradMode.h>
+#include <gtest/gtest.h>
+
+#include "src/systems/sasrec_samples.h"
+#include "src/tensor/bridge.h"
+#include "tests/systems/training.h"
+
+namespace whyrec::systems {
+namespace {
+
+using Names = std::vector<std::string>;
+using Histories = std::vector<std::vector<int64_t>>;
+using Form = SasRecConfig::Form;
+
+const std::vector<std::pair<std::string, Form>> kForms = {
+    {"original", Form::kOriginal}, {"post", Form::kPostNorm2025}, {"pre", Form::kPreNorm2025}};
+
+// Largest difference, relative to the largest entry or 1.
+double Difference(const at::Tensor& got, const at::Tensor& want) {
+  EXPECT_EQ(got.sizes(), want.sizes());
+  const at::Tensor wanted = want.to(at::kDouble);
+  const double far = (got.detach().to(at::kDouble) - wanted).abs().max().item<double>();
+  return far / std::max(1.0, wanted.abs().max().item<double>());
+}
+
+// The reference's weights in our network; its padded rows as our sequences.
+struct Golden {
+  Golden(const std::string& name, Form form, at::ScalarType dtype)
+      : tensors(store::ReadSafetensors(fs::path(WHYREC_SOURCE_DIR) /
+                                       "tests/golden/sasrec_golden.safetensors")),
+        name(name),
+        parameters(dtype),
+        network({.items = 23, .dim = 8, .length = 12, .dropout = 0.5, .form = form}, parameters) {
+    at::set_num_threads(1);
+    const c10::NoGradGuard no_grad;
+    for (const auto& [path, parameter] : parameters.all())
+      parameter.detach().copy_(Get("weight." + path));
+  }
+
+  at::Tensor Get(const std::string& what) const {
+    return tensor::View(tensors.at(name + "." + what));
+  }
+
+  // Item rows of one line without its padding.
+  std::vector<int64_t> Line(const std::string& tensor, int64_t row) const {
+    std::vector<int64_t> out;
+    for (const int64_t number : tensors.at(tensor).row<int64_t>(row))
+      if (number != 0) out.push_back(number - 1);
+    return out;
+  }
+
+  SasRecBatch Batch(bool padded) const {
+    SasRecBatch batch;
+    for (int64_t row = 0; row < tensors.at("histories").dim(0); ++row)
+      network.Append(Line("histories", row), padded, batch);
+    return batch;
+  }
+
+  SasRecSamples Samples() const {
+    SasRecSamples out;
+    for (int64_t row = 0; row < tensors.at("seq").dim(0); ++row) {
+      const auto events = Line("seq", row), positives = Line("pos", row),
+                 negatives = Line("neg", row);
+      if (events.empty()) continue;
+      network.Append(events, true, out.batch);
+      for (size_t i = 0; i < events.size(); ++i) {
+        out.events.push_back(out.batch.events() - std::ssize(events) + static_cast<int64_t>(i));
+        out.positives.push_back(positives[i] + 1);
+        out.negatives.push_back(negatives[i] + 1);
+      }
+    }
+    return out;
+  }
+
+  store::TensorMap tensors;
+  std::string name;
+  nn::Parameters parameters;
+  SasRecNetwork network;
+};
+
+TEST(SasRec, StatesAndScoresEqualPaddedOnes) {
+  const c10::NoGradGuard no_grad;
+  for (const auto& [name, form] : kForms) {
+    for (const bool fp64 : {true, false}) {
+      const Golden golden(name, form, fp64 ? at::kDouble : at::kFloat);
+      const at::Tensor last = golden.network.LastStates(golden.Batch(true));
+      const double states = Difference(last, golden.Get("last"));
+      const double scores = Difference(golden.network.ItemScores(last), golden.Get("scores"));
+      EXPECT_LT(states, fp64 ? 1e-12 : 1e-5) << name;
+      EXPECT_LT(scores, fp64 ? 1e-12 : 1e-5) << name;
+      std::cout << "  " << name << (fp64 ? " fp64" : " fp32") << ": states " << states
+                << ", scores " << scores << "\n";
+    }
+  }
+}
+
+TEST(SasRec, LossesAndGradientsEqualPaddedOnes) {
+  for (const auto& [name, form] : kForms) {
+    for (const bool fp64 : {true, false}) {
+      for (const std::string kind : {"bce", "ce"}) {
+        const Golden golden(name, form, fp64 ? at::kDouble : at::kFloat);
+        const SasRecSamples samples = golden.Samples();
+        const at::Tensor loss = LossSum(golden.network, samples, kind == "ce", /*training=*/false) /
+                                static_cast<double>(samples.events.size());
+        loss.backward();
+        const double far_loss = Difference(loss.view({1}), golden.Get(kind + ".loss"));
+        double far = 0;
+        for (const auto& [path, parameter] : golden.parameters.all()) {
+          ASSERT_TRUE(parameter.grad().defined()) << path;
+          const at::Tensor want = golden.Get(kind + ".grad." + path);
+          const double apart = Difference(parameter.grad(), want);
+          EXPECT_LT(apart, fp64 ? 1e-9 : 1e-5) << name << " " << kind << " " << path;
+          far = std::max(far, apart);
+        }
+        EXPECT_LT(far_loss, fp64 ? 1e-9 : 1e-5) << name;
+        std::cout << "  " << name << (fp64 ? " fp64 " : " fp32 ") << kind << ": loss " << far_loss
+                  << ", gradients " << far << "\n";
+      }
+    }
+  }
+}
+
+TEST(SasRec, UnpaddedStatesEqualThoseOfTheHistoryAlone) {
+  const c10::NoGradGuard no_grad;
+  const Golden golden("original", Form::kOriginal, at::kDouble);
+  const at::Tensor alone = golden.network.LastStates(golden.Batch(false));
+  EXPECT_LT(Difference(alone, golden.Get("unpadded")), 1e-12);
+  EXPECT_GT(Difference(alone, golden.Get("last")), 0.1);
+}
+
+// Mean and variance over many draws: every padded slot is dropped by itself there, and here a
+// binomial number stands for them.
+TEST(SasRec, DropoutIsDistributedAsOverPaddedSlots) {
+  const c10::NoGradGuard no_grad;
+  constexpr double kDraws = 5000, kTheirs = 25000;
+  constexpr double kShares = 1 / kDraws + 1 / kTheirs;  // of a variance, in that of a difference
+  for (const auto& [name, form] : kForms) {
+    const Golden golden(name, form, at::kFloat);
+    for (const int64_t row : {1, 0}) {  // one event, three
+      SasRecBatch batch;
+      std::vector<int64_t> last;
+      for (int draw = 0; draw < kDraws; ++draw) {
+        golden.network.Append(golden.Line("histories", row), true, batch);
+        last.push_back(batch.events() - 1);
+      }
+      const at::Tensor states =
+          golden.network
+              .States(golden.network.Rows(golden.network.Indices(batch.rows)), batch, true)
+              .index_select(0, golden.network.Indices(last))
+              .to(at::kDouble);
+      const at::Tensor mean = golden.Get("dropout.mean")[row],
+                       variance = golden.Get("dropout.variance")[row];
+      const at::Tensor centred = states - states.mean(0);
+      const at::Tensor own = centred.square().mean(0);
+      // Five standard errors of the difference; that of a variance from the fourth moment.
+      const at::Tensor fourth = centred.square().square().mean(0) - own.square();
+      const at::Tensor far_mean = (states.mean(0) - mean) / (variance * kShares).sqrt();
+      const at::Tensor far_variance = (own - variance) / (fourth * kShares).sqrt();
+      EXPECT_LT(far_mean.abs().max().item<double>(), 5) << name << " history " << row;
+      EXPECT_LT(far_variance.abs().max().item<double>(), 5) << name << " history " << row;
+      std::cout << "  " << name << " history " << row << ": mean "
+                << far_mean.abs().max().item<double>() << ", variance "
+                << far_variance.abs().max().item<double>() << " standard errors\n";
+    }
+  }
+}
+
+// Pulse section 16: the item counts of the paper's Table 2.
+TEST(SasRec, ParametersAreAsManyAsPublished) {
+  const std::vector<std::pair<int64_t, int64_t>> published = {
+      {6534, 360350}, {7841, 425700}, {33614, 1714350}};
+  for (const auto& [items, count] : published) {
+    nn::Parameters parameters;
+    const SasRecNetwork network({.items = items}, parameters);
+    EXPECT_EQ(parameters.Count(), count);
+  }
+}
+
+TEST(SasRec, StartsAsXavierSays) {
+  nn::Parameters parameters;
+  SasRecNetwork network({.items = 999}, parameters);
+  network.Initialise(1);
+  const auto spread = [&](const std::string& path) {
+    return parameters.Get(path).detach().square().mean().sqrt().item<double>();
+  };
+  EXPECT_NEAR(spread("item_emb.weight"), std::sqrt(2 / 1050.), 0.01 * std::sqrt(2 / 1050.));
+  EXPECT_NEAR(spread("pos_emb.weight"), std::sqrt(2 / 100.), 0.05 * std::sqrt(2 / 100.));
+  EXPECT_NEAR(spread("attention_layers.1.in_proj_weight"), 0.1, 0.003);  // 2 / (150 + 50)
+  EXPECT_NEAR(spread("forward_layers.0.conv2.weight"), std::sqrt(2 / 100.), 0.005);
+  EXPECT_EQ(spread("attention_layers.0.out_proj.bias"), 0);
+  EXPECT_EQ(spread("last_layernorm.weight"), 1);
+  nn::Parameters others;
+  EXPECT_THROW(SasRecNetwork({.items = 9, .dim = 50, .heads = 3}, others), Error);
+}
+
+store::Ragged<int64_t> Rows(const Histories& histories) {
+  store::Ragged<int64_t> out;
+  for (const auto& history : histories) out.Append(history);
+  return out;
+}
+
+// With replacement: user 1 has no target and is never drawn. A window is the newest events; each
+// target is the event after its own.
+TEST(SasRec, SamplesAreWindowsWithUniformUsersAndNegatives) {
+  const auto histories = Rows({{0, 1, 2, 3, 4, 5}, {6}, {5, 5}, {2, 7, 0}});
+  nn::Parameters parameters;
+  const SasRecNetwork network({.items = 10, .dim = 2, .length = 4}, parameters);
+  SasRecSource source(histories, histories, 10, 3, /*every_user=*/false);
+  constexpr int64_t kDraws = 9000;
+  const SasRecSamples all = source.Draw(0, kDraws, network);
+  std::map<int64_t, int> users, negatives;
+  ASSERT_EQ(std::ssize(all.batch.sequences), kDraws);
+  for (const auto& sequence : all.batch.sequences) {
+    const auto at = static_cast<size_t>(sequence.first);
+    const int64_t user = sequence.count == 4 ? 0 : sequence.count == 1 ? 2 : 3;
+    const auto row = histories.row(user);
+    ++users[user];
+    ASSERT_EQ(sequence.pads, 4 - sequence.count);
+    for (size_t i = 0; i < static_cast<size_t>(sequence.count); ++i) {
+      const size_t event = row.size() - 1 - static_cast<size_t>(sequence.count) + i;
+      ASSERT_EQ(all.batch.rows[at + i], row[event] + 1);
+      ASSERT_EQ(all.batch.slots[at + i], sequence.pads + static_cast<int64_t>(i));
+      ASSERT_EQ(all.positives[at + i], row[event + 1] + 1);
+      ASSERT_EQ(std::ranges::count(row, all.negatives[at + i] - 1), 0);
+      if (user == 3) ++negatives[all.negatives[at + i] - 1];
+    }
+  }
+  // Five standard deviations of the counts.
+  for (const int64_t user : {0, 2, 3}) EXPECT_NEAR(users[user], kDraws / 3, 5 * 45) << user;
+  EXPECT_EQ(negatives.size(), 7u);
+  for (const auto& [item, count] : negatives) EXPECT_NEAR(count, 6000 / 7, 5 * 28) << item;
+  EXPECT_EQ(source.CountTargets(0, kDraws, 4), std::ssize(all.positives));
+  const SasRecSamples slice = source.Draw(100, 103, network);
+  const auto first = static_cast<size_t>(all.batch.sequences[100].first);
+  for (size_t i = 0; i < slice.negatives.size(); ++i)
+    EXPECT_EQ(slice.negatives[i], all.negatives[first + i]);
+}
+
+TEST(SasRec, EveryUserOncePerPassIn2025) {
+  const auto histories = Rows({{0, 1}, {0, 1, 2}, {0, 1, 2, 3}, {0, 1, 2, 3, 4}});
+  nn::Parameters parameters;
+  const SasRecNetwork network({.items = 9, .dim = 2, .length = 6, .form = Form::kPostNorm2025},
+                              parameters);
+  SasRecSource source(histories, histories, 9, 3, /*every_user=*/true);
+  for (int64_t pass = 0; pass < 5; ++pass) {
+    const auto samples = source.Draw(4 * pass, 4 * pass + 4, network);
+    EXPECT_EQ(samples.positives.size(), 1u + 2 + 3 + 4);
+    EXPECT_EQ(samples.batch.events(), 4 * 6);  // padding is computed
+    for (const int64_t event : samples.events) EXPECT_NE(samples.batch.rows[event], 0);
+  }
+}
+
+TEST(SasRec, WhatCannotBeSampledIsAnError) {
+  const auto single = Rows({{0}, {1}}), full = Rows({{0, 1, 2}});
+  EXPECT_THROW(SasRecSource(single, single, 9, 1, false), Error);
+  EXPECT_THROW(SasRecSource(full, full, 3, 1, false), Error);
+}
+
+data::Catalogue MakeCatalogue(const Histories& histories, int64_t items) {
+  data::Catalogue out;
+  for (int64_t i = 0; i < items; ++i) out.items.push_back({.id = Cat("i", i)});
+  for (const auto& history : histories) {
+    out.users.push_back(Cat("u", out.users.size()));
+    out.histories.Append(history);
+  }
+  out.times.assign(out.histories.values.size(), 0);
+  return out;
+}
+
+Names Settings(const std::map<std::string, double>& knobs, const Names& others) {
+  Names out = {"system[0].name=sasrec", "split.direct_negatives=2"};
+  int n = 0;
+  for (const auto& [name, value] : knobs) {
+    out.push_back(Cat("system[0].knob[", n, "].name=", name));
+    out.push_back(Cat("system[0].knob[", n++, "].value=", value));
+  }
+  out.insert(out.end(), others.begin(), others.end());
+  return out;
+}
+
+// Users walk round a circle of twelve items; the item after the last is the answer. Order is all
+// there is to learn: the items are equally popular.
+Histories Circle() {
+  Histories out;
+  for (int64_t u = 0; u < 36; ++u) {
+    auto& row = out.emplace_back();
+    for (int64_t k = 0; k < 5 + u % 4; ++k) row.push_back((u + k) % 12);
+  }
+  return out;
+}
+
+TEST(SasRec, LearnsOrderInEveryForm) {
+  const Histories histories = Circle();
+  for (const double softmax : {0, 1}) {
+    for (const double form : {0, 1, 2}) {
+      const World world(
+          MakeCatalogue(histories, 12),
+          Settings({{"dim", 16},
+                    {"length", 8},
+                    {"dropout", 0.1},
+                    {"full_softmax", softmax},
+                    {"variant_2025", form}},
+                   {"train.steps=150", "train.learning_rate=0.01", "train.global_batch=16",
+                    "train.epoch_steps=50", "train.stop=LOSS_MEAN3"}));
+      const Temporary folder;
+      const auto system = world.Build("sasrec");
+      world.Train(*system, *cluster::MakeSelf(), folder.path());
+      system->Load(folder.path());
+      int right = 0;
+      for (const auto& history : histories) {
+        std::vector<int64_t> before(history.begin(), history.end() - 1);
+        const auto scores = system->Predict(Task::kSequential, {{0, before, {}}})[0].scores;
+        std::vector<uint8_t> mask(12);  // what a user has is never a negative: its score is free
+        for (const int64_t item : before) mask[item] = 1;
+        right += eval::RankOf(scores, history.back(), mask).greater == 0;
+        const std::vector<int64_t> candidates = {history.back(), 3, history.back()};
+        const auto few = system->Predict(Task::kDirect, {{0, before, candidates}})[0].scores;
+        ASSERT_EQ(few,
+                  (std::vector<double>{scores[history.back()], scores[3], scores[history.back()]}));
+      }
+      std::cout << "  form " << form << ", full softmax " << softmax << ": " << right << " of 36\n";
+      EXPECT_GE(right, 33) << "form " << form << ", full softmax " << softmax;
+    }
+  }
+}
+
+TEST(SasRec, UserVectorsFollowTheConfiguration) {
+  const std::vector<Query> queries = {{0, {1, 2, 3}, {}}, {1, {5}, {}}};
+  std::map<std::string, std::vector<double>> vectors;
+  const Temporary model;
+  for (const std::string form : {"PADDED", "UNPADDED_RELEASED"}) {
+    const World world(MakeCatalogue(Circle(), 12),
+                      Settings({{"dim", 6}, {"length", 5}},
+                               {"pulse.neighbours.vector=" + form, "train.steps=1"}));
+    const auto system = world.Build("sasrec");
+    if (form == "PADDED") world.Train(*system, *cluster::MakeSelf(), model.path());
+    system->Load(model.path());
+    const HostTensor got = system->UserVectors(queries);
+    EXPECT_EQ(got.dtype(), DType::kF32);
+    EXPECT_EQ(got.shape(), (std::vector<int64_t>{2, 6}));
+    vectors[form] = Doubles(got);
+
+    nn::Parameters parameters;
+    const SasRecNetwork network({.items = 12, .dim = 6, .length = 5}, parameters);
+    const auto weights = store::ReadSafetensors(model / "model.safetensors");
+    const c10::NoGradGuard no_grad;
+    for (const auto& [path, parameter] : parameters.all())
+      parameter.detach().copy_(tensor::View(weights.at(path)));
+    SasRecBatch batch;
+    for (const Query& query : queries) network.Append(query.history, form == "PADDED", batch);
+    EXPECT_LT(Furthest(Doubles(tensor::ToHost(network.LastStates(batch))), vectors[form]), 1e-6);
+  }
+  EXPECT_GT(Furthest(vectors["PADDED"], vectors["UNPADDED_RELEASED"]), 1e-3);
+}
+
+std::string Model(const World& world, const fs::path& folder) {
+  world.Train(*world.Build("sasrec"), *cluster::MakeSelf(), folder);
+  return store::ReadTextFile(folder / "model.safetensors");
+}
+
+// With the number of steps given, held-out items change nothing.
+TEST(SasRec, SeesNoHeldOutItem) {
+  const Names settings =
+      Settings({{"dim", 8}}, {"train.steps=4", "train.epoch_steps=4", "train.dtype=FP64"});
+  Histories other_test = Circle(), other_validation = Circle(), other_training = Circle();
+  other_test[0].back() = 9;
+  *(other_validation[0].end() - 2) = 9;
+  *(other_training[0].end() - 3) = 9;
+  const auto model = [&](const Histories& histories) {
+    const Temporary folder;
+    return Model(World(MakeCatalogue(histories, 12), settings), folder.path());
+  };
+  const std::string want = model(Circle());
+  EXPECT_EQ(model(other_test), want);
+  EXPECT_EQ(model(other_validation), want);
+  EXPECT_NE(model(other_training), want);
+}
+
+// A communicator that fails takes the place of a kill; dropout is on.
+TEST(SasRec, ContinuesToTheLastBit) {
+  const World world(MakeCatalogue(Circle(), 12),
+                    Settings({{"dim", 8}}, {"train.steps=8", "train.epoch_steps=4",
+                                            "train.checkpoint_steps=3", "train.stop=LOSS_MEAN3"}));
+  const Temporary whole, broken;
+  const auto self = cluster::MakeSelf();
+  const std::string want = Model(world, whole.path());
+  for (const int64_t operations : {7, 9}) {
+    Spy failing(*self, operations);
+    EXPECT_THROW(world.Train(*world.Build("sasrec"), failing, broken.path()), Spy::Broken);
+  }
+  EXPECT_EQ(Model(world, broken.path()), want);
+  EXPECT_EQ(store::ReadTextFile(broken / "losses.csv"), store::ReadTextFile(whole / "losses.csv"));
+}
+
+// Losses are divided by the targets of the global batch, so parts of it add up.
+TEST(SasRec, MicroBatchesAddUp) {
+  const auto run = [&](const std::string& setting, int ranks) {
+    const World world(MakeCatalogue(Circle(), 12),
+                      Settings({{"dim", 8}, {"dropout", 0}},
+                               {"train.steps=6", "train.epoch_steps=6", "train.dtype=FP64",
+                                "train.global_batch=7", setting}));
+    return TrainOn(world, "sasrec", ranks);
+  };
+  const Trained whole = run("train.micro_batch=0", 1);
+  for (const int ranks : {1, 2}) {
+    const Trained parts = run("train.micro_batch=2", ranks);
+    EXPECT_LT(Furthest(whole.sums, parts.sums), 1e-12);
+    for (const auto& [path, values] : whole.weights)
+      EXPECT_LT(Furthest(values, parts.weights.at(path)), 1e-12) << path;
+  }
+  const World world(MakeCatalogue(Circle(), 12), Settings({}, {"train.global_batch=1"}));
+  EXPECT_THROW(TrainOn(world, "sasrec", 2), Error);
+}
+
+}  // namespace
+}  // namespace whyrec::systems
