@@ -16,14 +16,18 @@ bool Examples::Has(const std::string& split, int64_t user) const {
   return split == "train" ? train_.histories.row(user).size() >= 2 : labels_.Evaluated(user);
 }
 
-std::vector<gen::Event> Examples::History(const std::string& split, int64_t user) const {
+std::vector<data::Interaction> Examples::Events(const std::string& split, int64_t user) const {
   WR_CHECK(Has(split, user), "user ", user, " has no example in ", split);
   const bool train = split == "train";
   auto events =
       labels_.InputEvents(train ? data::Phase::kValidation : PhaseOf(split), train_, user);
   if (train) events.pop_back();  // the target
+  return events;
+}
+
+std::vector<gen::Event> Examples::History(const std::string& split, int64_t user) const {
   std::vector<gen::Event> history;
-  for (data::Interaction& event : events)
+  for (data::Interaction& event : Events(split, user))
     history.push_back(
         {.title = Title(event.item), .rating = event.rating, .review = std::move(event.review)});
   return history;
@@ -38,6 +42,22 @@ gen::Target Examples::Target(const data::PublishedProtocol&, const std::string& 
                              int64_t user) const {
   if (split == "train") return TrainTarget(user);
   return {.title = Title(labels_.Target(PhaseOf(split), user))};
+}
+
+int64_t Examples::TargetTime(const std::string& split, int64_t user) const {
+  if (split != "train") return labels_.TargetTime(PhaseOf(split), user);
+  return train_.times.empty() ? 0 : train_.times[train_.histories.offsets[user + 1] - 1];
+}
+
+std::vector<std::string> Examples::NewestTitles(int64_t user, int64_t count, int64_t before) const {
+  std::vector<std::string> titles;
+  const int64_t first = train_.histories.offsets[user];
+  for (int64_t i = train_.histories.offsets[user + 1] - 1; i >= first; --i) {
+    if (std::ssize(titles) == count) break;
+    if (before > 0 && !train_.times.empty() && train_.times[i] >= before) continue;
+    titles.push_back(Title(train_.histories.values[i]));
+  }
+  return titles;
 }
 
 // Brand and category stand in for a missing title.

@@ -22,9 +22,14 @@ class Examples {
   // Users with fewer than two training items have no training example; those who are never
   // evaluated no other one.
   bool Has(const std::string& split, int64_t user) const;
-  std::vector<gen::Event> History(const std::string& split, int64_t user) const;  // oldest first
+  // What happened before the target, oldest first.
+  std::vector<data::Interaction> Events(const std::string& split, int64_t user) const;
+  std::vector<gen::Event> History(const std::string& split, int64_t user) const;
   gen::Target TrainTarget(int64_t user) const;
   gen::Target Target(const data::PublishedProtocol&, const std::string& split, int64_t user) const;
+  int64_t TargetTime(const std::string& split, int64_t user) const;  // 0: unknown
+  // A user's newest `count` training items before the time `before` (0: no limit), newest first.
+  std::vector<std::string> NewestTitles(int64_t user, int64_t count, int64_t before) const;
 
  private:
   std::string Title(int64_t item) const;

@@ -5,7 +5,7 @@
 
 #include "src/base/error.h"
 #include "src/nn/numeric.h"
-#include "src/stages/pulse_users.h"
+#include "src/stages/examples.h"
 #include "src/stages/system_run.h"
 
 namespace whyrec::stages {
@@ -38,7 +38,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
   const auto& config = context.config.pulse().neighbours();
   const auto train = data::LoadTrainView(context.workspace.Of("split"));
   const auto labels = data::LoadLabels(context.workspace.Of("split"));
-  const PulseUsers users(train, labels);
+  const Examples users(train, labels);
   const int64_t count = train.user_count(), k = std::min<int64_t>(config.count(), count - 1);
   const SystemRun run(context.config, SasrecOf(context.config));
   const auto sasrec = run.Build(context, train, run.trained_as);
@@ -47,14 +47,14 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
   std::optional<store::Hdf5Writer> file;
   if (root) file.emplace(partial / "neighbours.h5");
   const auto [begin, end] = RowsOf(context.comm, count);
-  for (const std::string& split : kPulseSplits) {
+  for (const std::string split : kSplits) {
     std::vector<systems::Query> queries;
     for (int64_t user = begin; user < end; ++user) {
       systems::Query query{.user = user};
       if (config.with_target()) {  // the public code's: all training items, whatever the split
         const auto row = train.histories.row(user);
         query.history.assign(row.begin(), row.end());
-      } else {
+      } else if (users.Has(split, user)) {
         for (const auto& event : users.Events(split, user)) query.history.push_back(event.item);
       }
       queries.push_back(std::move(query));

@@ -4,7 +4,7 @@
 #include "src/gen/reason_engine.h"
 #include "src/gen/reason_pool.h"
 #include "src/stages/backend.h"
-#include "src/stages/pulse_users.h"
+#include "src/stages/examples.h"
 #include "src/stages/units.h"
 
 namespace whyrec::stages {
@@ -13,7 +13,7 @@ namespace {
 Facts Run(const RunContext& context, const std::filesystem::path& partial) {
   const auto train = data::LoadTrainView(context.workspace.Of("split"));
   const auto labels = data::LoadLabels(context.workspace.Of("split"));
-  const PulseUsers users(train, labels);
+  const Examples users(train, labels);
   const auto generator = MakeBackend(context, context.config, Prompts::kPulse);
   gen::ReasonEngine engine(*generator, context.config);
   std::vector<gen::ReasonTree> all;
@@ -24,9 +24,10 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
         std::vector<std::pair<gen::Evidence, gen::Target>> asked;
         std::vector<gen::ReasonTree> trees(static_cast<size_t>(end - begin));
         for (int64_t user = begin; user < end; ++user)
-          if (auto history = users.History("train", user); !history.empty())
-            asked.push_back({{.split = "train", .user = user, .history = std::move(history)},
-                             users.TrainTarget(user)});
+          if (users.Has("train", user))
+            asked.push_back(
+                {{.split = "train", .user = user, .history = users.History("train", user)},
+                 users.TrainTarget(user)});
         std::vector<gen::Node> nodes = engine.Positive(asked);
         for (size_t i = 0; i < nodes.size(); ++i)
           trees[asked[i].first.user - begin] = {.nodes = {std::move(nodes[i])}, .levels = 1};

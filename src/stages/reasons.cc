@@ -6,7 +6,7 @@
 #include "src/gen/reason_pool.h"
 #include "src/lm/thought_space.h"
 #include "src/stages/backend.h"
-#include "src/stages/pulse_users.h"
+#include "src/stages/examples.h"
 #include "src/stages/units.h"
 #include "src/tensor/device_name.h"
 
@@ -20,8 +20,8 @@ bool Prunes(const config::RunConfig& config) {
 }
 
 std::vector<std::string> SplitsOf(const config::RunConfig& config) {
-  if (config.pulse().tree().splits() == TreeConfig::TRAIN_ONLY) return {kPulseSplits[0]};
-  return kPulseSplits;
+  if (config.pulse().tree().splits() == TreeConfig::TRAIN_ONLY) return {kSplits[0]};
+  return {std::begin(kSplits), std::end(kSplits)};
 }
 
 // All that the prompts and, where chains are pruned, the judge need; one row for a user's moment:
@@ -75,8 +75,9 @@ class Grower {
   gen::Evidence EvidenceOf(int64_t row) const {
     const int64_t split = row / users(), user = row % users();
     gen::Evidence of{.split = splits_[split], .user = user};
+    if (!users_.Has(of.split, user)) return of;
     of.history = users_.History(of.split, user);
-    if (of.history.empty() || neighbours_.empty()) return of;
+    if (neighbours_.empty()) return of;
     const auto& config = config_.pulse().neighbours();
     const int64_t before = config.time_cut() ? users_.TargetTime(of.split, user) : 0;
     for (const int32_t other : neighbours_[split].row<int32_t>(user))
@@ -90,13 +91,7 @@ class Grower {
     const auto& config = config_.pulse().behaviour();
     const auto published = data::PublishedProtocol::ForAnchor(config_.pulse());
     if (!published) return gen::BehaviourText(of.history, nullptr, config);
-    gen::Target target;
-    if (of.split == "train") {
-      target = users_.TrainTarget(of.user);
-    } else {
-      const auto phase = of.split == "test" ? data::Phase::kTest : data::Phase::kValidation;
-      target.title = train_.items[labels_.Target(phase, of.user)].title;
-    }
+    const gen::Target target = users_.Target(*published, of.split, of.user);
     return gen::BehaviourText(of.history, &target, config);
   }
 
@@ -104,7 +99,7 @@ class Grower {
   const std::vector<std::string> splits_;
   const data::TrainView train_;
   const data::LabelStore labels_;
-  const PulseUsers users_;
+  const Examples users_;
   const std::unique_ptr<gen::Generator> generator_;
   std::unique_ptr<gen::Judge> judge_;
   std::optional<gen::ReasonEngine> engine_;

@@ -209,14 +209,22 @@ class PulseTraining final : public train::Trainable {
  public:
   PulseTraining(PulseRecommender& system, TrainContext& context)
       : system_(system), config_(system.config_), context_(context) {
-    for (int64_t user = 0; user < system.train_.user_count(); ++user)
-      if (system.train_.histories.row(user).size() > 1) users_.push_back(user);
+    const auto& candidates = system.train_.candidates;
+    if (candidates.rows() == 0)
+      Fail(Exit::kUsage, "the scorer learns from candidates: set split.train_candidates to true");
+    for (int64_t user = 0; user < candidates.rows(); ++user)
+      if (!candidates.row(user).empty()) users_.push_back(user);
     if (users_.empty()) Fail(Exit::kData, "no user has two training items, a history and a target");
     sampler_ = std::make_unique<data::CursorSampler>(std::ssize(users_), config_.seed(), "scorer",
                                                      config_.train().shuffle_first_pass());
   }
 
   nn::Parameters& parameters() override { return system_.model_.trained(); }
+
+  train::ParameterRule RuleFor(const std::string& path) const override {
+    if (path != "score.weight") return {};
+    return {.learning_rate = system_.scorer_.head_rate()};
+  }
 
   int64_t steps_per_epoch() const override {
     const int64_t given = config_.train().epoch_steps(), size = config_.train().global_batch();
@@ -250,17 +258,8 @@ class PulseTraining final : public train::Trainable {
   int64_t Target(int64_t user) const { return system_.train_.histories.row(user).back(); }
 
   // The target and its negatives, shuffled.
-  std::vector<int64_t> Candidates(int64_t user) const {
-    Rng rng(config_.seed(), "train candidates", 0, static_cast<uint64_t>(user));
-    const auto known = system_.train_.histories.row(user);
-    std::vector<int64_t> excluded(known.begin(), known.end());
-    const auto avoided = context_.negative_exclusion.row(user);
-    excluded.insert(excluded.end(), avoided.begin(), avoided.end());
-    auto candidates = data::DrawNegatives(system_.train_.item_count(), excluded,
-                                          config_.split().direct_negatives(), rng);
-    candidates.push_back(Target(user));
-    rng.Shuffle(candidates);
-    return candidates;
+  std::span<const int64_t> Candidates(int64_t user) const {
+    return system_.train_.candidates.row(user);
   }
 
   // Eq. 3: L_SFT = - sum_u log p_{u,i+}, p_{u,c} = exp(l_{u,c}) / sum_c' exp(l_{u,c'}).
@@ -269,7 +268,7 @@ class PulseTraining final : public train::Trainable {
     std::vector<int64_t> targets;
     size_t width = 0;
     for (const int64_t user : users) {
-      const std::vector<int64_t> candidates = Candidates(user);
+      const auto candidates = Candidates(user);
       WR_CHECK(width == 0 || width == candidates.size(), width, " and ", candidates.size());
       width = candidates.size();
       targets.push_back(std::ranges::find(candidates, Target(user)) - candidates.begin());
@@ -305,9 +304,9 @@ class PulseTraining final : public train::Trainable {
 // HR@1 on fixed users and their validation items, with reasons of the validation split.
 train::Validation PulseTraining::Validate(int64_t) {
   const data::LabelStore& labels = context_.labels;
-  std::vector<int64_t> users =
-      Rng(config_.seed(), "validation users").Permutation(labels.user_count());
-  users.resize(std::min<size_t>(users.size(), system_.scorer_.validation_users()));
+  RunConfig config = config_;
+  config.mutable_train()->set_validation_users(system_.scorer_.validation_users());
+  const std::vector<int64_t> users = ValidationUsers(labels, config);
   const auto unit = static_cast<size_t>(config_.predict().batch_users());
   double hits = 0;
   for (size_t begin = unit * static_cast<size_t>(context_.comm.rank()); begin < users.size();
@@ -382,7 +381,11 @@ const Registration kRegistration({
     .ties_of = TiesOf,
     .variants = Variants(),
     .tasks = {Task::kDirect},
+<<<<<<< HEAD
     .training = [](const RunConfig& config) { return config.pulse().scorer().train(); },
+=======
+    .training = [](const auto& config) { return config.pulse().scorer().train(); },
+>>>>>>> scorer
     .needs = Needs,
     .files = ExternalFiles,
     .build = [](const BuildContext& c) { return std::make_unique<PulseRecommender>(c); },
