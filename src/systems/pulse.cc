@@ -381,11 +381,7 @@ const Registration kRegistration({
     .ties_of = TiesOf,
     .variants = Variants(),
     .tasks = {Task::kDirect},
-<<<<<<< HEAD
-    .training = [](const RunConfig& config) { return config.pulse().scorer().train(); },
-=======
     .training = [](const auto& config) { return config.pulse().scorer().train(); },
->>>>>>> scorer
     .needs = Needs,
     .files = ExternalFiles,
     .build = [](const BuildContext& c) { return std::make_unique<PulseRecommender>(c); },
