@@ -13,7 +13,8 @@ namespace {
 
 using Keys = std::vector<std::string>;
 
-constexpr size_t kMostObjects = 16;  // openings that are tried
+constexpr size_t kMostObjects = 16;   // openings that are tried
+constexpr size_t kLongestToken = 34;  // bytes of a special token
 
 std::string LowerCase(std::string_view text) {
   std::string lower(text);
@@ -35,9 +36,9 @@ size_t SpecialToken(std::string_view text) {
   for (const std::string_view token : kPlain)
     if (text.starts_with(token)) return token.size();
   if (!text.starts_with("<|")) return 0;
+  text = text.substr(0, kLongestToken);
   const size_t end = text.find("|>");
-  const bool one_word = end != text.npos && end <= 32 && text.find_first_of(" \n") > end;
-  return one_word ? end + 2 : 0;
+  return end != text.npos && text.find_first_of(" \n") > end ? end + 2 : 0;
 }
 
 // Without special tokens. One behind some text ended the turn: what follows is a conversation that

@@ -62,14 +62,18 @@ std::vector<std::string> Ranked(const std::map<std::string, Use>& uses) {
 std::vector<std::string> WordsOf(const std::vector<std::string>& texts,
                                  const std::set<std::string>& without) {
   std::map<std::string, Use> uses;
+  std::set<std::string> sentences;
   for (size_t i = 0; i < texts.size(); ++i) {
     std::set<std::string> here;
-    for (const std::string& word : PlainWords(texts[i])) {
-      if (!IsContent(word) || without.contains(word)) continue;
-      Use& use = uses[word];
-      use.texts += here.insert(word).second;
-      ++use.times;
-      use.last = i;
+    for (const std::string& sentence : Sentences(texts[i])) {
+      const bool is_new = sentences.insert(sentence).second;
+      for (const std::string& word : PlainWords(sentence)) {
+        if (!IsContent(word) || without.contains(word)) continue;
+        Use& use = uses[word];
+        use.texts += here.insert(word).second;
+        use.times += is_new;
+        use.last = i;
+      }
     }
   }
   return Ranked(uses);

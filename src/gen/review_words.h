@@ -14,8 +14,9 @@ std::vector<std::string> PlainWords(std::string_view text);
 // Function words, and words that any review may hold ("great", "bought").
 bool IsStopWord(std::string_view word);
 
-// Content words of the reviews: those of most reviews first, then the most frequent, then the most
-// recent. Without words that half of the titles share. Where reviews have none, words of titles.
+// Content words of the reviews: those of most reviews first, then the most frequent (a sentence
+// that comes again counts once), then the most recent. Without words that half of the titles share.
+// Where reviews have none, words of titles.
 std::vector<std::string> RecurringWords(const Evidence& evidence);
 
 // Sentences of 4 to 30 words from the reviews that hold one of the first `words` of `recurring`,

@@ -7,6 +7,7 @@
 #include "src/data/split.h"
 #include "src/gen/isrf_chain.h"
 #include "src/gen/record.h"
+#include "src/stages/backend.h"
 #include "src/stages/units.h"
 
 namespace whyrec::stages {
@@ -68,9 +69,7 @@ class Writer {
   Writer(const RunContext& context, const std::string& kind)
       : train_(data::LoadTrainView(context.workspace.Of("split"))), kind_(kind) {
     const auto& config = context.config.rationales();
-    generator_ = config.backend() == config::RationalesConfig::REPLAY
-                     ? gen::MakeReplay(config.replay_file())
-                     : gen::MakeTemplate();
+    generator_ = MakeBackend(context, context.config, Prompts::kIsrf);
     attempts_ = config.attempts();
     if (kind == "item") return;
     histories_ = ProfileHistories(context, train_);
@@ -128,16 +127,12 @@ class Writer {
 
 Stage RationalesStage(const config::RunConfig& config, const std::string& kind) {
   Stage stage{.name = "rationales." + kind,
+              .revision = 2,  // records keep the raw answers
               .config_parts = {"rationales"},
               .inputs = {"split"},
               .kind = Kind::kLeased};
-  const auto& rationales = config.rationales();
   if (kind == "user") stage.inputs.push_back("rationales.item");
-  if (rationales.backend() == config::RationalesConfig::REPLAY) {
-    if (!rationales.has_replay_file())
-      Fail(Exit::kUsage, "rationales.backend is REPLAY, but rationales.replay_file is not set");
-    stage.files.emplace_back("replay_file", rationales.replay_file());
-  }
+  BackendNeedsOf(config, Prompts::kIsrf).AddTo(stage);
   stage.run = [kind](const RunContext& context, const fs::path& partial) -> Facts {
     Writer writer(context, kind);
     std::string records, prompts;  // gzip members in unit order are one gzip file
@@ -154,9 +149,7 @@ Stage RationalesStage(const config::RunConfig& config, const std::string& kind) 
       store::WriteFileAtomically(partial / "records.jsonl.gz", records);
       store::WriteFileAtomically(partial / "prompts.jsonl.gz", prompts);
     }
-    const bool model = context.config.rationales().backend() == config::RationalesConfig::REPLAY;
-    return {{"texts", model ? "replayed from " + context.config.rationales().replay_file()
-                            : "template (made of metadata and reviews; no language model)"}};
+    return {{"texts", DescribeBackend(context.config)}};
   };
   return stage;
 }

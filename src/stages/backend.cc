@@ -1,0 +1,111 @@
+#include "src/stages/backend.h"
+
+#include "src/base/error.h"
+#include "src/lm/in_process.h"
+
+namespace whyrec::stages {
+namespace {
+
+using config::RationalesConfig;
+
+constexpr const char* kLanguage = "language";
+
+bool Plain(const config::RunConfig& config, Prompts prompts) {
+  return prompts == Prompts::kPulse && config.protocol() == config::RunConfig::AS_PUBLISHED &&
+         config.reading() == config::RunConfig::RELEASED_CODE;
+}
+
+bool HasPulse(const config::RunConfig& config) {
+  for (const auto& system : config.system())
+    if (system.name() == "pulse") return true;
+  return false;
+}
+
+// The folder, or the artefact that a run with PULSE makes.
+std::filesystem::path ModelFolder(const RunContext& context, const RationalesConfig& config) {
+  return config.has_model() ? std::filesystem::path(config.model())
+                            : context.workspace.Of(kLanguage);
+}
+
+}  // namespace
+
+void BackendNeeds::AddTo(Stage& stage) const {
+  stage.files.insert(stage.files.end(), files.begin(), files.end());
+  stage.inputs.insert(stage.inputs.end(), inputs.begin(), inputs.end());
+  stage.settings.insert(stage.settings.end(), settings.begin(), settings.end());
+}
+
+BackendNeeds BackendNeedsOf(const config::RunConfig& config, Prompts prompts) {
+  const RationalesConfig& rationales = config.rationales();
+  BackendNeeds needs;
+  switch (rationales.backend()) {
+    case RationalesConfig::TEMPLATE:
+      if (prompts == Prompts::kPulse) needs.settings.push_back("seed=" + Cat(config.seed()));
+      break;
+    case RationalesConfig::REPLAY:
+      if (!rationales.has_replay_file())
+        Fail(Exit::kUsage, "rationales.backend is REPLAY, but rationales.replay_file is not set");
+      needs.files.emplace_back("replay_file", rationales.replay_file());
+      break;
+    case RationalesConfig::IN_PROCESS:
+      if (rationales.has_model())
+        needs.files.emplace_back("model", rationales.model());
+      else if (prompts == Prompts::kPulse || HasPulse(config))
+        needs.inputs.push_back(kLanguage);
+      else
+        Fail(Exit::kUsage,
+             "rationales.backend is IN_PROCESS, but rationales.model is not set: give the folder "
+             "of a T5 or Phi-family model");
+      needs.settings.push_back(Plain(config, prompts) ? "prompts=plain" : "prompts=chat");
+      needs.settings.push_back("seed=" + Cat(config.seed()));
+      break;
+    case RationalesConfig::HTTP:
+      if (rationales.http().endpoint_size() == 0)
+        Fail(Exit::kUsage,
+             "rationales.backend is HTTP, but no rationales.http.endpoint is set, for example "
+             "http://127.0.0.1:8000/v1");
+      needs.settings.push_back("seed=" + Cat(config.seed()));
+      break;
+  }
+  return needs;
+}
+
+std::unique_ptr<gen::Generator> MakeBackend(const RunContext& context,
+                                            const config::RunConfig& config, Prompts prompts) {
+  BackendNeedsOf(config, prompts);
+  const RationalesConfig& rationales = config.rationales();
+  switch (rationales.backend()) {
+    case RationalesConfig::TEMPLATE:
+      return gen::MakeTemplate(config.seed());
+    case RationalesConfig::REPLAY:
+      return gen::MakeReplay(rationales.replay_file());
+    case RationalesConfig::IN_PROCESS: {
+      lm::ModelOptions options;
+      options.device = config.execution().device();
+      options.deterministic = rationales.deterministic();
+      return lm::MakeInProcess(ModelFolder(context, rationales), options, config.seed(),
+                               Plain(config, prompts) ? lm::Turns::kPlain : lm::Turns::kChat);
+    }
+    case RationalesConfig::HTTP:
+      break;
+  }
+  Fail(Exit::kUsage, "rationales.backend HTTP is not built in");
+}
+
+std::string DescribeBackend(const config::RunConfig& config) {
+  const RationalesConfig& rationales = config.rationales();
+  switch (rationales.backend()) {
+    case RationalesConfig::TEMPLATE:
+      break;
+    case RationalesConfig::REPLAY:
+      return "replayed from " + rationales.replay_file();
+    case RationalesConfig::IN_PROCESS:
+      return (rationales.has_model() ? rationales.model() : "the run's language model") +
+             ", in process";
+    case RationalesConfig::HTTP:
+      return rationales.http().model() + " over HTTP";
+  }
+  return "template (made of metadata and reviews; no language model)";
+}
+
+}  // namespace whyrec::stages
