@@ -25,7 +25,7 @@ def tiny_model(path, np, gguf):
     for byte in range(256):
         tokens.append(f"<0x{byte:02X}>")
         types.append(6)
-    # Pieces are merged from left to right, so every beginning of a word is one.
+#Pieces are merged from left to right, so every beginning of a word is one.
     pieces = {"\u2581" + word[:n] for word in WORDS for n in range(len(word) + 1)}
     pieces |= set("abcdefghijklmnopqrstuvwxyzL:0123456789")
     for piece in sorted(pieces, key=lambda p: (len(p), p)):
