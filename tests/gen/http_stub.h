@@ -14,11 +14,13 @@
 #include <boost/asio/write.hpp>
 #include <chrono>
 #include <condition_variable>
+#include <fstream>
 #include <functional>
 #include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -89,6 +91,7 @@ class Stub {
     return questions_;
   }
   int64_t connections() const { return connected_; }
+  int64_t at_once() const { return at_once_; }
   int64_t most_at_once() const { return most_; }
 
   static int64_t Words(const std::string& text) {
