@@ -5,6 +5,7 @@
 #include "src/base/error.h"
 #include "src/base/rng.h"
 #include "src/data/parts_h5.h"
+#include "src/data/planted.h"
 
 namespace whyrec::data {
 namespace {
@@ -14,19 +15,29 @@ constexpr const char* kExplanations[] = {"explanations/train", "explanations/val
 
 std::string DatasetName(const config::CatalogueConfig& config) {
   if (!config.dataset().empty()) return config.dataset();
+  if (config.has_planted()) return "planted";
   std::filesystem::path source = config.has_folder() ? config.folder() : config.reviews();
   if (!source.has_filename()) source = source.parent_path();  // "beauty/"
   const std::string name = source.filename().string();
   return name.substr(0, name.find('.'));
 }
 
+Catalogue Planted(const config::PlantedConfig& config, Facts& facts) {
+  facts.emplace_back("source", "planted signal");
+  for (int64_t candidates : {10, 20})
+    facts.emplace_back(Cat("best HR@1 of a reader of reviews, ", candidates, " candidates"),
+                       Cat(PlantedCeiling(config, candidates)));
+  return MakePlanted(config);
+}
+
 }  // namespace
 
 Catalogue ReadSource(const config::CatalogueConfig& config, Facts& facts) {
-  if (config.has_folder() == config.has_reviews())
-    Fail(Exit::kUsage, "catalogue: name either a folder or a reviews file");
-  Catalogue catalogue =
-      config.has_folder() ? ReadP5Folder(config, facts) : ReadReviews(config, facts);
+  if (config.has_folder() + config.has_reviews() + config.has_planted() != 1)
+    Fail(Exit::kUsage, "catalogue: name either a folder, a reviews file or `planted`");
+  Catalogue catalogue = config.has_folder()    ? ReadP5Folder(config, facts)
+                        : config.has_reviews() ? ReadReviews(config, facts)
+                                               : Planted(config.planted(), facts);
   catalogue.dataset = DatasetName(config);
   catalogue.domain = config.domain();
   facts.emplace_back("users", Cat(catalogue.user_count()));

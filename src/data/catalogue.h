@@ -52,7 +52,8 @@ struct Catalogue {
   int64_t item_count() const { return static_cast<int64_t>(items.size()); }
 };
 
-// Reads what the configuration names (folder, or reviews and items), orders ties, filters.
+// Reads what the configuration names (folder, or reviews and items, or a planted signal), orders
+// ties, filters.
 // Throws Error(kData) with file:line and what to do. `facts` gets counts and rules.
 Catalogue ReadSource(const config::CatalogueConfig& config, Facts& facts);
 Catalogue ReadP5Folder(const config::CatalogueConfig& config, Facts& facts);

@@ -14,6 +14,7 @@
 #include "src/base/log.h"
 #include "src/config/run_config.h"
 #include "src/data/audit.h"
+#include "src/data/count_report.h"
 #include "src/nn/numeric.h"
 #include "src/stages/stage.h"
 #include "src/systems/system.h"
@@ -253,7 +254,8 @@ void Audit(const fs::path& source, const std::string& format) {
     split = config.split();
   }
   data::Facts facts;
-  const data::Catalogue catalogue = data::ReadSource(catalogue_config, facts);
+  const data::Catalogue whole = data::ReadSource(catalogue_config, facts);
+  const data::Catalogue catalogue = data::ApplyShortUsers(whole, split.short_users());
   auto values = Rules(data::Number(catalogue, AsGiven(catalogue)), "", split.negative_seed());
   split.set_item_ids(config::SplitConfig::PERMUTED);
   split.set_user_ids(config::SplitConfig::PERMUTED);
@@ -262,7 +264,9 @@ void Audit(const fs::path& source, const std::string& format) {
        {Rules(data::Number(catalogue, strict.train.numbers), ", renumbered", split.negative_seed()),
         data::TieOrder(catalogue_config)})
     values.insert(values.end(), part.begin(), part.end());
+  const auto counts = data::CountReport(catalogue_config);
   if (format == "json") {
+    for (const auto& value : data::CountValues(counts)) values.push_back(value);
     nlohmann::json json = nlohmann::json::array();
     for (const auto& v : values)
       json.push_back(
@@ -274,6 +278,14 @@ void Audit(const fs::path& source, const std::string& format) {
   for (const auto& v : values)
     std::printf("%-44s %-8s %8.4f %8lld\n", v.check.c_str(), v.metric.c_str(), v.value,
                 static_cast<long long>(v.users));
+  if (counts.empty()) return;
+  auto rows = counts;
+  rows.push_back(data::CountsOf(whole));
+  std::cout << "\n" << data::CountTable(rows);
+  if (const auto* published = data::FindPublishedCounts(catalogue.dataset))
+    std::cout << data::DataMismatch(*published, rows.back())
+                     .value_or("the catalogue is that of the paper's table")
+              << "\n";
 }
 
 }  // namespace whyrec::stages

@@ -117,7 +117,8 @@ std::string Notes(const RunContext& context) {
   for (const std::string& name : context.workspace.Names()) {
     const auto manifest = context.workspace.Find(name);
     for (const auto& fact : manifest->fact())
-      if ((fact.name() == "explanation task" || fact.name() == "texts") &&
+      if ((fact.name() == "explanation task" || fact.name() == "texts" ||
+           fact.name() == "data_mismatch") &&
           said.insert(fact.name()).second)
         text += "- " + fact.name() + ": " + fact.value() + "\n";
   }

@@ -140,7 +140,7 @@ TEST_F(P5Folder, ChecksNegativesExplanationsAndCore) {
 TEST(ReadSource, WantsOneSource) {
   Facts facts;
   EXPECT_EQ(ErrorOf([&] { ReadSource({}, facts); }, Exit::kUsage),
-            "catalogue: name either a folder or a reviews file");
+            "catalogue: name either a folder, a reviews file or `planted`");
 }
 
 struct Published {

@@ -109,16 +109,16 @@ TEST(Reviews, MetadataOfBothReleases) {
       Reviews(folder.Write("r.jsonl", Line("a", "A", 1) + Line("a", "B", 2) + Line("a", "C", 3)));
   config.set_items(
       folder
-          .Write(
-              "m.jsonl",
-              // 2018: a list, and a list kept as text.
-              "{\"asin\": \"A\", \"title\": \"T &quot;1&quot;\", \"category\": \"['Gift Cards', "
-              "\\\"Men's\\\"]\", "
-              "\"description\": [\"<p>One</p>\", \"two\"]}\n"
-              // 2014: a Python literal.
-              "{'asin': 'B', 'title': \"Jim's\", 'category': [['Beauty', 'Nails']], 'price': "
-              "None}\n"
-              "{\"asin\": \"B\", \"title\": \"again\"}\n{\"asin\": \"Q\", \"title\": \"unused\"}\n")
+          .Write("m.jsonl",
+                 // 2018: a list, and a list kept as text.
+                 "{\"asin\": \"A\", \"title\": \"T &quot;1&quot;\", \"category\": \"['Gift Cards', "
+                 "\\\"Men's\\\"]\", "
+                 "\"description\": [\"<p>One</p>\", \"two\"]}\n"
+                 // 2014: a Python literal.
+                 "{\"asin\": \"B\", \"title\": \"earlier\"}\n"
+                 "{'asin': 'B', 'title': \"Jim's\", 'category': [['Beauty', 'Nails']], 'price': "
+                 "None}\n"
+                 "{\"asin\": \"Q\", \"title\": \"unused\"}\n")
           .string());
   Facts facts;
   const Catalogue got = ReadSource(config, facts);
