@@ -34,7 +34,7 @@ std::string Of(const char* layers, int64_t block, const char* rest = "") {
 }  // namespace
 
 // Sequences of similar length, whose attention is one product: each has its events first, then
-// others' up to the longest, which the causal mask hides from all that count.
+// its last one again up to the longest, which the causal mask hides from all that count.
 struct SasRecNetwork::Group {
   int64_t sequences, width;  // b, t
   at::Tensor events;         // i64 [b * t], of N
@@ -123,14 +123,18 @@ at::Tensor SasRecNetwork::Dropout(const at::Tensor& x, bool training) const {
   return training && config_.dropout > 0 ? at::dropout(x, config_.dropout, true) : x;
 }
 
-// Longest first; a group ends where a sequence would fill less than half of it.
-std::vector<SasRecNetwork::Group> SasRecNetwork::Groups(const SasRecBatch& batch) const {
+// Longest first; a group ends where a sequence would fill less than half of it. places [N]: of the
+// events among the groups' rows.
+std::vector<SasRecNetwork::Group> SasRecNetwork::Groups(const SasRecBatch& batch,
+                                                        std::vector<int64_t>& places) const {
   constexpr int64_t kShort = 8;  // not worth a group of their own
   std::vector<size_t> order(batch.sequences.size());
   std::iota(order.begin(), order.end(), 0);
   std::ranges::stable_sort(order, std::greater(),
                            [&](size_t b) { return batch.sequences[b].count; });
   std::vector<Group> groups;
+  places.resize(batch.rows.size());
+  int64_t place = 0;
   for (size_t begin = 0, end = 0; begin < order.size(); begin = end) {
     const int64_t width = batch.sequences[order[begin]].count;
     std::vector<int64_t> events;
@@ -138,8 +142,10 @@ std::vector<SasRecNetwork::Group> SasRecNetwork::Groups(const SasRecBatch& batch
     for (; end < order.size(); ++end) {
       const auto& sequence = batch.sequences[order[end]];
       if (width > kShort && sequence.count <= width / 2) break;
-      for (int64_t i = 0; i < width; ++i)
+      for (int64_t i = 0; i < width; ++i, ++place) {
         events.push_back(sequence.first + std::min(i, sequence.count - 1));
+        if (i < sequence.count) places[events.back()] = place;
+      }
       pads.push_back(static_cast<float>(sequence.pads));
     }
     const auto size = static_cast<int64_t>(end - begin);
@@ -213,16 +219,8 @@ at::Tensor SasRecNetwork::FeedForward(const at::Tensor& x, int64_t block, bool t
 
 at::Tensor SasRecNetwork::States(const at::Tensor& rows, const SasRecBatch& batch,
                                  bool training) const {
-  const std::vector<Group> groups = Groups(batch);
-  std::vector<int64_t> places(batch.rows.size());
-  int64_t place = 0;
-  for (const Group& group : groups) {
-    const at::Tensor events = group.events.cpu();
-    const int64_t* event = events.const_data_ptr<int64_t>();
-    // A sequence's last event is repeated: the first place is the one that counts.
-    for (int64_t i = 0; i < events.numel(); ++i, ++place)
-      if (i % group.width == 0 || event[i] != event[i - 1]) places[event[i]] = place;
-  }
+  std::vector<int64_t> places;
+  const std::vector<Group> groups = Groups(batch, places);
   const at::Tensor back = Indices(places);
   const bool original = config_.form == Form::kOriginal;
   const at::Tensor positions =

@@ -1,7 +1,8 @@
 // SASRec's network (Kang & McAuley, ICDM 2018) as A-LLMRec and PULSE's public code run it (pulse
-// 3.1). Histories are left-padded to L slots there. Here nothing is computed for padding: what a
-// padded slot gives an attention is its keys' and values' bias, p times, which one more key with
-// log p added to its score gives as well. B sequences of N events in all, width d, H heads.
+// 3.1). There, histories are left-padded to L slots, and only the causal mask hides: a padded
+// slot's key and value are the biases of their maps. Nothing is computed for padding here: p such
+// slots weigh as much as one whose score has log p added. B sequences of N events in all, width d,
+// H heads.
 #pragma once
 
 #include <cstdint>
@@ -66,7 +67,7 @@ class SasRecNetwork {
 
  private:
   struct Group;
-  std::vector<Group> Groups(const SasRecBatch& batch) const;
+  std::vector<Group> Groups(const SasRecBatch& batch, std::vector<int64_t>& places) const;
   at::Tensor Linear(const at::Tensor& x, const std::string& weight, const std::string& bias) const;
   at::Tensor Norm(const at::Tensor& x, const std::string& name) const;
   at::Tensor Dropout(const at::Tensor& x, bool training) const;
