@@ -11,11 +11,11 @@
 #include <cmath>
 #include <limits>
 
-#include "src/base/rng.h"
 #include "src/data/samplers.h"
 #include "src/systems/pulse_memory.h"
 #include "src/systems/pulse_model.h"
 #include "src/systems/pulse_prompt.h"
+#include "src/systems/pulse_reasons.h"
 #include "src/systems/system.h"
 #include "src/train/checkpoint.h"
 #include "src/train/reducer.h"
@@ -26,78 +26,6 @@ namespace {
 
 using config::RunConfig;
 using config::ScorerConfig;
-
-// A row of the ablation (pulse 8.2): whose choice r* is, and what it serves for.
-struct Row {
-  const char *name, *select, *doc;
-  const char* trained_as = "";
-};
-
-const Row kRows[] = {
-    {"THOUGHT", "thought", "reasons chosen in thought space (A3, B4)"},
-    {"NONE", "", "history and candidates alone (B1)"},
-    {"BASE", "base", "the base reason (B2)"},
-    {"LOG_LIKELIHOOD", "log_likelihood", "reasons by log likelihood (B3)"},
-    {"DISTILBERT", "distilbert", "reasons by the cosine of the untrained encoder (A1)"},
-    {"SBERT", "sbert", "reasons by the cosine of a sentence encoder (A2)"},
-    {"RANDOM", "random", "reasons by chance"},
-    {"SHUFFLED", "thought", "control: at test everybody gets the reason of another user",
-     "THOUGHT"},
-    {"PRIOR", "", "control: likelihood of the titles alone, without training (L19)"},
-    {"ORACLE", "oracle", "control: reasons scored against a behaviour that holds the target"},
-    {"BLIND", "blind", "test reasons scored without the target", "THOUGHT"},
-};
-
-const Row& RowOf(const std::string& variant) {
-  for (const Row& row : kRows)
-    if (variant == row.name) return row;
-  WR_CHECK(variant.empty(), variant);
-  return kRows[0];
-}
-
-// r_u* (eq. 2), chosen by an earlier stage, for every split.
-class Reasons {
- public:
-  Reasons(const BuildContext& context, const Row& row) : config_(context.config) {
-    if (*row.select == 0) return;
-    choices_ = gen::LoadChoices(context.artefacts.at(std::string("select.") + row.select) /
-                                "selection.h5");
-    for (const auto& [split, rows] : choices_)
-      if (std::ssize(rows) != context.train.user_count())
-        Fail(Exit::kData, "the chosen reasons of the ", split, " split are for ", rows.size(),
-             " users; the split has ", context.train.user_count());
-    if (std::string(row.name) == "SHUFFLED") Shuffle();
-  }
-
-  // Null: none.
-  const gen::Choice* Of(const std::string& split, int64_t user) const {
-    const auto found = choices_.find(split);
-    const bool withheld = split == "test" && !config_.pulse().scorer().reason_at_test();
-    if (found == choices_.end() || withheld) return nullptr;
-    if (split == "test" && !others_.empty()) user = others_[static_cast<size_t>(user)];
-    const gen::Choice& choice = found->second.at(static_cast<size_t>(user));
-    return choice.text.empty() ? nullptr : &choice;
-  }
-
- private:
-  // One random cycle through all who have a reason (Sattolo): nobody keeps the own one.
-  void Shuffle() {
-    const auto& rows = choices_["test"];
-    std::vector<int64_t> cycle;
-    for (size_t user = 0; user < rows.size(); ++user) {
-      others_.push_back(static_cast<int64_t>(user));
-      if (!rows[user].text.empty()) cycle.push_back(static_cast<int64_t>(user));
-    }
-    Rng rng(config_.seed(), "shuffled reasons");
-    rng.Shuffle(cycle);
-    for (size_t i = 0; i < cycle.size(); ++i)
-      others_[static_cast<size_t>(cycle[i])] = cycle[(i + 1) % cycle.size()];
-  }
-
-  const RunConfig& config_;
-  gen::Choices choices_;
-  std::vector<int64_t> others_;  // by user; empty: everybody has the own reason
-};
 
 std::filesystem::path BaseFolder(const BuildContext& context) {
   const auto& language = context.config.pulse().language();
@@ -112,7 +40,7 @@ class PulseRecommender final : public Recommender {
         scorer_(config_.pulse().scorer()),
         train_(context.train),
         prior_(context.variant == "PRIOR"),
-        reasons_(context, RowOf(context.variant)),
+        reasons_(context),
         base_(BaseFolder(context)),
         tokenizer_(text::LoadTokenizer(base_)),
         prompts_(train_, config_, *tokenizer_),
@@ -356,7 +284,7 @@ data::Facts PulseRecommender::Train(TrainContext& context) {
 
 System::Names Needs(const RunConfig& config, const std::string& variant) {
   System::Names needs;
-  if (const std::string select = RowOf(variant).select; !select.empty())
+  if (const std::string select = AblationOf(variant).select; !select.empty())
     needs.push_back("select." + select);
   if (!config.pulse().language().has_folder()) needs.push_back("language");
   return needs;
@@ -369,7 +297,7 @@ System::Files ExternalFiles(const RunConfig& config) {
 
 std::vector<Variant> Variants() {
   std::vector<Variant> variants;
-  for (const Row& row : kRows)
+  for (const Ablation& row : kAblations)
     variants.push_back({.name = row.name, .doc = row.doc, .trained_as = row.trained_as});
   return variants;
 }

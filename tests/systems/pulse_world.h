@@ -28,8 +28,7 @@ inline const std::vector<std::string> kAdjectives = {
 inline const std::vector<std::string> kNouns = {"card", "box",  "cup",  "bag",   "book",
                                                 "lamp", "game", "ring", "shirt", "clock"};
 
-inline const char* const kPhiTokenizer =
-    WHYREC_SOURCE_DIR "/examples/phi-tokenizer/tokenizer.json";
+inline const char* const kPhiTokenizer = WHYREC_SOURCE_DIR "/examples/phi-tokenizer/tokenizer.json";
 
 struct PulseWorld {
   PulseWorld(int64_t users, const std::vector<std::string>& overrides)
@@ -66,8 +65,7 @@ struct PulseWorld {
   std::vector<Query> TestQueries() const {
     std::vector<Query> queries;
     for (int64_t user = 0; user < split.train.user_count(); ++user)
-      queries.push_back({user,
-                         split.labels.InputHistory(data::Phase::kTest, split.train, user),
+      queries.push_back({user, split.labels.InputHistory(data::Phase::kTest, split.train, user),
                          split.labels.Candidates(data::Phase::kTest, user)});
     return queries;
   }
@@ -77,16 +75,16 @@ struct PulseWorld {
     const auto queries = TestQueries();
     double hits = 0;
     for (size_t begin = 0; begin < queries.size(); begin += 50) {
-      const std::vector<Query> part(queries.begin() + static_cast<std::ptrdiff_t>(begin),
-                                    queries.begin() + static_cast<std::ptrdiff_t>(
-                                                          std::min(begin + 50, queries.size())));
+      const std::vector<Query> part(
+          queries.begin() + static_cast<std::ptrdiff_t>(begin),
+          queries.begin() + static_cast<std::ptrdiff_t>(std::min(begin + 50, queries.size())));
       const auto predictions = system.Predict(Task::kDirect, part);
       for (size_t i = 0; i < part.size(); ++i) {
         const int64_t target = split.labels.Target(data::Phase::kTest, part[i].user);
         const auto place = std::ranges::find(part[i].candidates, target);
-        hits += eval::HitRate(
-            eval::RankOf(predictions[i].scores, place - part[i].candidates.begin()), 1,
-            eval::Ties::kPessimistic);
+        hits +=
+            eval::HitRate(eval::RankOf(predictions[i].scores, place - part[i].candidates.begin()),
+                          1, eval::Ties::kPessimistic);
       }
     }
     return hits / static_cast<double>(queries.size());
