@@ -1,6 +1,7 @@
 #include "src/stages/backend.h"
 
 #include "src/base/error.h"
+#include "src/gen/http.h"
 #include "src/lm/in_process.h"
 
 namespace whyrec::stages {
@@ -87,9 +88,9 @@ std::unique_ptr<gen::Generator> MakeBackend(const RunContext& context,
                                Plain(config, prompts) ? lm::Turns::kPlain : lm::Turns::kChat);
     }
     case RationalesConfig::HTTP:
-      break;
+      return gen::MakeHttp(gen::HttpOptionsOf(rationales.http(), config.seed()));
   }
-  Fail(Exit::kUsage, "rationales.backend HTTP is not built in");
+  Fail(Exit::kUsage, "rationales.backend has no known value");
 }
 
 std::string DescribeBackend(const config::RunConfig& config) {
