@@ -269,6 +269,7 @@ TEST_F(RunConfigTest, ProtocolDecidesUnstatedFields) {
   const auto file = Write("c.txtpb", "");
   const Lines published{
       "catalogue.order.ties=INPUT",
+      "catalogue.untitled=NO_TITLE",
       "split.item_ids=FIRST_APPEARANCE",
       "split.user_ids=AS_GIVEN",
       "split.negative_exclude=FULL",

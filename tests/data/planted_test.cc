@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "src/base/hash.h"
+#include "src/config/run_config.h"
 #include "src/data/count_models.h"
 #include "src/data/split.h"
 #include "tests/data/shared_data.h"
@@ -246,6 +247,18 @@ TEST(PlantedCatalogue, BytesAreAFunctionOfTheSeed) {
   };
   EXPECT_EQ(hash(17), hash(17));
   EXPECT_NE(hash(17), hash(18));
+}
+
+// The shipped configuration, as far as the split.
+TEST(PlantedCatalogue, Configuration) {
+  const fs::path configs = fs::path(WHYREC_SOURCE_DIR) / "configs";
+  const config::RunConfig config = config::Load(configs / "planted.txtpb");
+  Facts facts;
+  const Split split = MakeSplit(ReadSource(config.catalogue(), facts), config.split());
+  EXPECT_EQ(split.train.user_count(), config.catalogue().planted().users());
+  EXPECT_EQ(split.train.candidates.row(0).size(), 10u);
+  EXPECT_EQ(split.labels.Candidates(Phase::kTest, 0).size(), 10u);
+  EXPECT_FALSE(config::Load(configs / "demo.txtpb").catalogue().has_planted());
 }
 
 TEST(PlantedCatalogue, Shape) {
