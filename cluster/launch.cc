@@ -86,17 +86,13 @@ Launch ReadLaunch() {
 }
 
 Launch ReadLocalLaunch() {
-  Launch launch;
   if (Number("OMPI_COMM_WORLD_RANK")) return ReadLaunch();
   // In a batch script Slurm's variables describe the job; only in a step a task.
-  if (!Number("SLURM_STEP_NUM_TASKS") || !Number("SLURM_LOCALID")) return launch;
+  const auto size = Number("SLURM_STEP_NUM_TASKS"), rank = Number("SLURM_PROCID"),
+             node = Number("SLURM_NODEID"), local = Number("SLURM_LOCALID");
   const char* tasks = std::getenv("SLURM_STEP_TASKS_PER_NODE");
-  launch.local_rank = *Number("SLURM_LOCALID");
-  launch.local_size =
-      TasksOfNode(tasks == nullptr ? "" : tasks, Need("SLURM_NODEID", "SLURM_STEP_NUM_TASKS"));
-  launch.rank = Need("SLURM_PROCID", "SLURM_STEP_NUM_TASKS");
-  launch.size = *Number("SLURM_STEP_NUM_TASKS");
-  launch.source = "Slurm";
+  if (!size || !rank || !node || !local || tasks == nullptr) return {};
+  const Launch launch = {*rank, *size, *local, TasksOfNode(tasks, *node), "Slurm"};
   Check(launch);
   return launch;
 }
