@@ -82,6 +82,15 @@ void WriteVocabulary(const fs::path& file) {
   out << ":\n;\n|\n";
 }
 
+double Cosine(const HostTensor& a, const HostTensor& b) {
+  double product = 0, a2 = 0, b2 = 0;
+  for (int64_t i = 0; i < a.dim(1); ++i) {
+    const double x = a.row<float>(0)[i], y = b.row<float>(0)[i];
+    product += x * y, a2 += x * x, b2 += y * y;
+  }
+  return product / std::sqrt(a2 * b2);
+}
+
 class Selecting : public testing::Test {
  protected:
   void SetUp() override {
@@ -133,7 +142,8 @@ class Selecting : public testing::Test {
 
   // Equation 2 as a loop.
   void ExpectBest(const gen::Choices& got, const fs::path& reasons, const fs::path& anchors,
-                  lm::Pooling pooling, bool with_target) {
+                  lm::Pooling pooling, bool with_target, int least_clear) {
+    int clear = 0;  // leaves that lose by more than rounding
     const lm::EncoderOptions raw{.max_tokens = 40, .pooling = pooling, .normalise = false};
     const auto rationale = lm::LoadEncoder(reasons, raw), behaviour = lm::LoadEncoder(anchors, raw);
     const Examples examples(split_.train, split_.labels);
@@ -144,27 +154,24 @@ class Selecting : public testing::Test {
         const auto row = all.histories.row(u);
         const size_t place = 2 + (std::ranges::find(kSplits, std::string(split)) - kSplits);
         ASSERT_EQ(examples.History(split, u).size(), place);
-        const gen::Target target{all.items[static_cast<size_t>(row[place])].title};
+        const std::string title = all.items[static_cast<size_t>(row[place])].title;
+        const gen::Target target{title.empty() ? "omega works" : title};
         const HostTensor h = behaviour->Encode({gen::BehaviourText(
             examples.History(split, u), with_target ? &target : nullptr, config)});
+        std::map<int64_t, double> cosines;  // by leaf
+        for (int64_t i = 3; i < 7; ++i)
+          cosines[i] =
+              Cosine(h, rationale->Encode({TreeOf(split, u).nodes[static_cast<size_t>(i)].text}));
         double best = -2;
-        int64_t node = -1;
-        for (int64_t i = 3; i < 7; ++i) {
-          const HostTensor z =
-              rationale->Encode({TreeOf(split, u).nodes[static_cast<size_t>(i)].text});
-          double product = 0, h2 = 0, z2 = 0;
-          for (int64_t j = 0; j < h.dim(1); ++j) {
-            const double x = h.row<float>(0)[j], y = z.row<float>(0)[j];
-            product += x * y, h2 += x * x, z2 += y * y;
-          }
-          const double cosine = product / std::sqrt(h2 * z2);
-          if (cosine > best) best = cosine, node = i;
-        }
+        for (const auto& [leaf, cosine] : cosines) best = std::max(best, cosine);
         const gen::Choice& choice = got.at(split).at(static_cast<size_t>(u));
-        EXPECT_EQ(choice.node, node) << split << " " << u;
+        ASSERT_TRUE(cosines.contains(choice.node)) << split << " " << u;
+        EXPECT_NEAR(cosines[choice.node], best, 1e-6);  // rounding may decide between near-equals
         EXPECT_NEAR(choice.score, best, 1e-6);
-        EXPECT_EQ(choice.text, TreeOf(split, u).nodes[static_cast<size_t>(node)].text);
+        EXPECT_EQ(choice.text, TreeOf(split, u).nodes[static_cast<size_t>(choice.node)].text);
+        for (const auto& [leaf, cosine] : cosines) clear += cosine < best - 1e-4;
       }
+    EXPECT_GT(clear, least_clear);
   }
 
   Temporary folder_;
@@ -180,8 +187,8 @@ TEST_F(Selecting, ThoughtIsTheLargestCosineOfTheLeaves) {
   const auto check = [&](const std::string& by, bool with_target) {
     const gen::Choices got = Select(by);
     EXPECT_EQ(got.at("train")[0].node, -1);
-    ExpectBest(got, thoughts / "rationale", thoughts / "behaviour", lm::Pooling::kMean,
-               with_target);
+    ExpectBest(got, thoughts / "rationale", thoughts / "behaviour", lm::Pooling::kMean, with_target,
+               300);
   };
   for (const char* protocol : {"protocol=STRICT", "protocol=AS_PUBLISHED"}) {
     Configure({protocol});
@@ -193,7 +200,7 @@ TEST_F(Selecting, ThoughtIsTheLargestCosineOfTheLeaves) {
 
 TEST_F(Selecting, EncodersThatWereNeverTrained) {
   const fs::path start = workspace_.Of("thoughts") / "start";
-  ExpectBest(Select("distilbert"), start, start, lm::Pooling::kCls, false);
+  ExpectBest(Select("distilbert"), start, start, lm::Pooling::kCls, false, -1);
   const fs::path bert = fs::path(WHYREC_SOURCE_DIR) / "tests/golden/bert/bert";
   Configure({"pulse.tree.sbert=" + bert.string(), "pulse.tree.distilbert=" + bert.string(),
              "pulse.behaviour.max_tokens=32"});
