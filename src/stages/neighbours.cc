@@ -26,12 +26,35 @@ std::pair<int64_t, int64_t> RowsOf(const cluster::Communicator& comm, int64_t n)
 // All ranks' rows, one block of bytes each.
 HostTensor Gather(const HostTensor& own, int64_t rows, cluster::Communicator& comm) {
   HostTensor all = HostTensor::Zeros(own.dtype(), {rows, own.dim(1)});
-  const auto row_bytes = static_cast<int64_t>(all.bytes().size()) / std::max<int64_t>(rows, 1);
+  const auto row_bytes = static_cast<int64_t>(SizeOf(own.dtype())) * own.dim(1);
   cluster::Sizes bytes;
   for (int r = 0; r < comm.size(); ++r)
     bytes.push_back((rows * (r + 1) / comm.size() - rows * r / comm.size()) * row_bytes);
-  comm.AllGatherInto(own.bytes().data(), all.bytes().data(), bytes);
+  comm.AllGatherInto(own.bytes(), all.bytes(), bytes);
   return all;
+}
+
+// F32 [end - begin, d]; zeros for users who have no example in the split.
+HostTensor StatesOf(systems::Recommender& sasrec, const Examples& users,
+                    const data::TrainView& train, const std::string& split, int64_t begin,
+                    int64_t end, const config::NeighboursConfig& config) {
+  std::vector<systems::Query> queries;
+  for (int64_t user = begin; user < end; ++user) {
+    systems::Query query{.user = user};
+    if (config.with_target()) {  // the public code's: all training items, whatever the split
+      const auto row = train.histories.row(user);
+      query.history.assign(row.begin(), row.end());
+    } else if (users.Has(split, user)) {
+      for (const auto& event : users.Events(split, user)) query.history.push_back(event.item);
+    }
+    if (!query.history.empty()) queries.push_back(std::move(query));
+  }
+  const HostTensor known = sasrec.UserVectors(queries);
+  HostTensor states = HostTensor::Zeros(known.dtype(), {end - begin, known.dim(1)});
+  for (size_t i = 0; i < queries.size(); ++i)
+    std::ranges::copy(known.row<float>(static_cast<int64_t>(i)),
+                      states.row<float>(queries[i].user - begin).begin());
+  return states;
 }
 
 Facts Run(const RunContext& context, const std::filesystem::path& partial) {
@@ -48,18 +71,8 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
   if (root) file.emplace(partial / "neighbours.h5");
   const auto [begin, end] = RowsOf(context.comm, count);
   for (const std::string split : kSplits) {
-    std::vector<systems::Query> queries;
-    for (int64_t user = begin; user < end; ++user) {
-      systems::Query query{.user = user};
-      if (config.with_target()) {  // the public code's: all training items, whatever the split
-        const auto row = train.histories.row(user);
-        query.history.assign(row.begin(), row.end());
-      } else if (users.Has(split, user)) {
-        for (const auto& event : users.Events(split, user)) query.history.push_back(event.item);
-      }
-      queries.push_back(std::move(query));
-    }
-    const HostTensor states = Gather(sasrec->UserVectors(queries), count, context.comm);
+    const HostTensor own = StatesOf(*sasrec, users, train, split, begin, end, config);
+    const HostTensor states = Gather(own, count, context.comm);
     if (k == 0) continue;
     const HostTensor nearest = Gather(nn::TopKCosine(states, k, begin, end), count, context.comm);
     if (!root) continue;

@@ -125,14 +125,7 @@ class Loop {
 
   // Forward, backward, sum over ranks, update. Returns task and global loss.
   std::pair<std::string, double> Step() {
-    // Dropout draws depend on (seed, step, rank) alone, so a resumed run repeats them.
-    at::Generator generator = at::detail::getDefaultCPUGenerator();
-    {
-      std::lock_guard lock(generator.mutex());  // ranks that are threads share it
-      generator.set_current_seed(Rng(seed_, "dropout", static_cast<uint64_t>(progress_.step),
-                                     static_cast<uint64_t>(comm_.rank()))
-                                     .Next());
-    }
+    SeedDropout();
     optimizer_.ZeroGrad();
     const auto [task, own] = Backward();
     const double value = Sum(own.first, comm_) + own.second;
@@ -142,6 +135,20 @@ class Loop {
     Update();
     ++progress_.step;
     return {task, value};
+  }
+
+  // Dropout draws depend on (seed, step, rank) alone, so a resumed run repeats them.
+  void SeedDropout() {
+    const uint64_t seed = Rng(seed_, "dropout", static_cast<uint64_t>(progress_.step),
+                              static_cast<uint64_t>(comm_.rank()))
+                              .Next();
+    const auto set = [seed](at::Generator generator) {
+      std::lock_guard lock(generator.mutex());  // ranks that are threads share it
+      generator.set_current_seed(seed);
+    };
+    set(at::detail::getDefaultCPUGenerator());
+    const at::Device device = model_.parameters().device();
+    if (!device.is_cpu()) set(at::globalContext().defaultGenerator(device));
   }
 
   void Update() {
