@@ -125,6 +125,8 @@ MemoryPlan PlanMemory(const config::RunConfig& config, const ModelShape& shape, 
     plan.emplace_back("what the layers keep", tokens * layers * kept);
     plan.emplace_back("gradients within a layer", tokens * passing);
   }
+  // What the embedding gives, and the last norm, in fp32.
+  plan.emplace_back("ends of the network", tokens * d * (sizes.base + std::max(4.0, sizes.base)));
   plan.emplace_back("masks", users * group * length * length * (1 + sizes.base));
   const double rows = std::min(256.0, tokens);
   plan.emplace_back("logits",

@@ -168,7 +168,7 @@ TEST(PulsePrompt, LayoutAndBudgets) {
   const std::string text = show(cut.prefix);
   EXPECT_NE(text.find("(agreement 0.12)"), text.npos) << text;
   EXPECT_EQ(text.find("red"), text.npos) << text;  // the oldest went first
-  EXPECT_NE(text.find("sweet"), text.npos) << text;
+  EXPECT_NE(text.find("soft"), text.npos) << text;
 }
 
 TEST(PulsePrompt, TooSmallABudgetSaysWhich) {
