@@ -89,7 +89,7 @@ class Grower {
   // What chains are pruned against: with the target where the published protocol has it so.
   std::string BehaviourOf(const gen::Evidence& of) const {
     const auto& config = config_.pulse().behaviour();
-    const auto published = data::PublishedProtocol::ForAnchor(config_.pulse());
+    const auto published = data::PublishedProtocol::ForAnchor(config_.pulse().behaviour());
     if (!published) return gen::BehaviourText(of.history, nullptr, config);
     const gen::Target target = users_.Target(*published, of.split, of.user);
     return gen::BehaviourText(of.history, &target, config);
