@@ -24,7 +24,8 @@ Answer Joined(const Request& request, Reply reply, ParsedAnswer parsed) {
           .tokens_in = reply.tokens_in,
           .tokens_out = reply.tokens_out,
           .parse = std::move(parsed.parse),
-          .log_probability = reply.log_probability};
+          .log_probability = reply.log_probability,
+          .finished = reply.finished};
 }
 
 // `answer` keeps what the model said, but its text is made of the facts.

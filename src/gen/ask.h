@@ -23,6 +23,7 @@ struct Answer {
   int64_t tokens_in = 0, tokens_out = 0;
   std::string parse;  // as ParsedAnswer; "fallback text": no answer was of use, made of the facts
   double log_probability = std::numeric_limits<double>::quiet_NaN();  // sum, as Reply; of `raw`
+  bool finished = true;  // as Reply; of `raw`
 };
 
 inline constexpr const char* kFallbackText = "fallback text";

@@ -41,6 +41,7 @@ Record ToRecord(const Json& json) {
   answer.seed = json.value("seed", uint64_t{0});
   answer.tokens_in = json.value("tokens_in", int64_t{0});
   answer.tokens_out = json.value("tokens_out", int64_t{0});
+  answer.finished = json.value("finished", true);
   if (json.contains("log_probability") && json.at("log_probability").is_number())
     answer.log_probability = json.at("log_probability");
   return record;
@@ -63,6 +64,7 @@ std::string RecordLine(const Request& request, const Answer& answer) {
             {"tokens_out", answer.tokens_out},
             {"parse", answer.parse}};
   if (std::isfinite(answer.log_probability)) json["log_probability"] = answer.log_probability;
+  if (!answer.finished) json["finished"] = false;
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 

@@ -1,6 +1,7 @@
 // Records of generated texts (isrf 7.3 rule 6), one JSON object a line:
 // {kind, id, step, text, why, raw, raw_sha256, model, prompt_sha256, seed, tokens_in, tokens_out,
-// parse}. A missing text is stored as "None". kind and step as in a Request.
+// parse, log_probability where known, finished where false}. A missing text is stored as "None".
+// kind and step as in a Request.
 #pragma once
 
 #include <filesystem>

@@ -20,7 +20,8 @@ Reply ReplyOf(const Record& record) {
           .seed = answer.seed,
           .tokens_in = answer.tokens_in,
           .tokens_out = answer.tokens_out,
-          .log_probability = answer.log_probability};
+          .log_probability = answer.log_probability,
+          .finished = answer.finished};
 }
 
 class Replay final : public Generator {

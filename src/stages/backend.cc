@@ -109,4 +109,12 @@ std::string DescribeBackend(const config::RunConfig& config) {
   return "template (made of metadata and reviews; no language model)";
 }
 
+Facts FactsOf(const gen::ReasonCounts& counts, const config::RunConfig& config) {
+  Facts facts{{"reasons", Cat(counts.texts)},
+              {"made of facts after failed answers", Cat(counts.made_of_facts)}};
+  for (auto& fact : counts.Facts()) facts.push_back(std::move(fact));
+  facts.emplace_back("texts", DescribeBackend(config));  // for the report
+  return facts;
+}
+
 }  // namespace whyrec::stages

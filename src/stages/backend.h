@@ -7,6 +7,7 @@
 
 #include "proto/config.pb.h"
 #include "src/gen/generator.h"
+#include "src/gen/reason_engine.h"
 #include "src/stages/stage.h"
 
 namespace whyrec::stages {
@@ -30,5 +31,7 @@ std::unique_ptr<gen::Generator> MakeBackend(const RunContext& context,
 
 // "template (...)", "replayed from FILE", "MODEL, in process": for a report.
 std::string DescribeBackend(const config::RunConfig& config);
+// What a stage of PULSE states of the reasons it stores, and who wrote them.
+Facts FactsOf(const gen::ReasonCounts& counts, const config::RunConfig& config);
 
 }  // namespace whyrec::stages

@@ -1,6 +1,7 @@
 #include "src/stages/examples.h"
 
 #include "src/base/error.h"
+#include "src/gen/behaviour.h"
 
 namespace whyrec::stages {
 namespace {
@@ -47,6 +48,28 @@ gen::Target Examples::Target(const data::PublishedProtocol&, const std::string& 
 int64_t Examples::TargetTime(const std::string& split, int64_t user) const {
   if (split != "train") return labels_.TargetTime(PhaseOf(split), user);
   return train_.times.empty() ? 0 : train_.times[train_.histories.offsets[user + 1] - 1];
+}
+
+gen::Evidence Examples::EvidenceOf(const std::string& split, int64_t user,
+                                   std::span<const int32_t> neighbours,
+                                   const config::NeighboursConfig& config) const {
+  gen::Evidence of{.split = split, .user = user};
+  if (!Has(split, user)) return of;
+  of.history = History(split, user);
+  const int64_t before = config.time_cut() ? TargetTime(split, user) : 0;
+  for (const int32_t other : neighbours)
+    if (auto titles = NewestTitles(other, config.titles(), before); !titles.empty())
+      of.neighbours.push_back(std::move(titles));
+  return of;
+}
+
+std::string Examples::AnchorOf(const std::string& split, int64_t user,
+                               const config::BehaviourConfig& config) const {
+  const auto history = History(split, user);
+  const auto published = data::PublishedProtocol::ForAnchor(config);
+  if (!published) return gen::BehaviourText(history, nullptr, config);
+  const gen::Target target = Target(*published, split, user);
+  return gen::BehaviourText(history, &target, config);
 }
 
 std::vector<std::string> Examples::NewestTitles(int64_t user, int64_t count, int64_t before) const {

@@ -3,6 +3,7 @@
 // LabelStore and need a PublishedProtocol to get into a text.
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,14 @@ class Examples {
   gen::Target TrainTarget(int64_t user) const;
   gen::Target Target(const data::PublishedProtocol&, const std::string& split, int64_t user) const;
   int64_t TargetTime(const std::string& split, int64_t user) const;  // 0: unknown
+  // What prompts may show: `neighbours` are rows of users, the nearest first. Without a history
+  // where the user has no example.
+  gen::Evidence EvidenceOf(const std::string& split, int64_t user,
+                           std::span<const int32_t> neighbours,
+                           const config::NeighboursConfig& config) const;
+  // What reasons are compared with: b_u, with the target where the published protocol has it so.
+  std::string AnchorOf(const std::string& split, int64_t user,
+                       const config::BehaviourConfig& config) const;
   // A user's newest `count` training items before the time `before` (0: no limit), newest first.
   std::vector<std::string> NewestTitles(int64_t user, int64_t count, int64_t before) const;
 

@@ -37,16 +37,12 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
         for (gen::ReasonTree& tree : gen::UnpackTrees(unit)) all.push_back(std::move(tree));
       });
   if (!merged) return {};
-  int64_t written = 0, made_up = 0;
-  for (const gen::ReasonTree& tree : all)
-    for (const gen::Node& node : tree.nodes) {
-      ++written;
-      made_up += node.parse == "fallback text";
-    }
+  gen::ReasonCounts counts;
+  for (int64_t user = 0; user < std::ssize(all); ++user)
+    for (const gen::Node& node : all[static_cast<size_t>(user)].nodes)
+      counts.Add(node, users.TrainTarget(user));
   gen::SavePool({{"train", std::move(all)}}, partial / "reasons.h5");
-  return {{"rationales", Cat(written)},
-          {"made of facts after failed answers", Cat(made_up)},
-          {"reasons", DescribeBackend(context.config)}};
+  return FactsOf(counts, context.config);
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 // rationales.tree: the base reason and the tree of thoughts of every user at every moment
 // (pulse 6.2, 6.3) -> reasons.h5. A worker that dies loses at most a level of its units.
 #include "src/base/error.h"
-#include "src/gen/behaviour.h"
 #include "src/gen/reason_engine.h"
 #include "src/gen/reason_pool.h"
 #include "src/lm/thought_space.h"
@@ -47,6 +46,7 @@ class Grower {
   }
 
   const std::vector<std::string>& splits() const { return splits_; }
+  const Examples& examples() const { return users_; }
   int64_t users() const { return train_.user_count(); }
   int64_t rows() const { return users() * std::ssize(splits_); }
 
@@ -58,7 +58,8 @@ class Grower {
     for (int64_t row = begin; row < end; ++row) {
       gen::Evidence of = EvidenceOf(row);
       if (of.history.empty()) continue;
-      if (judge_) behaviours.push_back(BehaviourOf(of));
+      if (judge_)
+        behaviours.push_back(users_.AnchorOf(of.split, of.user, config_.pulse().behaviour()));
       evidence.push_back(std::move(of));
       place.push_back(row - begin);
     }
@@ -74,25 +75,9 @@ class Grower {
  private:
   gen::Evidence EvidenceOf(int64_t row) const {
     const int64_t split = row / users(), user = row % users();
-    gen::Evidence of{.split = splits_[split], .user = user};
-    if (!users_.Has(of.split, user)) return of;
-    of.history = users_.History(of.split, user);
-    if (neighbours_.empty()) return of;
-    const auto& config = config_.pulse().neighbours();
-    const int64_t before = config.time_cut() ? users_.TargetTime(of.split, user) : 0;
-    for (const int32_t other : neighbours_[split].row<int32_t>(user))
-      if (auto titles = users_.NewestTitles(other, config.titles(), before); !titles.empty())
-        of.neighbours.push_back(std::move(titles));
-    return of;
-  }
-
-  // What chains are pruned against: with the target where the published protocol has it so.
-  std::string BehaviourOf(const gen::Evidence& of) const {
-    const auto& config = config_.pulse().behaviour();
-    const auto published = data::PublishedProtocol::ForAnchor(config_.pulse().behaviour());
-    if (!published) return gen::BehaviourText(of.history, nullptr, config);
-    const gen::Target target = users_.Target(*published, of.split, of.user);
-    return gen::BehaviourText(of.history, &target, config);
+    std::span<const int32_t> neighbours;
+    if (!neighbours_.empty()) neighbours = neighbours_[split].row<int32_t>(user);
+    return users_.EvidenceOf(splits_[split], user, neighbours, config_.pulse().neighbours());
   }
 
   const config::RunConfig& config_;
@@ -120,18 +105,19 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
       });
   if (!merged) return {};
   gen::ReasonPool pool;
-  int64_t nodes = 0, made_up = 0;
-  for (size_t i = 0; i < all.size(); ++i) {
-    for (const gen::Node& node : all[i].nodes) {
-      ++nodes;
-      made_up += node.parse == "fallback text";
-    }
-    pool[grower.splits()[i / grower.users()]].push_back(std::move(all[i]));
+  gen::ReasonCounts counts;
+  for (int64_t row = 0; row < std::ssize(all); ++row) {
+    const std::string& split = grower.splits()[row / grower.users()];
+    gen::ReasonTree& tree = all[static_cast<size_t>(row)];
+    for (const gen::Node& node : tree.nodes)  // held-out targets are none of this stage's business
+      if (split == "train")
+        counts.Add(node, grower.examples().TrainTarget(row % grower.users()));
+      else
+        counts.Add(node);
+    pool[split].push_back(std::move(tree));
   }
   gen::SavePool(pool, partial / "reasons.h5");
-  return {{"nodes", Cat(nodes)},
-          {"made of facts after failed answers", Cat(made_up)},
-          {"reasons", DescribeBackend(context.config)}};
+  return FactsOf(counts, context.config);
 }
 
 }  // namespace

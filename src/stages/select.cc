@@ -6,7 +6,6 @@
 
 #include "src/base/error.h"
 #include "src/base/rng.h"
-#include "src/gen/behaviour.h"
 #include "src/gen/reason_pool.h"
 #include "src/lm/thought_space.h"
 #include "src/stages/examples.h"
@@ -139,15 +138,6 @@ BehaviourConfig BehaviourOf(const config::RunConfig& config, const std::string& 
   return behaviour;
 }
 
-std::string AnchorOf(const Examples& examples, const Choosing& of,
-                     const BehaviourConfig& behaviour) {
-  const auto history = examples.History(of.split, of.user);
-  const auto published = data::PublishedProtocol::ForAnchor(behaviour);
-  if (!published) return gen::BehaviourText(history, nullptr, behaviour);
-  const gen::Target target = examples.Target(*published, of.split, of.user);
-  return gen::BehaviourText(history, &target, behaviour);
-}
-
 bool Encodes(const std::string& by) {
   return by != "log_likelihood" && by != "base" && by != "random";
 }
@@ -182,7 +172,7 @@ std::string ScoreUnit(gen::Judge& judge, const Examples& examples, std::span<con
   std::vector<std::string> anchors;
   std::vector<std::vector<std::string>> reasons;
   for (const Choosing& of : users) {
-    anchors.push_back(AnchorOf(examples, of, behaviour));
+    anchors.push_back(examples.AnchorOf(of.split, of.user, behaviour));
     auto& texts = reasons.emplace_back();
     for (const int64_t node : of.nodes)
       texts.push_back(of.tree->nodes[static_cast<size_t>(node)].text);
@@ -248,19 +238,17 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial, const
   return {{"trees", Cat(choosing.size())}, {"reasons chosen", Cat(selection.chosen())}};
 }
 
-void Check(const config::RunConfig& config, const std::string& by) {
+void Check(const std::string& by) {
   constexpr const char* kNames[] = {"thought", "oracle",         "blind", "distilbert",
                                     "sbert",   "log_likelihood", "base",  "random"};
   if (std::ranges::find(kNames, by) == std::end(kNames))
     Fail(Exit::kUsage, "reasons are not selected by \"", by, "\"");
-  if (by == "base" && config.pulse().tree().algorithm() == TreeConfig::BEAM_CHAIN)
-    Fail(Exit::kUsage, "pulse.tree.algorithm BEAM_CHAIN makes no base reason to select");
 }
 
 }  // namespace
 
 Stage SelectStage(const config::RunConfig& config, const std::string& by) {
-  Check(config, by);
+  Check(by);
   const auto& pulse = config.pulse();
   Stage stage{.name = "select." + by,
               .config_parts = {"pulse.tree.algorithm", "pulse.tree.score_nodes"},

@@ -174,7 +174,11 @@ std::string Workspace::ReasonToRun(const Identity& identity) const {
   if (!fs::exists(folder / kManifest)) {
     const bool begun = Holds(Partial(identity.name), identity.Fingerprint()) ||
                        Holds(folder, identity.Fingerprint());
-    return begun ? "unfinished: an earlier try continues" : "no artefact yet";
+    if (begun) return "unfinished: an earlier try continues";
+    return fs::exists(Partial(identity.name) / kIdentity)
+               ? "no artefact yet; an unfinished try with another configuration or other inputs is "
+                 "dropped"
+               : "no artefact yet";
   }
   const auto stored = ReadManifest(folder);
   if (!stored) return Cat(kManifest, " cannot be read");

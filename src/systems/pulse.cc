@@ -283,6 +283,8 @@ data::Facts PulseRecommender::Train(TrainContext& context) {
 }
 
 System::Names Needs(const RunConfig& config, const std::string& variant) {
+  if (variant != "PRIOR" && !config.split().train_candidates())
+    Fail(Exit::kUsage, "the scorer learns from candidates: set split.train_candidates to true");
   System::Names needs;
   if (const std::string select = AblationOf(variant).select; !select.empty())
     needs.push_back("select." + select);

@@ -87,12 +87,14 @@ TEST_F(ReplayTest, AllFieldsOfARecordComeBack) {
                       .tokens_in = 7,
                       .tokens_out = 9,
                       .parse = "json",
-                      .log_probability = -2.5};
+                      .log_probability = -2.5,
+                      .finished = false};
   Write("\n" + RecordLine(request, answer) + "\n\n");
   const auto replay = MakeReplay(file_);
   const Answer read = Read(*replay, request, SummaryRules(80));
   EXPECT_EQ(AllFields({read, {}, {}}), AllFields({answer, {}, {}}));
   EXPECT_EQ(read.log_probability, -2.5);
+  EXPECT_FALSE(read.finished);
 }
 
 TEST_F(ReplayTest, MissingTextIsNone) {

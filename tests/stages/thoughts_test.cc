@@ -290,8 +290,6 @@ TEST_F(Selecting, Errors) {
   pools_.tree["test"].pop_back();
   SavePools();
   expect(Exit::kData, "the split has 70", [&] { Select("random"); });
-  Configure({"pulse.tree.algorithm=BEAM_CHAIN"});
-  expect(Exit::kUsage, "BEAM_CHAIN", [&] { SelectStage(config_, "base"); });
 }
 
 TEST_F(Selecting, ThoughtsAreTrainedOnThePoolAndLoadAgain) {
