@@ -133,6 +133,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial, const
 Stage PredictStage(const config::RunConfig& config, int i) {
   const SystemRun run(config, i);
   Stage stage{.name = run.Predict(),
+              .revision = 2,
               .config_parts = run.system.config_parts,
               .settings = run.Settings(run.variant),
               .inputs = {run.Train(), "split"},
