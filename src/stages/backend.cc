@@ -110,10 +110,10 @@ std::string DescribeBackend(const config::RunConfig& config) {
 }
 
 Facts FactsOf(const gen::ReasonCounts& counts, const config::RunConfig& config) {
-  Facts facts{{"reasons", Cat(counts.texts)},
+  Facts facts{{"texts written", Cat(counts.texts)},
               {"made of facts after failed answers", Cat(counts.made_of_facts)}};
   for (auto& fact : counts.Facts()) facts.push_back(std::move(fact));
-  facts.emplace_back("texts", DescribeBackend(config));  // for the report
+  facts.emplace_back("reasons", DescribeBackend(config));
   return facts;
 }
 

@@ -53,6 +53,8 @@ Stage PositiveStage(const config::RunConfig& config) {
               .inputs = {"split"},
               .kind = Kind::kLeased,
               .run = Run};
+  for (const char* part : {"backend", "attempts", "deterministic", "http"})
+    stage.config_parts.push_back(Cat("rationales.", part));
   BackendNeedsOf(config, Prompts::kPulse).AddTo(stage);
   return stage;
 }

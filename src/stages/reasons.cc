@@ -131,6 +131,8 @@ Stage ReasonsStage(const config::RunConfig& config) {
     stage.inputs.push_back("thoughts");
     stage.config_parts.push_back("pulse.behaviour");
   }
+  for (const char* part : {"backend", "attempts", "deterministic", "http"})
+    stage.config_parts.push_back(Cat("rationales.", part));
   BackendNeedsOf(config, Prompts::kPulse).AddTo(stage);
   return stage;
 }

@@ -205,7 +205,7 @@ data::Facts TrainLanguage(const config::RunConfig& config, const data::TrainView
     std::filesystem::copy_file(language.tokenizer(), folder / "tokenizer.json",
                                std::filesystem::copy_options::overwrite_existing);
   }
-  facts.emplace_back("training texts", Cat(texts.size()));
+  facts.emplace_back("texts", Cat(texts.size()));
   facts.emplace_back("vocabulary", Cat(phi.vocabulary));
   return facts;
 }

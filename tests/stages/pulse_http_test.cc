@@ -25,7 +25,7 @@ class Server {
   Names Overrides() const {
     return {"rationales.backend=HTTP", "rationales.http.endpoint[0]=" + stub_.url(),
             "rationales.http.retries=1", "rationales.http.timeout_s=2",
-            "rationales.http.context=200"};
+            "rationales.http.context=100"};
   }
 
   // Set while nobody asks.
@@ -53,6 +53,7 @@ class Server {
     const int third = bad ? Sha256Of(question.prompt)[0] % 3 : 0;
     of_no_use += third > 0;
     gen::Json answer = stub_.Usual(question);
+    answer["usage"]["prompt_tokens"] = gen::Stub::Words(question.body["messages"].dump()) + 50;
     answer["choices"][0]["message"]["content"] =
         third == 1   ? ""
         : third == 2 ? kForeign
@@ -114,6 +115,12 @@ TEST(PulseOverHttp, WorkOfAnotherConfigurationIsNotGoneOnWith) {
   server.away_after = 100;
   Problem(Exit::kUnavailable, ConfigOf(server), folder.path());
   server.away_after = std::numeric_limits<int64_t>::max();
+  // Units of another size: nothing is thrown away.
+  const std::string said =
+      Problem(Exit::kData, ConfigOf(server, {"rationales.unit_size=5"}), folder.path());
+  EXPECT_NE(said.find("the journal is of other work"), said.npos) << said;
+  EXPECT_EQ(server.answered["base"], 16);
+  // Other trees: a new beginning, said before it is made.
   const auto narrower = ConfigOf(server, {"pulse.tree.branch=2"});
   std::string plan;
   for (const std::string& line : PlanChain(narrower, store::Workspace(folder.path())))

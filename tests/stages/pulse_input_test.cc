@@ -22,10 +22,13 @@ TEST(PulseInput, ConfigurationsThatCannotWorkAreRefusedBeforeAnythingRuns) {
   refused({"THOUGHT"}, {"rationales.backend=TELEPATHY"}, {"rationales.backend", "TELEPATHY"});
   refused({"THOUGHT"}, {"rationales.backend=REPLAY"}, {"rationales.replay_file is not set"});
   refused({"THOUGHT"}, {"rationales.backend=HTTP"}, {"no rationales.http.endpoint is set"});
-  refused({"THOUGHT"}, {"system[1].name=popularity", "system[1].knob[0].name=mask_history"},
-          {"system { name: \"sasrec\" }"});
   refused({"THOUGHT"}, {"split.train_candidates=false"}, {"split.train_candidates to true"});
   refused({"THOUGHT", "NONE", "THOUGHT"}, {}, {"\"pulse.thought\" is named twice"});
+  ExpectError(Exit::kUsage, {"system { name: \"sasrec\" }"}, [] {
+    config::RunConfig config = LoadPulse({"THOUGHT"});
+    config.mutable_system()->RemoveLast();
+    Chain(config);
+  });
   refused({"THUOGHT"}, {}, {"no variant \"THUOGHT\"", "did you mean \"THOUGHT\"?"});
 }
 
@@ -103,6 +106,7 @@ TEST_F(PulseShortUsers, AreTrainedOnAndNeverEvaluated) {
   EXPECT_EQ(nodes("test", 2), 13u);
   // On three ranks, too.
   const fs::path shared = folder_ / "shared";
+  fs::create_directories(shared);
   for (const Stage& stage : Chain(config))
     if (stage.kind == Kind::kCollective && stage.name != "neighbours")
       fs::copy(folder / stage.name, shared / stage.name, fs::copy_options::recursive);
