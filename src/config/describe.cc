@@ -37,8 +37,13 @@ void AddLines(const Message& root, const std::string& prefix, std::vector<std::s
     if (!field.is_repeated()) {
       const bool set = reflection->HasField(holder, &field);
       const bool is_path = field.options().GetExtension(path);
-      out.push_back(name + "=" +
-                    (is_path ? (set ? "set" : "unset") : CanonicalValue(holder, field)));
+      // A switch without a default is neither on nor off: something else decides.
+      const bool open =
+          !set && field.cpp_type() == FieldDescriptor::CPPTYPE_BOOL && !field.has_default_value();
+      if (is_path || open)
+        out.push_back(name + (set ? "=set" : "=unset"));
+      else
+        out.push_back(name + "=" + CanonicalValue(holder, field));
       continue;
     }
     for (int i = 0; i < reflection->FieldSize(holder, &field); ++i) {
