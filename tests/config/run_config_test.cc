@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <set>
 #include <sstream>
 
 #include "src/base/error.h"
@@ -331,6 +332,16 @@ TEST_F(RunConfigTest, CanonicalLines) {
 }
 
 // What the options of the fields state must itself be sound.
+TEST_F(RunConfigTest, AnOpenSwitchIsNotOff) {
+  std::set<Lines> three;
+  for (const char* text :
+       {"", "split { distinct_titles: false }", "split { distinct_titles: true }"})
+    three.insert(Canonical(Load(Write("c.txtpb", text)), {"split.distinct_titles"}));
+  EXPECT_EQ(three, (std::set<Lines>{{"split.distinct_titles=unset"},
+                                    {"split.distinct_titles=false"},
+                                    {"split.distinct_titles=true"}}));
+}
+
 TEST_F(RunConfigTest, DefaultsAndProtocolValuesPassTheirOwnChecks) {
   const RunConfig empty;
   RunConfig target;

@@ -213,10 +213,13 @@ std::vector<Secret> SecretsOf(const PulseData& data) {
                     .title = data.train.items[data.labels.Target(phase, user)].title,
                     .user = user,
                     .evidence = data.EvidenceOf(split, user)};
-      std::set<std::string> shown;
-      for (const gen::Event& event : secret.evidence.history) shown.insert(event.title);
-      for (const auto& titles : secret.evidence.neighbours)
-        shown.insert(titles.begin(), titles.end());
+      std::set<std::string> shown;  // by the split alone: a leak into the evidence is none of it
+      const auto show = [&](const auto& items) {
+        for (const int64_t item : items) shown.insert(data.train.items[item].title);
+      };
+      show(data.labels.InputHistory(phase, data.train, user));
+      for (const int32_t other : data.neighbours.at(split).row<int32_t>(user))
+        show(data.train.histories.row(other));
       if (!shown.contains(secret.title)) secrets.push_back(std::move(secret));
     }
   return secrets;

@@ -83,6 +83,16 @@ std::string Problem(Exit code, const config::RunConfig& config, const fs::path& 
   return "no error";
 }
 
+constexpr const char* kDropped =
+    "an unfinished try with another configuration or other inputs is dropped";
+
+// What a run would say of the stage.
+std::string PlanOfTrees(const config::RunConfig& config, const fs::path& workspace) {
+  for (const std::string& line : PlanChain(config, store::Workspace(workspace)))
+    if (line.find("rationales.tree: ") != line.npos) return line;
+  return "no line";
+}
+
 constexpr int64_t kRows = 3 * 24;  // users at their moments
 
 TEST(PulseOverHttp, ARunThatLostItsServerGoesOnAfterTheLastLevel) {
@@ -122,12 +132,8 @@ TEST(PulseOverHttp, WorkOfAnotherConfigurationIsNotGoneOnWith) {
   EXPECT_EQ(server.answered["base"], 16);
   // Other trees: a new beginning, said before it is made.
   const auto narrower = ConfigOf(server, {"pulse.tree.branch=2"});
-  std::string plan;
-  for (const std::string& line : PlanChain(narrower, store::Workspace(folder.path())))
-    if (line.find("rationales.tree: ") != line.npos) plan = line;
-  EXPECT_NE(plan.find("an unfinished try with another configuration or other inputs is dropped"),
-            plan.npos)
-      << plan;
+  const std::string plan = PlanOfTrees(narrower, folder.path());
+  EXPECT_NE(plan.find(kDropped), plan.npos) << plan;
   EXPECT_EQ(RunAlone(narrower, folder.path()).front(), "rationales.tree");
   for (const auto& [split, trees] : TreesOf(folder.path()))
     for (const gen::ReasonTree& tree : trees) EXPECT_EQ(tree.nodes.size(), 7u);
@@ -177,6 +183,8 @@ TEST(PulseOverHttp, NobodyThere) {
   const size_t before = store::Workspace(folder.path()).Names().size();
   EXPECT_GE(before, 3u);
   const auto by_template = LoadPulse({"THOUGHT"});
+  const std::string plan = PlanOfTrees(by_template, folder.path());
+  EXPECT_NE(plan.find(kDropped), plan.npos) << plan;
   EXPECT_EQ(RunAlone(by_template, folder.path()).size(), Chain(by_template).size() - before);
 }
 
