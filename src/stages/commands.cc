@@ -5,8 +5,10 @@
 
 #include <chrono>
 #include <cstdio>
+#include <iomanip>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <thread>
 
 #include "cluster/doctor.h"
@@ -17,7 +19,8 @@
 #include "src/data/count_report.h"
 #include "src/nn/numeric.h"
 #include "src/stages/stage.h"
-#include "src/systems/system.h"
+#include "src/stages/system_run.h"
+#include "src/tensor/device_name.h"
 
 namespace whyrec::stages {
 namespace fs = std::filesystem;
@@ -47,6 +50,11 @@ void SetThreadsOf(const config::RunConfig& config, const cluster::Launch& launch
 void CheckDevice(const config::RunConfig& config) {
   constexpr int kMany = 1 << 20;
   cluster::DeviceName(config.execution().device(), {}, kMany);
+}
+
+// From here on execution.device names one device, this process's.
+void TakeDevice(config::RunConfig& config, const cluster::Launch& launch) {
+  config.mutable_execution()->set_device(tensor::DeviceOfRank(config.execution().device(), launch));
 }
 
 cluster::Options OptionsOf(const config::RunConfig& config) {
@@ -119,7 +127,7 @@ std::vector<data::AuditValue> Rules(const data::NumberedSequences& data, const s
 
 void Run(const RunOptions& options, const cluster::Launch& launch) {
   const auto start = std::chrono::steady_clock::now();
-  const config::RunConfig config = config::Load(options.config, options.overrides);
+  config::RunConfig config = config::Load(options.config, options.overrides);
   SetLogRank(launch.rank);
   Chain(config);  // everything that can be wrong with the configuration is said before anything
                   // starts
@@ -127,6 +135,7 @@ void Run(const RunOptions& options, const cluster::Launch& launch) {
   SetThreadsOf(config, launch);
   const std::unique_ptr<cluster::Communicator> comm = cluster::Connect(launch, OptionsOf(config));
   try {
+    TakeDevice(config, launch);
     store::Workspace workspace(WorkspaceOf(options, config));
     if (comm->rank() == 0) LockWorkspace(workspace.folder());
     if (comm->rank() == 0 && options.fresh) {
@@ -138,8 +147,7 @@ void Run(const RunOptions& options, const cluster::Launch& launch) {
     const auto ran = RunChain({.config = config,
                                .comm = *comm,
                                .workspace = workspace,
-                               .leasing = {.listen = ListenOf(options, launch)},
-                               .launch = launch},
+                               .leasing = {.listen = ListenOf(options, launch)}},
                               KindOf(options));
     if (comm->rank() != 0) return;
     if (!ran.empty()) LogStart(workspace.folder(), config);
@@ -165,9 +173,9 @@ void Run(const RunOptions& options, const cluster::Launch& launch) {
 }
 
 void Work(const WorkOptions& options) {
-  const config::RunConfig config = config::Load(options.run.config, options.run.overrides);
+  config::RunConfig config = config::Load(options.run.config, options.run.overrides);
   Chain(config);
-  CheckDevice(config);
+  TakeDevice(config, cluster::ReadLocalLaunch());
   SetThreadsOf(config, {});
   const fs::path folder = WorkspaceOf(options.run, config);
   if (!fs::is_directory(folder))
@@ -179,8 +187,7 @@ void Work(const WorkOptions& options) {
   JoinChain({.config = config,
              .comm = *alone,
              .workspace = workspace,
-             .leasing = {.join = true, .address = options.join, .patience = options.patience},
-             .launch = cluster::ReadLocalLaunch()});
+             .leasing = {.join = true, .address = options.join, .patience = options.patience}});
   Info("no leased work is left");
 }
 
@@ -191,12 +198,32 @@ void PrintNext(const RunOptions& options) {
             << "\n";
 }
 
+namespace {
+
+// Once for a system, whatever its variants.
+void PrintMemory(const config::RunConfig& config) {
+  std::set<std::string> said;
+  for (int i = 0; i < config.system_size(); ++i) {
+    const SystemRun run(config, i);
+    if (!said.insert(run.system.name).second) continue;
+    const systems::System::Memory memory = run.system.memory(run.config);
+    if (!memory.empty())
+      std::cout << "\nmemory of training " << run.system.name << " on a GPU, GB per rank\n";
+    for (const auto& [item, bytes] : memory)
+      std::cout << "  " << std::left << std::setw(44) << item << std::right << std::fixed
+                << std::setprecision(3) << std::setw(9) << bytes / 1e9 << "\n";
+  }
+}
+
+}  // namespace
+
 void Plan(const RunOptions& options) {
   const config::RunConfig config = config::Load(options.config, options.overrides);
   const fs::path folder = WorkspaceOf(options, config);
   std::cout << "workspace " << folder.string() << "\n";
   for (const std::string& line : PlanChain(config, store::Workspace(folder)))
     std::cout << line << "\n";
+  PrintMemory(config);
   std::cout << "\nprotocol " << config::RunConfig::Protocol_Name(config.protocol()) << "\n";
   for (const std::string& line : config::ProtocolKeys(config)) std::cout << "  " << line << "\n";
 }

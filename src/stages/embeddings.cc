@@ -9,7 +9,6 @@
 #include "src/nn/numeric.h"
 #include "src/stages/units.h"
 #include "src/store/safetensors.h"
-#include "src/tensor/device_name.h"
 
 namespace whyrec::stages {
 namespace {
@@ -66,9 +65,8 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
   const std::vector<std::string> profiles =
       ReadTexts(records("user"), StepName(config.user_text()), train.user_count());
   texts.insert(texts.end(), profiles.begin(), profiles.end());
-  const lm::EncoderOptions options{
-      .max_tokens = config.max_tokens(),
-      .device = tensor::DeviceOfRank(context.config.execution().device(), context.launch)};
+  const lm::EncoderOptions options{.max_tokens = config.max_tokens(),
+                                   .device = context.config.execution().device()};
   const std::unique_ptr<lm::Encoder> encoder = lm::LoadEncoder(config.encoder(), options);
   const int64_t width = encoder->width();
   HostTensor items = HostTensor::Zeros(DType::kF32, {train.item_count(), width});

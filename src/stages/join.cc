@@ -75,8 +75,8 @@ void JoinChain(const RunContext& context) {
     for (std::string why; !(why = reason()).empty();) {
       if (stage.kind == Kind::kCollective)
         return Info(Cat("[", stage.name, "] is no work for single workers: leaving"));
-      const RunContext own{context.config, context.comm,           context.workspace,
-                           leasing,        identity.Fingerprint(), context.launch};
+      const RunContext own{context.config, context.comm, context.workspace, leasing,
+                           identity.Fingerprint()};
       // An address that was given is that of a coordinator at work now.
       if (stage.kind != Kind::kLeased && !leasing.address.empty())
         Fail(Exit::kLaunch, "the coordinator is past ", stage.name, ", which for this worker has ",

@@ -107,8 +107,9 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial, const
                     !knobs.count("mask_history") || knobs.at("mask_history") != 0);
   const std::vector<int64_t> users = EvaluatedUsers(context.config, labels);
   // A system that only ranks candidates is not asked about the whole catalogue.
-  const bool full = context.config.predict().direct_full() &&
-                    std::ranges::find(run.system.tasks, Task::kSequential) != run.system.tasks.end();
+  const bool full =
+      context.config.predict().direct_full() &&
+      std::ranges::find(run.system.tasks, Task::kSequential) != run.system.tasks.end();
   Predictions all;
   const bool merged = DoUnits(
       context, partial,
@@ -132,6 +133,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial, const
 Stage PredictStage(const config::RunConfig& config, int i) {
   const SystemRun run(config, i);
   Stage stage{.name = run.Predict(),
+              .revision = 2,
               .config_parts = run.system.config_parts,
               .settings = run.Settings(run.variant),
               .inputs = {run.Train(), "split"},

@@ -8,7 +8,6 @@
 #include "src/stages/backend.h"
 #include "src/stages/examples.h"
 #include "src/stages/units.h"
-#include "src/tensor/device_name.h"
 
 namespace whyrec::stages {
 namespace {
@@ -36,9 +35,7 @@ class Grower {
         users_(train_, labels_),
         generator_(MakeBackend(context, context.config, Prompts::kPulse)) {
     if (Prunes(config_))
-      judge_ =
-          lm::LoadThoughtSpace(context.workspace.Of("thoughts"),
-                               tensor::DeviceOfRank(config_.execution().device(), context.launch));
+      judge_ = lm::LoadThoughtSpace(context.workspace.Of("thoughts"), config_.execution().device());
     engine_.emplace(*generator_, config_, judge_.get());
     if (config_.pulse().neighbours().count() == 0) return;
     const store::Hdf5Reader file(context.workspace.Of("neighbours") / "neighbours.h5");

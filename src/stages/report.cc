@@ -1,4 +1,5 @@
 // report: metrics of all systems of the run, the audit and the rules -> report.md, report.json.
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -111,16 +112,26 @@ std::string AuditLines(const json& audit) {
   return text;
 }
 
+// What a reader of the tables has to know: facts of the run's stages, equal ones once.
 std::string Notes(const RunContext& context) {
+  constexpr std::pair<std::string_view, std::string_view> kTold[] = {
+      {"catalogue", "data_mismatch"}, {"split", "data_mismatch"},
+      {"audit", "data_mismatch"},     {"rationales.", "texts"},
+      {"rationales.", "reasons"},     {"rationales.", "parse_rate"},
+      {"select.", "reasons chosen"},  {"train.pulse", "scorer base"},
+      {"train.", "explanation task"}};
   std::string text;
   std::set<std::string> said;
-  for (const std::string& name : context.workspace.Names()) {
-    const auto manifest = context.workspace.Find(name);
-    for (const auto& fact : manifest->fact())
-      if ((fact.name() == "explanation task" || fact.name() == "texts" ||
-           fact.name() == "data_mismatch") &&
-          said.insert(fact.name()).second)
-        text += "- " + fact.name() + ": " + fact.value() + "\n";
+  for (const Stage& stage : Chain(context.config)) {
+    const auto manifest = context.workspace.Find(stage.name);
+    if (!manifest) continue;  // the report itself
+    for (const auto& fact : manifest->fact()) {
+      const bool told = std::ranges::any_of(kTold, [&](const auto& one) {
+        return stage.name.starts_with(one.first) && fact.name() == one.second;
+      });
+      if (told && said.insert(fact.name() + fact.value()).second)
+        text += "- " + stage.name + ", " + fact.name() + ": " + fact.value() + "\n";
+    }
   }
   return text;
 }

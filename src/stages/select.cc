@@ -245,7 +245,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial, const
     }
   }
   if (merged) selection.Save(partial);
-  return {{"trees", Cat(choosing.size())}, {"reasons chosen", Cat(selection.chosen())}};
+  return {{"reasons chosen", Cat(selection.chosen(), " of ", choosing.size())}};
 }
 
 void Check(const config::RunConfig& config, const std::string& by) {

@@ -32,7 +32,6 @@ struct RunContext {
   store::Workspace& workspace;
   Leasing leasing = {};
   std::string fingerprint = {};  // of the stage that runs
-  cluster::Launch launch = {};   // this process among those of its host, for its device
 };
 
 using Facts = std::vector<std::pair<std::string, std::string>>;

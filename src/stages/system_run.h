@@ -47,7 +47,6 @@ struct SystemRun {
                                 .train = train,
                                 .knobs = systems::KnobValues(system, chosen),
                                 .variant = of ? of->name : ""};
-    build.launch = context.launch;
     for (const std::string& need : Needs(of)) build.artefacts[need] = context.workspace.Of(need);
     return system.build(build);
   }

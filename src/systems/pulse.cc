@@ -313,6 +313,14 @@ const Registration kRegistration({
     .needs = Needs,
     .files = ExternalFiles,
     .build = [](const BuildContext& c) { return std::make_unique<PulseRecommender>(c); },
+    .memory =
+        [](const RunConfig& config) {
+          const ModelShape shape = ShapeOf(config);
+          MemoryPlan plan = PlanMemory(config, shape, /*recompute=*/true, {.gpu = true});
+          const MemoryPlan kept = PlanMemory(config, shape, /*recompute=*/false, {.gpu = true});
+          plan.emplace_back("total without running layers again", kept.back().second);
+          return plan;
+        },
 });
 
 }  // namespace

@@ -38,13 +38,11 @@ struct Prediction {
 
 // What a system is built from.
 struct BuildContext {
-  const config::RunConfig& config;  // with the system's own training in `train`
+  const config::RunConfig& config;  // with the system's own training; execution.device is chosen
   const data::TrainView& train;
   std::map<std::string, double> knobs;
   std::string variant = {};
   std::map<std::string, std::filesystem::path> artefacts = {};  // folders of what it asked for
-  // For tensor::DeviceOfRank(config.execution().device(), launch).
-  cluster::Launch launch = {};
 };
 
 // What training may use besides: held-out validation targets for early stopping, the histories that
@@ -109,6 +107,9 @@ struct System {
   // External files it reads: label and path.
   std::function<Files(const config::RunConfig&)> files = [](const auto&) { return Files(); };
   std::function<std::unique_ptr<Recommender>(const BuildContext&)> build;
+  // What its training will hold at once on one GPU: items and bytes; none: unknown.
+  using Memory = std::vector<std::pair<std::string, double>>;
+  std::function<Memory(const config::RunConfig&)> memory = [](const auto&) { return Memory(); };
 };
 
 const std::vector<System>& AllSystems();            // by name
