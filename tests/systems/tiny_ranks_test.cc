@@ -2,6 +2,8 @@
 // the same order and end with the same weights. In fp64 anything but rounding would show.
 #include <gtest/gtest.h>
 
+#include "src/stages/stage.h"
+#include "tests/stages/tiny.h"
 #include "tests/systems/training.h"
 
 namespace whyrec::systems {
@@ -41,11 +43,30 @@ double FurthestWeights(const Trained& a, const Trained& b) {
   return far;
 }
 
+// What the stages before PULSE's scorer make of the world's configuration, in the world's folder.
+// Returns those stages.
+std::vector<stages::Stage> MakeReasons(const World& world) {
+  const auto alone = cluster::MakeSelf();
+  store::Workspace workspace(world.folder.path());
+  std::vector<stages::Stage> made;
+  for (const stages::Stage& stage : stages::Chain(world.config)) {
+    if (stage.name.starts_with("train.pulse")) break;
+    fs::create_directories(workspace.Of(stage.name));
+    stage.run({world.config, *alone, workspace, {}, stage.name}, workspace.Of(stage.name));
+    made.push_back(stage);
+  }
+  return made;
+}
+
 class TinyRanks : public testing::TestWithParam<Case> {};
 
 TEST_P(TinyRanks, GiveTheSameRun) {
   const World world(Load(GetParam()));
   const std::string system = world.config.system(0).name();
+  if (system == "pulse") {
+    WR_NEEDS_ENCODER();  // its vocabulary
+    ASSERT_GT(MakeReasons(world).size(), 5U);
+  }
   const Trained one = TrainOn(world, system, 1);
   ASSERT_EQ(std::ssize(one.total), world.config.train().steps());
   const Names cycle = {"EXPLANATION", "SEQUENTIAL", "DIRECT"};
@@ -65,6 +86,58 @@ TEST_P(TinyRanks, GiveTheSameRun) {
     EXPECT_LT(far_weights, weights) << ranks << " ranks";
     std::cout << "  " << GetParam().name << ", " << ranks << " ranks: losses " << far_sums
               << ", weights " << far_weights << "\n";
+  }
+}
+
+Trained TrainStageOn(const stages::Stage& stage, const World& world, int ranks) {
+  const Temporary folder;
+  store::Workspace workspace(world.folder.path());
+  cluster::RunThreads(ranks, [&](cluster::Communicator& comm) {
+    stage.run({world.config, comm, workspace, {}, stage.name}, folder.path());
+  });
+  Trained run;
+  ReadLosses(folder.path(), run);
+  for (const auto& entry : fs::recursive_directory_iterator(folder.path()))
+    if (entry.path().extension() == ".safetensors" && entry.path().parent_path().stem() != "start")
+      for (const auto& [path, tensor] : store::ReadSafetensors(entry.path()))
+        run.weights[entry.path().lexically_relative(folder.path()).string() + " " + path] =
+            Doubles(tensor);
+  return run;
+}
+
+// Over all weights together: biases of keys have no gradient but for rounding, which Adam enlarges.
+double DistanceOfAll(const Trained& a, const Trained& b) {
+  std::vector<double> all, others;
+  for (const auto& [path, values] : a.weights) {
+    const std::vector<double>& other = b.weights.at(path);
+    all.insert(all.end(), values.begin(), values.end());
+    others.insert(others.end(), other.begin(), other.end());
+  }
+  return Distance(all, others);
+}
+
+// The networks that PULSE's scorer builds on.
+TEST(TinyRanks, GiveTheSameBaseAndThoughts) {
+  WR_NEEDS_ENCODER();
+  for (const bool fp64 : {true, false}) {
+    const World world(Load({"", "pulse_lora", fp64}));
+    int trained = 0;
+    for (const stages::Stage& stage : MakeReasons(world)) {
+      if (stage.name != "language" && stage.name != "thoughts") continue;
+      ++trained;
+      const Trained one = TrainStageOn(stage, world, 1);
+      EXPECT_GT(Furthest(one.total, std::vector<double>(one.total.size(), one.total[0])), 1e-3)
+          << "nothing is learnt";
+      for (int ranks : {2, 3, 4}) {
+        const Trained run = TrainStageOn(stage, world, ranks);
+        const double losses = Furthest(one.total, run.total), weights = DistanceOfAll(one, run);
+        EXPECT_LT(losses, fp64 ? 1e-8 : 1e-5) << stage.name;
+        EXPECT_LT(weights, fp64 ? 1e-9 : 1e-4) << stage.name;
+        std::cout << "  " << stage.name << (fp64 ? "64, " : "32, ") << ranks << " ranks: losses "
+                  << losses << ", weights " << weights << "\n";
+      }
+    }
+    EXPECT_EQ(trained, 2);
   }
 }
 
