@@ -19,7 +19,7 @@ done
 for module in "$build"/libwhyrec_*.so; do
   [[ ! -e $module ]] || cp "$module" "$folder/bin/"  # the program looks beside itself
 done
-strip --strip-debug "$folder"/bin/*
+strip "$folder"/bin/*
 cp -r "$root"/tests/golden/. "$folder/tests/golden/"
 
 # Everything ldd finds but LibTorch, the CUDA libraries, MPI and what every Linux brings with it.

@@ -34,12 +34,12 @@ double Seconds(const std::function<void()>& run) {
 
 // Trees of one pass: a user's candidates as branches of one, or a sequence for each.
 struct Pass {
-  std::vector<TokenTree> trees;
+  std::vector<PackedTree> trees;
   at::Tensor ids, positions;
 
   Pass(int64_t users, int64_t prefix, int64_t branch, bool packed, int64_t vocabulary,
        c10::Device device) {
-    TokenTree tree{.prefix = prefix, .branches = {branch}};
+    PackedTree tree{.prefix = prefix, .branches = {branch}};
     if (packed) tree.branches.assign(kCandidates, branch);
     trees.assign(static_cast<size_t>(users * (packed ? 1 : kCandidates)), tree);
     positions = at::cat(std::vector<at::Tensor>(trees.size(), TreePositions(tree))).to(device);

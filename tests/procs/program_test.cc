@@ -162,7 +162,7 @@ TEST_F(Tiny, ReportsAsTextAndJson) {
     EXPECT_LE(row.at("value"), row.at("high"));
     cells.insert(Cat(row.at("system"), row.at("task"), row.at("metric")));
   }
-  EXPECT_EQ(cells.size(), 2u * 3 * 5);  // systems, tasks, metrics
+  EXPECT_EQ(cells.size(), 2u * 3 * 6);  // systems, tasks, metrics
   EXPECT_EQ(rows.size(), cells.size());
 }
 

@@ -101,7 +101,7 @@ struct Measured {
 
 // One training pass over users of one length, in bytes.
 Measured Pass(const lm::PhiConfig& sizes, at::ScalarType dtype, bool recompute, int64_t users,
-              const lm::TokenTree& tree) {
+              const lm::PackedTree& tree) {
   static Counting* counting = new Counting;
   c10::SetCPUAllocator(counting, 100);
   at::set_num_threads(1);
@@ -138,7 +138,7 @@ TEST(PulseMemory, TheFormulaAgainstCountedBytes) {
   config::RunConfig config;
   config.mutable_pulse()->mutable_scorer()->set_dropout(0);
   config.mutable_pulse()->mutable_scorer()->set_dtype(config::ScorerConfig::BF16);
-  const lm::TokenTree tree{.prefix = 28, .branches = {6, 6, 6, 6, 6, 6}};
+  const lm::PackedTree tree{.prefix = 28, .branches = {6, 6, 6, 6, 6, 6}};
   for (const bool recompute : {true, false}) {
     const Measured got = Pass(sizes, at::kBFloat16, recompute, 1, tree);
     const MemoryPlan plan =
