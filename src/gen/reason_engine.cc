@@ -6,7 +6,6 @@
 #include <set>
 
 #include "src/base/error.h"
-#include "src/base/hash.h"
 #include "src/gen/ask.h"
 #include "src/gen/facts_json.h"
 #include "src/gen/pulse_prompts.h"
@@ -51,7 +50,7 @@ Request RequestOf(const Evidence& evidence, const std::string& step, Prompt prom
 Node NodeOf(const std::string& path, Answer answer) {
   Node node{.path = path,
             .text = std::move(answer.text),
-            .raw_sha256 = Sha256Of(answer.raw),
+            .raw = answer.raw,
             .parse = std::move(answer.parse),
             .model = std::move(answer.model),
             .tokens = answer.tokens_out};

@@ -33,7 +33,7 @@ struct Columns {
     path.push_back(n.path);
     parse.push_back(n.parse);
     model.push_back(n.model);
-    raw.push_back(n.raw_sha256);
+    raw.push_back(n.raw);
     text.push_back(n.text);
   }
   void Write(store::Hdf5Writer& file, const std::string& at, int64_t users) const {
@@ -48,7 +48,7 @@ struct Columns {
     file.WriteTexts(at + "path", path);
     file.WriteTexts(at + "parse", parse);
     file.WriteTexts(at + "model", model);
-    file.WriteTexts(at + "raw_sha256", raw);
+    file.WriteTexts(at + "raw", raw);
     file.WriteTexts(at + "text", text);
   }
   void Read(const store::Hdf5Reader& file, const std::string& at) {
@@ -62,7 +62,7 @@ struct Columns {
     path = file.ReadTexts(at + "path");
     parse = file.ReadTexts(at + "parse");
     model = file.ReadTexts(at + "model");
-    raw = file.ReadTexts(at + "raw_sha256");
+    raw = file.ReadTexts(at + "raw");
     text = file.ReadTexts(at + "text");
   }
   Node At(size_t i) const {
@@ -70,7 +70,7 @@ struct Columns {
             .level = level.at(i),
             .path = path.at(i),
             .text = text.at(i),
-            .raw_sha256 = raw.at(i),
+            .raw = raw.at(i),
             .parse = parse.at(i),
             .model = model.at(i),
             .tokens = tokens.at(i),

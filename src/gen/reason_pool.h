@@ -15,7 +15,7 @@ namespace whyrec::gen {
 using ReasonPool = std::map<std::string, std::vector<ReasonTree>>;
 
 // <split>/{user, node, parent, level, score, log_likelihood, tokens, path, parse, model,
-// raw_sha256, text}, one row a node, in the order of users.
+// raw, text}, one row a node, in the order of users.
 void SavePool(const ReasonPool& pool, const std::filesystem::path& h5);
 ReasonPool LoadPool(const std::filesystem::path& h5);
 

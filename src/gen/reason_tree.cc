@@ -70,7 +70,7 @@ void Put(const Node& node, Writer& out) {
   out.Int(std::bit_cast<uint32_t>(node.log_likelihood));
   out.Int(std::bit_cast<int64_t>(node.score));
   for (const std::string* text :
-       {&node.path, &node.text, &node.raw_sha256, &node.parse, &node.model})
+       {&node.path, &node.text, &node.raw, &node.parse, &node.model})
     out.Text(*text);
 }
 
@@ -83,7 +83,7 @@ Node GetNode(Reader& in, int64_t number, int64_t levels) {
   node.tokens = in.Int();
   node.log_likelihood = std::bit_cast<float>(static_cast<uint32_t>(in.Int()));
   node.score = std::bit_cast<double>(in.Int());
-  for (std::string* text : {&node.path, &node.text, &node.raw_sha256, &node.parse, &node.model})
+  for (std::string* text : {&node.path, &node.text, &node.raw, &node.parse, &node.model})
     *text = in.Text();
   if (node.parent < -1 || node.parent >= number)
     Reader::Broken(Cat("node ", number, " hangs on ", node.parent));

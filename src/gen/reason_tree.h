@@ -13,7 +13,7 @@ struct Node {
   int64_t parent = -1, level = 0;  // -1: hangs on nothing (base reason; first thoughts of a chain)
   std::string path;                // "base/2/0": the step of its request
   std::string text;                // the reason; of a chain all thoughts so far
-  std::string raw_sha256;          // of the raw answer
+  std::string raw;                  // the answer as it came
   std::string parse;  // as ParsedAnswer; "fallback text": made of facts, no answer was of use
   std::string model;
   int64_t tokens = 0;

@@ -134,7 +134,7 @@ TEST(ReasonEngine, AFullTreeHasThirteenNodesFromFivePrompts) {
     EXPECT_EQ(node.model, "sampler");
     EXPECT_TRUE(std::isnan(node.score));
     const std::string raw = "{\"reason\": \"" + node.text + "\"}";
-    EXPECT_EQ(node.raw_sha256, Sha256Of(raw));
+    EXPECT_EQ(node.raw, raw);
   }
   const Request& leaf = sampler.calls[2][9 + 4];  // base/1/1 of the second user
   EXPECT_EQ(leaf.prompt, RefinePrompt(users.evidence[1], tree.nodes[2].text, PromptLimits()).user);
