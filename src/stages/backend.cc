@@ -22,10 +22,16 @@ bool HasPulse(const config::RunConfig& config) {
   return false;
 }
 
-// The folder, or the artefact that a run with PULSE makes.
-std::filesystem::path ModelFolder(const RunContext& context, const RationalesConfig& config) {
-  return config.has_model() ? std::filesystem::path(config.model())
-                            : context.workspace.Of(kLanguage);
+// The folder that the configuration names: the writer's own, else PULSE's language model. Empty
+// where a run with PULSE makes one.
+std::filesystem::path NamedModel(const config::RunConfig& config) {
+  if (config.rationales().has_model()) return config.rationales().model();
+  return HasPulse(config) ? config.pulse().language().folder() : "";
+}
+
+std::filesystem::path ModelFolder(const RunContext& context, const config::RunConfig& config) {
+  const std::filesystem::path named = NamedModel(config);
+  return named.empty() ? context.workspace.Of(kLanguage) : named;
 }
 
 }  // namespace
@@ -49,8 +55,8 @@ BackendNeeds BackendNeedsOf(const config::RunConfig& config, Prompts prompts) {
       needs.files.emplace_back("replay_file", rationales.replay_file());
       break;
     case RationalesConfig::IN_PROCESS:
-      if (rationales.has_model())
-        needs.files.emplace_back("model", rationales.model());
+      if (const auto named = NamedModel(config); !named.empty())
+        needs.files.emplace_back("model", named);
       else if (prompts == Prompts::kPulse || HasPulse(config))
         needs.inputs.push_back(kLanguage);
       else
@@ -84,7 +90,7 @@ std::unique_ptr<gen::Generator> MakeBackend(const RunContext& context,
       lm::ModelOptions options;
       options.device = config.execution().device();
       options.deterministic = rationales.deterministic();
-      return lm::MakeInProcess(ModelFolder(context, rationales), options, config.seed(),
+      return lm::MakeInProcess(ModelFolder(context, config), options, config.seed(),
                                Plain(config, prompts) ? lm::Turns::kPlain : lm::Turns::kChat);
     }
     case RationalesConfig::HTTP:
@@ -101,7 +107,8 @@ std::string DescribeBackend(const config::RunConfig& config) {
     case RationalesConfig::REPLAY:
       return "replayed from " + rationales.replay_file();
     case RationalesConfig::IN_PROCESS:
-      return (rationales.has_model() ? rationales.model() : "the run's language model") +
+      return (NamedModel(config).empty() ? "the run's language model"
+                                         : NamedModel(config).string()) +
              ", in process";
     case RationalesConfig::HTTP:
       return rationales.http().model() + " over HTTP";
