@@ -46,6 +46,9 @@ TEST(Backend, NeedsAreThoseOfTheChosenOne) {
   EXPECT_EQ(BackendNeedsOf(config, Prompts::kPulse).inputs, std::vector<std::string>{"language"});
   config.add_system()->set_name("pulse");
   EXPECT_EQ(BackendNeedsOf(config, Prompts::kIsrf).inputs, std::vector<std::string>{"language"});
+  config.mutable_pulse()->mutable_language()->set_folder("/models/base");
+  EXPECT_TRUE(BackendNeedsOf(config, Prompts::kPulse).inputs.empty());
+  EXPECT_EQ(BackendNeedsOf(config, Prompts::kPulse).files, (Files{{"model", "/models/base"}}));
   config.mutable_rationales()->set_model("/models/phi");
   const BackendNeeds needs = BackendNeedsOf(config, Prompts::kPulse);
   EXPECT_TRUE(needs.inputs.empty());
