@@ -100,13 +100,19 @@ void WriteInOrder(const std::filesystem::path& out, const std::vector<Prompt>& p
   store::WriteFileAtomically(out, parts);
 }
 
+// What is still to be asked. Under --deterministic a group is one batch: where an answer of it is
+// missing, all are asked again, so that the missing ones have the same company as ever.
 std::vector<lm::TextRequest> Requests(const GenerateCommand& command,
                                       const lm::LanguageModel& model,
                                       const std::vector<Prompt>& prompts,
                                       const std::set<std::string>& answered) {
+  std::set<std::string> unfinished;
+  if (command.model_options.deterministic)
+    for (const Prompt& prompt : prompts)
+      if (!answered.contains(prompt.id) && !prompt.group.empty()) unfinished.insert(prompt.group);
   std::vector<lm::TextRequest> requests;
   for (const Prompt& prompt : prompts) {
-    if (answered.contains(prompt.id)) continue;
+    if (answered.contains(prompt.id) && !unfinished.contains(prompt.group)) continue;
     lm::TextRequest request{.name = prompt.id, .ids = prompt.ids, .group = prompt.group};
     if (request.ids.empty()) {
       std::vector<text::ChatMessage> messages;
@@ -143,6 +149,7 @@ void Generate(const GenerateCommand& command) {
   model->Generate(
       requests, command.options,
       [&](size_t request, std::vector<lm::TextOutput> outputs) {
+        if (answered.contains(requests[request].name)) return;
         journal.Append(AnswerLine(requests[request].name, outputs));
         progress.Advance();
       },

@@ -140,8 +140,15 @@ TEST_F(Generate, KilledRunsContinue) {
   other[1] = "0.5";
   EXPECT_EQ(Run(Command(model, out, other)), 2);
   EXPECT_NE(Said().find("temperature is 0.5, was 1.0"), std::string::npos) << Said();
+  {  // as if the last kill had come in the middle of a group
+    std::istringstream lines(ReadAll(partial));
+    std::string first, second;
+    std::getline(lines, first);
+    std::getline(lines, second);
+    std::ofstream(partial) << first << "\n" << second << "\n";
+  }
   ASSERT_EQ(Run(Command(model, out, how)), 0) << Said();
-  EXPECT_EQ(ReadAll(out), ReadAll(folder_ / "calm"));
+  EXPECT_TRUE(ReadAll(out) == ReadAll(folder_ / "calm")) << "another text or score";
 }
 
 TEST_F(Generate, BadPromptsAndFoldersHaveMessages) {
