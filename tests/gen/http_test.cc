@@ -53,9 +53,8 @@ TEST(Http, RepliesInOrderNothingLostOrDoubled) {
   for (const auto& [prompt, n] : times) EXPECT_EQ(n, 1) << prompt;
   EXPECT_EQ(where.size(), 40u);
   for (const auto& [group, stubs] : where) EXPECT_EQ(stubs.size(), 1u) << group;
-  // Connections stay open.
-  EXPECT_LE(one.connections(), 12);
-  EXPECT_LT(one.connections(), static_cast<int64_t>(one.asked().size()));
+  // Connections stay open: as many as the window grows to (8 and 1 more per window answered).
+  EXPECT_LT(2 * one.connections(), static_cast<int64_t>(one.asked().size()));
 }
 
 TEST(Http, NothingToAskIsNoError) {
