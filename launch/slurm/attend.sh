@@ -24,6 +24,7 @@ life=$((${SLURM_RESTART_COUNT:-0} + 1))
 if [[ $rc = 75 && $warned = yes ]]; then
   if [[ $life -lt ${WHYREC_LIVES:-20} ]]; then
     echo "attend.sh: stopped by the time limit in life $life; the job is queued again" >&2
+    trap '' TERM USR1  # an end of our own would count as the job's
     scontrol requeue "$SLURM_JOB_ID" && sleep 60  # Slurm ends this life
   fi
   echo "attend.sh: stopped in life $life, the last one; submit the same command to continue" >&2

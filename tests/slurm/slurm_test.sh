@@ -52,9 +52,10 @@ state() { scontrol -o show job "$1" | sed 's/.*JobState=\([A-Z]*\).*/\1/' | tail
 becomes() {  # becomes JOB STATE [SECONDS]
   for _ in $(seq $((${3:-120} * 4))); do
     [[ $(state "$1") != "$2" ]] || return 0
-    [[ $(state "$1") != @(FAILED|COMPLETED|CANCELLED|TIMEOUT) ]] || return 1
+    [[ $(state "$1") != @(FAILED|COMPLETED|CANCELLED|TIMEOUT) ]] || break
     sleep 0.25
   done
+  echo "job $1 is $(state "$1"), not $2" >&2
   return 1
 }
 until_true() {  # until_true SECONDS COMMAND...
@@ -94,7 +95,7 @@ expect "one node with four ranks: done" becomes "$job" COMPLETED
 expect "one node: every byte of the local run" same "$tmp/one" "$tmp/local"
 
 # --- cancelled in the training; the same command continues -------------------------------------------
-long=(--set train.steps=4000 --set train.epoch_steps=2000 "${same[@]}")
+long=(--set train.steps=2500 --set train.epoch_steps=1250 "${same[@]}")
 job=$(submit --output=cancel.log launch/slurm/nodes.sbatch tiny.txtpb --workspace "$tmp/c" "${long[@]}")
 expect "it trains" until_true 90 trains "$tmp/c"
 scancel "$job"
