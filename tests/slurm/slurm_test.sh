@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The batch scripts of launch/slurm on a real Slurm of four pretended nodes on this machine. Results
-# are compared with a run of the same number of ranks without Slurm. About five minutes.
+# are compared with a run of the same number of ranks without Slurm. About three minutes.
 # usage: tests/slurm/slurm_test.sh       as root, with slurm-wlm and munge (launch/test --slurm)
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
