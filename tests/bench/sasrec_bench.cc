@@ -32,10 +32,11 @@ data::Split ReadSplit(const store::TensorMap& file) {
   for (size_t u = 0; u + 1 < offsets.size(); ++u)
     split.train.histories.Append(values.subspan(static_cast<size_t>(offsets[u]),
                                                 static_cast<size_t>(offsets[u + 1] - offsets[u])));
-  const std::vector<int64_t> held(offsets.size() - 1, 0);
-  store::Ragged<int64_t> candidates;
-  for (size_t u = 0; u < held.size(); ++u) candidates.Append(std::vector<int64_t>{0});
-  split.labels = data::LabelStore(held, held, candidates, candidates, {});
+  data::HeldOut held;
+  held.items.assign(offsets.size() - 1, 0);
+  for (size_t u = 0; u < held.items.size(); ++u)
+    held.candidates.Append(std::vector<int64_t>{0});
+  split.labels = data::LabelStore(held, held, {});
   return split;
 }
 
