@@ -9,8 +9,8 @@
 namespace whyrec::stages {
 namespace {
 
-// Half of what it says is of no use, by prompt and seed: some prompts get on at their second draw,
-// some never.
+// Half of what it says is nothing or no words, by prompt and seed: some prompts get on at their
+// second draw, some never. ISRF takes any words.
 class Moody {
  public:
   Moody() {
@@ -38,8 +38,8 @@ class Moody {
     gen::Json answer = stub_.Usual(question);
     answer["usage"]["prompt_tokens"] = gen::Stub::Words(question.body["messages"].dump()) + 50;
     answer["choices"][0]["message"]["content"] =
-        hash[0] < '4' ? std::string()
-        : hash[0] < '8' ? std::string("顾客总是购买同一种东西，因为质量很好，价格也合适。")
+        hash[0] < '4'   ? std::string()
+        : hash[0] < '8' ? std::string("... ?!")
                         : gen::Json{{"summary", text}, {"reason", text}, {"why", "seen"}}.dump();
     return {.body = answer.dump()};
   }
@@ -50,6 +50,16 @@ class Moody {
 Names Joined(Names all, const Names& more) {
   all.insert(all.end(), more.begin(), more.end());
   return all;
+}
+
+// A tiny encoder for the stage behind ISRF's texts.
+std::string Encoder(const fs::path& folder) {
+  fs::copy(WHYREC_SOURCE_DIR "/tests/golden/bert/bert", folder / "encoder",
+           fs::copy_options::recursive);
+  fs::create_directory(folder / "encoder/1_Pooling");
+  std::ofstream(folder / "encoder/1_Pooling/config.json")
+      << R"({"pooling_mode_mean_tokens": true})";
+  return "embeddings.encoder=" + (folder / "encoder").string();
 }
 
 // Up to the first stage that trains, which the texts do not change.
@@ -71,11 +81,12 @@ void ExpectReplayed(const config::RunConfig& config, const fs::path& made, const
     EXPECT_TRUE(record.has_raw);
     EXPECT_NE(record.answer.parse, gen::kFallbackText);
     const bool said = record.answer.raw.find("again and again") != std::string::npos;
-    EXPECT_EQ(said, !record.answer.text.empty()) << record.answer.text;
-    EXPECT_EQ(said, record.answer.parse != "failed");
-    of_no_use += !said;
+    const bool failed = record.answer.parse == "failed";
+    EXPECT_EQ(failed, record.answer.text.empty()) << record.answer.text;
+    EXPECT_FALSE(failed && said) << record.answer.raw;
+    of_no_use += failed;
   }
-  EXPECT_GT(of_no_use, lines / 8);
+  EXPECT_GT(of_no_use, 0);
   EXPECT_LT(of_no_use, lines / 2);
   config::RunConfig replay = config;
   replay.mutable_rationales()->set_backend(config::RationalesConfig::REPLAY);
@@ -100,13 +111,11 @@ TEST(Answers, ReplayGivesTheSameReasonsOfPulse) {
 
 TEST(Answers, ReplayGivesTheSameTextsOfIsrf) {
   const Moody server;
-  const auto config =
-      LoadTiny(Joined(server.Overrides(),
-                      {Cat("embeddings.encoder=", WHYREC_SOURCE_DIR, "/tests/golden/bert/bert")}),
-               {"system[0].name=isrf"});
   const Temporary folder;
-  RunTexts(config, folder.path());
-  ExpectReplayed(config, folder.path(), {"rationales.item", "rationales.user"}, RunTexts);
+  const auto config =
+      LoadTiny(Joined(server.Overrides(), {Encoder(folder.path())}), {"system[0].name=isrf"});
+  RunTexts(config, folder / "run");
+  ExpectReplayed(config, folder / "run", {"rationales.item", "rationales.user"}, RunTexts);
 }
 
 std::string Problem(Exit code, const fs::path& workspace, const fs::path& file) {
@@ -124,11 +133,9 @@ TEST(Answers, SayWhyThereAreNone) {
   const fs::path run = folder / "run", file = folder / "answers.jsonl";
   EXPECT_NE(Problem(Exit::kData, folder / "no", file).find("is no workspace"), std::string::npos);
   EXPECT_FALSE(fs::exists(folder / "no"));
-  EXPECT_NE(Problem(Exit::kData, folder.path(), file).find("holds no finished texts"),
-            std::string::npos);
-  const auto config =
-      LoadTiny({Cat("embeddings.encoder=", WHYREC_SOURCE_DIR, "/tests/golden/bert/bert")},
-               {"system[0].name=isrf"});
+  fs::create_directory(run);
+  EXPECT_NE(Problem(Exit::kData, run, file).find("holds no finished texts"), std::string::npos);
+  const auto config = LoadTiny({Encoder(folder.path())}, {"system[0].name=isrf"});
   RunTexts(config, run);
   EXPECT_NE(Problem(Exit::kData, run, file).find("rationales.backend is TEMPLATE"),
             std::string::npos);

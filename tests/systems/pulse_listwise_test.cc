@@ -30,9 +30,9 @@ class Reference {
  public:
   explicit Reference(const std::string& type) : type_(type) { nn::SetThreads(1); }
 
-  // The largest difference of logits and gradients, over single prompts and over the first two in
-  // one pass.
-  double Furthest(const std::string& kind, config::ScorerConfig::Logit logit) {
+  // The largest differences of logits and of gradients, over single prompts and over the first two
+  // in one pass.
+  std::pair<double, double> Furthest(const std::string& kind, config::ScorerConfig::Logit logit) {
     config::RunConfig config;
     config.mutable_execution()->set_device("cpu");
     config.mutable_train()->set_dtype(type_ == "fp64" ? config::TrainConfig::FP64
@@ -47,24 +47,26 @@ class Reference {
       const c10::NoGradGuard no_grad;
       trained.Get("score.weight").copy_(Want("w").unsqueeze(0));
     }
-    double far = 0;
+    std::pair<double, double> far = {0, 0};
     std::vector<ScorerPrompt> prompts;
     for (int i = 0; i < 3; ++i) {
       const std::string key = Cat(kind, ".", i);
       prompts.push_back(PromptOf(key));
       for (const auto& [path, p] : trained.all()) p.mutable_grad() = at::Tensor();
       const at::Tensor logits = model.Logits({{prompts.back()}}, true);
-      far = std::max(far, Difference(logits, Want(key + ".logits")));
+      far.first = std::max(far.first, Difference(logits, Want(key + ".logits")));
       at::cross_entropy_loss(logits.unsqueeze(0), at::tensor({1}, at::kLong)).backward();
       for (const auto& [name, value] : golden_)
         if (const std::string grad = key + ".grad."; name.starts_with(grad))
-          far = std::max(far, Difference(trained.Get(name.substr(grad.size())).grad().view({-1}),
-                                         tensor::View(value)));
+          far.second = std::max(far.second,
+                                Difference(trained.Get(name.substr(grad.size())).grad().view({-1}),
+                                           tensor::View(value)));
     }
     const c10::NoGradGuard no_grad;
     const at::Tensor both = model.Logits(std::span(prompts).first(2), false);
     for (int i : {0, 1})
-      far = std::max(far, Difference(both.narrow(0, 4 * i, 4), Want(Cat(kind, ".", i, ".logits"))));
+      far.first = std::max(
+          far.first, Difference(both.narrow(0, 4 * i, 4), Want(Cat(kind, ".", i, ".logits"))));
     return far;
   }
 
@@ -97,9 +99,10 @@ TEST(PulseListwise, LogitsAndGradientsAreTheReferences) {
   for (const auto& [type, tolerance] : {std::pair{"fp64", 1e-9}, {"fp32", 1e-5}})
     for (const auto& [kind, logit] : {std::pair{"span", config::ScorerConfig::SPAN_LISTWISE},
                                       {"letter", config::ScorerConfig::LETTER}}) {
-      const double far = Reference(type).Furthest(kind, logit);
-      std::printf("%s, %s: %.1e\n", kind, type, far);
-      EXPECT_LT(far, tolerance) << kind << " " << type;
+      const auto [logits, gradients] = Reference(type).Furthest(kind, logit);
+      std::printf("%s, %s: logits %.1e, gradients %.1e\n", kind, type, logits, gradients);
+      EXPECT_LT(logits, tolerance) << kind << " " << type;
+      EXPECT_LT(gradients, 3 * tolerance) << kind << " " << type;
     }
 }
 
@@ -145,17 +148,19 @@ TEST(PulseListwise, Texts) {
 TEST(PulseListwise, Budgets) {
   const std::vector<int64_t> history = {0, 11, 22, 33, 44, 55, 66, 77}, candidates = {30, 41, 52};
   const gen::Choice wordy{.node = 0, .score = 0.1F, .text = std::string(400, 'x')};
-  for (Names options : {kSpans, kLetters}) {
-    options.insert(options.end(), {"pulse.scorer.path_tokens=100", "pulse.scorer.title_tokens=2",
-                                   "pulse.scorer.reason_tokens=6"});
+  for (const auto& [kind, room] : {std::pair{kSpans, 60}, {kLetters, 76}}) {
+    Names options = kind;
+    options.insert(options.end(), {Cat("pulse.scorer.path_tokens=", room),
+                                   "pulse.scorer.title_tokens=2", "pulse.scorer.reason_tokens=6"});
     const Scoring tight(options);
-    const auto whole = [](const ScorerPrompt& prompt) { return prompt.tokens(); };
     const auto prompt = tight.prompts->Branched(history, 8, &wordy, candidates);
-    const int64_t letters = options[1] == kLetters[1] ? 2 : 0;  // their branches are never read
-    EXPECT_LE(whole(prompt) - letters, 100);
-    EXPECT_GT(whole(prompt) - letters, 100 - 4);  // one title more would not fit
+    // A letter is not read, its row of the head is.
+    const int64_t tokens = kind == kLetters ? std::ssize(prompt.prefix) + 1 : prompt.tokens();
+    EXPECT_LE(tokens, room);
+    EXPECT_GT(tokens, room - 4);  // one title more would not fit
     const std::string text = tight.tokenizer->Decode(prompt.prefix);
     EXPECT_EQ(text.find("red"), text.npos) << text;  // the oldest went first
+    EXPECT_NE(text.find("soft"), text.npos) << text;
     EXPECT_NE(text.find("xx"), text.npos) << text;
     try {
       tight.prompts->Branched(history, 8, &wordy,

@@ -85,15 +85,15 @@ INSTANTIATE_TEST_SUITE_P(
                     Names{"pulse.scorer.logit=TITLE_GENERATE",
                           "pulse.scorer.reason_at_test=false"}));
 
-// Cards among other things: above chance, 0.25 of four candidates, by far.
+// A card and another thing, in any order: chance is 0.5.
 TEST(PulseLearns, WhatIsACardFromOneTextWithAllCandidates) {
   for (const char* reading : {"SPAN_LISTWISE", "LETTER"}) {
     const PulseWorld world(
         200,
-        {Cat("pulse.scorer.logit=", reading), "split.direct_negatives=3",
+        {Cat("pulse.scorer.logit=", reading), "split.direct_negatives=1",
          "pulse.language.train.steps=60", "pulse.language.train.learning_rate=3e-3",
          "pulse.scorer.history=1", "pulse.scorer.test_history=1", "pulse.scorer.reason_tokens=1",
-         "pulse.scorer.train.steps=150", "pulse.scorer.train.epoch_steps=150",
+         "pulse.scorer.train.steps=100", "pulse.scorer.train.epoch_steps=100",
          "pulse.scorer.train.global_batch=16", "pulse.scorer.train.learning_rate=3e-3",
          "pulse.scorer.head_rate=1e-2"},
         /*cards=*/true);
@@ -104,7 +104,7 @@ TEST(PulseLearns, WhatIsACardFromOneTextWithAllCandidates) {
       world.Train(*system, comm, into.path());
       const double hits = world.TestHits(*system);
       std::printf("%s: HR@1 %.3f\n", reading, hits);
-      EXPECT_GT(hits, 0.6) << reading;
+      EXPECT_GT(hits, 0.8) << reading;
     });
   }
 }
