@@ -1,7 +1,6 @@
 // answers: what language models said in a run, as records that rationales.replay_file takes.
 #include <fstream>
 #include <iostream>
-#include <memory>
 
 #include "src/base/error.h"
 #include "src/base/log.h"
@@ -30,11 +29,15 @@ std::vector<std::string> Answered(const fs::path& folder) {
   for (const std::string& name : workspace.Names()) {
     const auto manifest = workspace.Find(name);
     if (!manifest || !name.starts_with("rationales.")) continue;
+    if (BackendOf(*manifest) == "TEMPLATE") {
+      made.push_back(name);
+      continue;
+    }
     if (!fs::exists(workspace.Of(name) / "records.jsonl.gz"))
       Fail(Exit::kData, workspace.Of(name).string(),
            ": holds no records.jsonl.gz, since an older program made it; `whyrec run` makes it "
            "again");
-    (BackendOf(*manifest) == "TEMPLATE" ? made : answered).push_back(name);
+    answered.push_back(name);
   }
   if (answered.empty() && made.empty())
     Fail(Exit::kData, folder.string(),

@@ -363,6 +363,7 @@ const Registration kRegistration({
     .name = "pulse",
     .description = "language model scores candidates from titles and a chosen reason (PULSE 2026)",
     .config_parts = {"protocol", "pulse.scorer", "seed", "split", "train", "predict.batch_users"},
+    .revision = 2,  // batches dealt by length
     .ties_of = TiesOf,
     .variants = Variants(),
     .tasks = {Task::kDirect},

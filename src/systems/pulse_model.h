@@ -33,8 +33,8 @@ class PulseModel {
   // l_{u,c}: one logit for every branch, prompt by prompt, [C] in the head's type.
   //   SCALAR_PACKED     w . h of a branch's last token, a prompt in one sequence
   //   SCALAR_POINTWISE  the same, a sequence for every branch
-  //   SPAN_LISTWISE     w . h of a branch's last token, the branches of a prompt one after the
-  //   other LETTER            log p, up to a constant, of a branch's first token behind the prefix
+  //   SPAN_LISTWISE     w . h of a branch's last token, all branches in one causal sequence
+  //   LETTER            logit of a branch's only token at the prefix's end
   //   TITLE_LL          mean log p of a branch's tokens
   at::Tensor Logits(std::span<const ScorerPrompt> prompts, bool training) const;
   // TITLE_LL's, whatever the configuration says.
