@@ -45,7 +45,7 @@ IsrfModel::IsrfModel(const IsrfConfig& config, const lm::T5Config& t5, const Isr
     return;
   }
   s_hat_ = std::make_unique<nn::SparseOperator>(Operator(*inputs.user_graph, false));
-  item_vectors_ = tensor::View(inputs.item_vectors).to(parameters.dtype());
+  item_vectors_ = tensor::View(inputs.item_vectors).to(parameters.device(), parameters.dtype());
   const int64_t p = item_vectors_.size(1), h = (p + d) / 2;
   parameters.Add("user_nodes", {users_ + 1, d});      // P_user
   parameters.Add("user_semantics", {users_ + 1, d});  // G_user

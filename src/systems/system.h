@@ -36,6 +36,11 @@ struct Prediction {
   std::vector<int64_t> list;
 };
 
+// From the scores of all items, [I]: those of the query's candidates, or all.
+Prediction FromScores(const Query& query, std::span<const double> scores);
+// The same from a table, F64 [queries, I].
+std::vector<Prediction> FromScores(const std::vector<Query>& queries, const HostTensor& scores);
+
 // What a system is built from.
 struct BuildContext {
   const config::RunConfig& config;  // with the system's own training; execution.device is chosen

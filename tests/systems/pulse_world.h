@@ -106,7 +106,8 @@ struct PulseWorld {
            "  scorer { train_weights: FULL dropout: 0 validation_users: 40\n"
            "    train { steps: 6 epoch_steps: 3 global_batch: 5 weight_decay: 0 } }\n"
            "}\n"
-           "train { dropout: 0 patience: 1000 }\n";
+           "train { dropout: 0 patience: 1000 }\n"
+           "execution { device: \"cpu\" }\n";  // ranks are threads
     return config::Load(folder / "run.txtpb", overrides);
   }
 
