@@ -141,7 +141,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"pod",
              "isrf",
              {"isrf.variant=POD", "predict.sequential_decode=FREE", "predict.direct_decode=FREE",
-              "train.micro_batch=3", "isrf.loss_ignore_pad=true",
+              "predict.max_new_tokens=4", "train.micro_batch=3", "isrf.loss_ignore_pad=true",
               "isrf.cross_attention_mask_pad=true"}},
         Case{"lightgcn", "lightgcn", {}, {{"dim", 8}}},
         Case{"lightgcn_refit", "lightgcn", {"train.stop=LOSS_MEAN3"}, {{"dim", 8}, {"refit", 1}}},

@@ -13,6 +13,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/rsqrt.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <sys/mman.h>
 #include <torch/library.h>
@@ -59,7 +60,7 @@ void Free(void* context) {
   delete block;
 }
 
-struct Memory final : at::Allocator {
+struct Memory final : c10::DeviceAllocator {
   at::DataPtr allocate(size_t size) override {
     if (size == 0) return {nullptr, kDevice};
     constexpr size_t kAlign = 512;
@@ -70,7 +71,16 @@ struct Memory final : at::Allocator {
     live.all[block->address] = block;
     return {block->address, block, &Free, kDevice};
   }
+  std::pair<size_t, size_t> getMemoryInfo(c10::DeviceIndex) override {
+    return {size_t{1} << 30, size_t{1} << 30};
+  }
+  bool initialized() override { return true; }
   void copy_data(void*, const void*, size_t) const override { TORCH_CHECK(false, "not needed"); }
+  void emptyCache(c10::MempoolId_t) override {}
+  void recordStream(const at::DataPtr&, c10::Stream) override {}
+  c10::CachingDeviceAllocator::DeviceStats getDeviceStats(c10::DeviceIndex) override { return {}; }
+  void resetAccumulatedStats(c10::DeviceIndex) override {}
+  void resetPeakStats(c10::DeviceIndex) override {}
 };
 
 Memory memory;
