@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Puts the program, its modules, the GPU tests and the few Debian libraries they need into one folder
-# (below 40 MB) that runs on another Linux machine with a LibTorch of the same version, for example
+# (below 50 MB) that runs on another Linux machine with a LibTorch of the same version, for example
 # the one inside a Python environment with torch 2.11.
 # usage: launch/bundle.sh FOLDER        there: FOLDER/whyrec ..., FOLDER/gpu-tests
 set -euo pipefail
