@@ -180,7 +180,11 @@ std::vector<std::string> PlanChain(const config::RunConfig& config,
     if (changed != stage.inputs.end() && reason.empty())
       reason = "perhaps: its input " + *changed + " runs (skipped if that yields the same content)";
     if (!reason.empty()) running.insert(stage.name);
-    lines.push_back(reason.empty() ? "skip  " + stage.name : "run   " + stage.name + ": " + reason);
+    if (reason.empty())
+      lines.push_back(Cat("skip  ", stage.name, ": took ",
+                          store::SecondsTaken(*workspace.Find(stage.name)), " s"));
+    else
+      lines.push_back("run   " + stage.name + ": " + reason);
   }
   return lines;
 }

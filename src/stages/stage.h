@@ -97,7 +97,7 @@ struct NextStage {
 std::optional<NextStage> FindNext(const config::RunConfig& config,
                                   const store::Workspace& workspace);
 
-// "run <stage>: reason" or "skip <stage>" for every stage.
+// "run   STAGE: reason" or "skip  STAGE: took N s" for every stage.
 std::vector<std::string> PlanChain(const config::RunConfig& config,
                                    const store::Workspace& workspace);
 

@@ -20,6 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr char kManifest[] = "manifest.txtpb";
+constexpr char kUtcForm[] = "%Y-%m-%dT%H:%M:%SZ";
 constexpr char kIdentity[] = ".identity";  // in a .partial folder: whose work it holds
 constexpr char kPartial[] = ".partial";
 constexpr char kProgram[] = "whyrec 0.1.0";
@@ -344,8 +345,16 @@ std::string UtcNow() {
   std::tm parts{};
   gmtime_r(&now, &parts);
   char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  std::strftime(text, sizeof text, kUtcForm, &parts);
   return text;
+}
+
+int64_t SecondsTaken(const artefact::Manifest& manifest) {
+  const auto seconds = [](const std::string& utc) {
+    std::tm parts{};
+    return ::strptime(utc.c_str(), kUtcForm, &parts) ? ::timegm(&parts) : 0;
+  };
+  return seconds(manifest.finished()) - seconds(manifest.started());
 }
 
 }  // namespace whyrec::store

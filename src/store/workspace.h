@@ -70,6 +70,7 @@ void WriteFileAtomically(const std::filesystem::path& file,
                          const std::vector<std::string_view>& parts);  // one after the other
 std::string ReadTextFile(const std::filesystem::path& file);           // Error(kData)
 void SyncFile(const std::filesystem::path& file_or_folder);
-std::string UtcNow();  // 2026-11-21T03:04:05Z
+std::string UtcNow();                                      // 2026-11-21T03:04:05Z
+int64_t SecondsTaken(const artefact::Manifest& manifest);  // from start to commit
 
 }  // namespace whyrec::store

@@ -160,7 +160,7 @@ TEST_F(Rerun, PlanSaysWhy) {
   const std::string perhaps =
       "perhaps: its input predict.markov runs (skipped if that yields the same content)";
   const Names changed = PlanWith({"predict.batch_users=5"});
-  EXPECT_EQ(LineOf(changed, "train.markov"), "skip  train.markov");
+  EXPECT_TRUE(LineOf(changed, "train.markov").starts_with("skip  train.markov: took "));
   EXPECT_EQ(LineOf(changed, "predict.markov"),
             "run   predict.markov: configuration changed: predict.batch_users=5 was 8");
   EXPECT_EQ(LineOf(changed, "metrics.markov"), "run   metrics.markov: " + perhaps);
@@ -169,7 +169,7 @@ TEST_F(Rerun, PlanSaysWhy) {
   const Names damaged = PlanWith({});
   EXPECT_EQ(LineOf(damaged, "predict.markov"), "run   predict.markov: predictions.h5 is missing");
   EXPECT_EQ(LineOf(damaged, "metrics.markov"), "run   metrics.markov: " + perhaps);
-  EXPECT_EQ(LineOf(damaged, "metrics.popularity"), "skip  metrics.popularity");
+  EXPECT_TRUE(LineOf(damaged, "metrics.popularity").starts_with("skip  metrics.popularity: took "));
 }
 
 }  // namespace
