@@ -168,7 +168,7 @@ std::vector<int64_t> CandidateDraw::Popular(const std::vector<int64_t>& excluded
       for (int64_t place : popular_)
         if (!avoided.contains(place)) left.push_back(place);
       if (left.empty())
-        Fail(Exit::kData, "split.candidates POPULARITY: ", out.size(),
+        Fail(Exit::kData, "candidates POPULARITY: ", out.size(),
              " items of training can be negatives, ", count,
              " are wanted; lower split.direct_negatives");
       item = left[rng.Below(left.size())];

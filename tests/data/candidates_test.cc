@@ -121,12 +121,11 @@ TEST(Popularity, InProportionToTrainingCounts) {
   const CandidateDraw all(catalogue, train, Config(SplitConfig::POPULARITY, 3));
   EXPECT_EQ(Counts(all, 6, {0, 5}, {}, 10), (std::vector<int64_t>{10, 10, 10, 10, 0, 0}));
   const CandidateDraw more(catalogue, train, Config(SplitConfig::POPULARITY, 4));
-  EXPECT_EQ(
-      ErrorOf([&] {
-        Counts(more, 6, {0, 5}, {}, 1);
-      }),
-      "split.candidates POPULARITY: 3 items of training can be negatives, 4 are wanted; lower "
-      "split.direct_negatives");
+  EXPECT_EQ(ErrorOf([&] {
+              Counts(more, 6, {0, 5}, {}, 1);
+            }),
+            "candidates POPULARITY: 3 items of training can be negatives, 4 are wanted; lower "
+            "split.direct_negatives");
 }
 
 // An item that is nearly all of training is passed over at once, not by luck.
