@@ -307,7 +307,7 @@ class IsrfTraining final : public train::Trainable {
       return samples;
     }
     const auto most = static_cast<size_t>(config_.isrf().max_sequence() - 1);
-    for (int64_t user : labels_.EvaluatedUsers()) {
+    for (int64_t user : labels_.EvaluatedUsers(data::Phase::kValidation)) {
       Sample sample{.user = user, .target = labels_.Target(data::Phase::kValidation, user)};
       const auto history = system_.train_.histories.row(user);
       if (task == IsrfConfig::SEQUENTIAL) {

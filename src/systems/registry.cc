@@ -101,7 +101,7 @@ std::map<std::string, double> KnobValues(const System& system, const config::Sys
 
 std::vector<int64_t> ValidationUsers(const data::LabelStore& labels,
                                      const config::RunConfig& config) {
-  const std::vector<int64_t> evaluated = labels.EvaluatedUsers();
+  const std::vector<int64_t> evaluated = labels.EvaluatedUsers(data::Phase::kValidation);
   std::vector<int64_t> users =
       Rng(config.seed(), "validation users").Permutation(std::ssize(evaluated));
   users.resize(std::min<size_t>(users.size(), config.train().validation_users()));

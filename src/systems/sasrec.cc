@@ -117,9 +117,7 @@ class SasRecTraining final : public train::Trainable {
 
   train::Validation Validate(int64_t) override {
     const c10::NoGradGuard no_grad;
-    std::vector<int64_t> users =
-        Rng(config_.seed(), "validation users").Permutation(context_.labels.user_count());
-    users.resize(std::min<size_t>(users.size(), config_.train().validation_users()));
+    const std::vector<int64_t> users = ValidationUsers(context_.labels, config_);
     const bool metric = config_.train().stop() == TrainConfig::METRIC;
     constexpr size_t kUnit = 64;
     double sum = 0;

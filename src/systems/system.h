@@ -124,8 +124,8 @@ const Variant* FindVariant(const System& system, const std::string& name);
 // Defaults overridden by the configuration; unknown or out of range: Error(kUsage).
 std::map<std::string, double> KnobValues(const System& system, const config::SystemConfig& config);
 
-// Users that early stopping looks at: of those that are evaluated, train.validation_users drawn by
-// seed, or all.
+// Users that early stopping looks at: of those who validate, train.validation_users drawn by seed,
+// or all.
 std::vector<int64_t> ValidationUsers(const data::LabelStore& labels,
                                      const config::RunConfig& config);
 
