@@ -159,6 +159,15 @@ int main(int argc, char** argv) {
   CLI::App* verify = app.add_subcommand("verify", "check every artefact of a workspace by hash");
   verify->add_option("PATH", target, "workspace")->required();
   verify->footer("Example:\n  whyrec verify runs/demo");
+  CLI::App* answers =
+      app.add_subcommand("answers", "a run's raw answers, for others to replay: JSON lines");
+  fs::path recorded;
+  answers->add_option("PATH", target, "workspace")->required();
+  answers->add_option("--out", recorded, "file; default: stdout");
+  answers->footer(
+      "Example:\n  whyrec answers runs/mine --out answers.jsonl\nand elsewhere, with the same data "
+      "and configuration:\n  whyrec run CONFIG --set rationales.backend=REPLAY --set "
+      "rationales.replay_file=answers.jsonl");
   CLI::App* audit =
       app.add_subcommand("audit", "what rules without learning reach on item numbers alone");
   audit->add_option("FOLDER", target, "P5 data folder, or a configuration")->required();
@@ -212,6 +221,7 @@ int main(int argc, char** argv) {
     if (*describe) whyrec::stages::Describe(target);
     if (*systems) whyrec::stages::ListSystems();
     if (*verify) whyrec::stages::Verify(target);
+    if (*answers) whyrec::stages::Answers(target, recorded);
     if (*audit) whyrec::stages::Audit(target, format);
     if (*doctor) return whyrec::cluster::Doctor(examine, std::cout);
   } catch (const whyrec::Error& error) {

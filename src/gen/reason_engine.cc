@@ -9,6 +9,7 @@
 #include "src/gen/ask.h"
 #include "src/gen/facts_json.h"
 #include "src/gen/pulse_prompts.h"
+#include "src/gen/record.h"
 #include "src/gen/words.h"
 
 namespace whyrec::gen {
@@ -47,13 +48,14 @@ Request RequestOf(const Evidence& evidence, const std::string& step, Prompt prom
           .system = std::move(prompt.system)};
 }
 
-Node NodeOf(const std::string& path, Answer answer) {
-  Node node{.path = path,
+Node NodeOf(const Request& request, Answer answer) {
+  std::string record = RecordLine(request, answer);
+  Node node{.path = request.step,
             .text = std::move(answer.text),
-            .raw = answer.raw,
             .parse = std::move(answer.parse),
             .model = std::move(answer.model),
-            .tokens = answer.tokens_out};
+            .tokens = answer.tokens_out,
+            .record = std::move(record)};
   // Of the model's own words only.
   if (node.parse != kFallbackText && node.tokens > 0)
     node.log_likelihood =
@@ -140,7 +142,7 @@ std::vector<Node> ReasonEngine::Positive(std::span<const std::pair<Evidence, Tar
                       .raw = config.parse() == config::PositiveConfig::RAW});
   std::vector<Node> nodes;
   for (size_t i = 0; i < answers.size(); ++i) {
-    nodes.push_back(NodeOf("positive", std::move(answers[i])));
+    nodes.push_back(NodeOf(requests[i], std::move(answers[i])));
     if (config.mask_target_title())
       nodes.back().text = MaskTitle(nodes.back().text, users[i].second.title);
   }
@@ -189,7 +191,7 @@ void ReasonEngine::Think(std::span<const Evidence> users, const std::vector<Thou
   for (size_t i = 0; i < thoughts.size(); ++i) {
     const Thought& thought = thoughts[i];
     ReasonTree& tree = trees[thought.user];
-    Node node = NodeOf(thought.path, std::move(answers[i]));
+    Node node = NodeOf(requests[i], std::move(answers[i]));
     node.parent = thought.parent;
     node.level = tree.levels;
     if (chain && node.parent >= 0) Continue(tree.nodes[static_cast<size_t>(node.parent)], node);
@@ -197,7 +199,10 @@ void ReasonEngine::Think(std::span<const Evidence> users, const std::vector<Thou
         chain && std::any_of(tree.nodes.begin(), tree.nodes.end(), [&](const Node& n) {
           return n.level == node.level && n.text == node.text;
         });
-    if (!known) tree.nodes.push_back(std::move(node));
+    if (known)
+      tree.repeated.push_back(std::move(node.record));
+    else
+      tree.nodes.push_back(std::move(node));
   }
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "src/base/error.h"
+#include "src/base/text_file.h"
 #include "src/store/hdf5_file.h"
 
 namespace whyrec::gen {
@@ -20,7 +21,7 @@ std::vector<std::string> SplitsOf(const store::Hdf5Reader& file, const std::stri
 struct Columns {
   std::vector<int64_t> user, node, parent, level, tokens;
   std::vector<float> score, likelihood;
-  std::vector<std::string> path, parse, model, raw, text;
+  std::vector<std::string> path, parse, model, text;
 
   void Add(int64_t user_row, int64_t number, const Node& n) {
     user.push_back(user_row);
@@ -33,7 +34,6 @@ struct Columns {
     path.push_back(n.path);
     parse.push_back(n.parse);
     model.push_back(n.model);
-    raw.push_back(n.raw);
     text.push_back(n.text);
   }
   void Write(store::Hdf5Writer& file, const std::string& at, int64_t users) const {
@@ -48,7 +48,6 @@ struct Columns {
     file.WriteTexts(at + "path", path);
     file.WriteTexts(at + "parse", parse);
     file.WriteTexts(at + "model", model);
-    file.WriteTexts(at + "raw", raw);
     file.WriteTexts(at + "text", text);
   }
   void Read(const store::Hdf5Reader& file, const std::string& at) {
@@ -62,7 +61,6 @@ struct Columns {
     path = file.ReadTexts(at + "path");
     parse = file.ReadTexts(at + "parse");
     model = file.ReadTexts(at + "model");
-    raw = file.ReadTexts(at + "raw");
     text = file.ReadTexts(at + "text");
   }
   Node At(size_t i) const {
@@ -70,7 +68,6 @@ struct Columns {
             .level = level.at(i),
             .path = path.at(i),
             .text = text.at(i),
-            .raw = raw.at(i),
             .parse = parse.at(i),
             .model = model.at(i),
             .tokens = tokens.at(i),
@@ -110,6 +107,15 @@ ReasonPool LoadPool(const std::filesystem::path& h5) {
     }
   }
   return pool;
+}
+
+void SaveRecords(const std::vector<ReasonTree>& trees, const std::filesystem::path& jsonl_gz) {
+  std::string lines;
+  for (const ReasonTree& tree : trees) {
+    for (const Node& node : tree.nodes) lines += node.record + "\n";
+    for (const std::string& record : tree.repeated) lines += record + "\n";
+  }
+  WriteGzip(jsonl_gz, lines);
 }
 
 void SaveChoices(const Choices& choices, const std::filesystem::path& h5) {

@@ -14,10 +14,12 @@ namespace whyrec::gen {
 // Split name ("train", "validation", "test") -> trees by user row; a user without one has no nodes.
 using ReasonPool = std::map<std::string, std::vector<ReasonTree>>;
 
-// <split>/{user, node, parent, level, score, log_likelihood, tokens, path, parse, model,
-// raw, text}, one row a node, in the order of users.
+// <split>/{user, node, parent, level, score, log_likelihood, tokens, path, parse, model, text}, one
+// row a node, in the order of users. Records are not among them.
 void SavePool(const ReasonPool& pool, const std::filesystem::path& h5);
 ReasonPool LoadPool(const std::filesystem::path& h5);
+// All answers as they came: the lines of the trees' records, gzip.
+void SaveRecords(const std::vector<ReasonTree>& trees, const std::filesystem::path& jsonl_gz);
 
 // r* of a user; node -1 and an empty text: none.
 struct Choice {

@@ -8,7 +8,7 @@
 namespace whyrec::gen {
 namespace {
 
-constexpr std::string_view kMagic = "whyrec trees 1\n";
+constexpr std::string_view kMagic = "whyrec trees 2\n";
 
 // Integers and the bits of floating-point numbers as 8 bytes, least first; texts behind their size.
 class Writer {
@@ -69,8 +69,7 @@ void Put(const Node& node, Writer& out) {
   out.Int(node.tokens);
   out.Int(std::bit_cast<uint32_t>(node.log_likelihood));
   out.Int(std::bit_cast<int64_t>(node.score));
-  for (const std::string* text :
-       {&node.path, &node.text, &node.raw, &node.parse, &node.model})
+  for (const std::string* text : {&node.path, &node.text, &node.parse, &node.model, &node.record})
     out.Text(*text);
 }
 
@@ -83,7 +82,7 @@ Node GetNode(Reader& in, int64_t number, int64_t levels) {
   node.tokens = in.Int();
   node.log_likelihood = std::bit_cast<float>(static_cast<uint32_t>(in.Int()));
   node.score = std::bit_cast<double>(in.Int());
-  for (std::string* text : {&node.path, &node.text, &node.raw, &node.parse, &node.model})
+  for (std::string* text : {&node.path, &node.text, &node.parse, &node.model, &node.record})
     *text = in.Text();
   if (node.parent < -1 || node.parent >= number)
     Reader::Broken(Cat("node ", number, " hangs on ", node.parent));
@@ -102,6 +101,8 @@ std::string Pack(const std::vector<ReasonTree>& trees) {
     out.Int(tree.levels);
     out.Int(std::ssize(tree.nodes));
     for (const Node& node : tree.nodes) Put(node, out);
+    out.Int(std::ssize(tree.repeated));
+    for (const std::string& record : tree.repeated) out.Text(record);
   }
   return out.Take();
 }
@@ -110,12 +111,14 @@ std::vector<ReasonTree> UnpackTrees(const std::string& bytes) {
   Reader in(bytes);
   if (!bytes.starts_with(kMagic)) Reader::Broken("do not begin as such");
   in.Raw(kMagic.size());
-  std::vector<ReasonTree> trees(in.Count(16));
+  std::vector<ReasonTree> trees(in.Count(24));
   for (ReasonTree& tree : trees) {
     tree.levels = in.Int();
     const size_t nodes = in.Count(kLeastNode);
     for (size_t i = 0; i < nodes; ++i)
       tree.nodes.push_back(GetNode(in, static_cast<int64_t>(i), tree.levels));
+    tree.repeated.resize(in.Count(8));
+    for (std::string& record : tree.repeated) record = in.Text();
   }
   if (!in.AtEnd()) Reader::Broken("go on behind their end");
   return trees;

@@ -125,6 +125,11 @@ at::Tensor Phi::Hidden(const at::Tensor& ids, const at::Tensor& positions, const
 
 at::Tensor Phi::Logits(const at::Tensor& hidden) const { return at::linear(hidden, head_); }
 
+at::Tensor Phi::TokenLogits(const at::Tensor& hidden, const at::Tensor& ids) const {
+  const at::Tensor rows = head_.index_select(0, ids.to(head_.device()));
+  return (WideLogits(hidden) * WideLogits(rows)).sum(-1);
+}
+
 namespace {
 
 // A value whose gradient is known already: `value`, with d/dx of gradient . x.

@@ -65,6 +65,8 @@ class Phi {
   at::Tensor Hidden(const at::Tensor& ids, const at::Tensor& positions, const Attend& attend,
                     int64_t total_length, bool training = false) const;
   at::Tensor Logits(const at::Tensor& hidden) const;  // [n,d] -> [n,V]
+  // One logit a row: that of token ids[i] at hidden[i]; ids i64 [n]. fp32 inside.
+  at::Tensor TokenLogits(const at::Tensor& hidden, const at::Tensor& ids) const;
   // Sum of -log p(target) over rows of `hidden` [n,d], targets i64 [n], fp32 inside. Logits stand
   // for `block` rows at a time, in the backward pass, too.
   nn::LossSum CausalLoss(const at::Tensor& hidden, const at::Tensor& targets,

@@ -35,6 +35,9 @@ struct WorkOptions {
 void Work(const WorkOptions& options);
 // `where`: a workspace, or a configuration whose default workspace is meant. format: "md" | "json".
 void PrintReport(const std::filesystem::path& where, const std::string& format);
+// What language models said in a run, as lines that rationales.replay_file takes (gen/record.h).
+// `file` empty: to stdout. Error(kData) where none wrote there; Error(kUsage) where `file` exists.
+void Answers(const std::filesystem::path& workspace, const std::filesystem::path& file);
 void Describe(const std::string& system);  // empty: the configuration's fields
 void ListSystems();
 // Hashes of every artefact of a workspace; Error(kData) listing what is wrong.

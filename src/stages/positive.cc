@@ -1,5 +1,5 @@
 // rationales.positive: why a user's last training item pleased, by prompt P1 (pulse 5.1) -> one
-// node a user in reasons.h5.
+// node a user in reasons.h5, and the answers as they came in records.jsonl.gz.
 #include "src/base/error.h"
 #include "src/gen/reason_engine.h"
 #include "src/gen/reason_pool.h"
@@ -41,6 +41,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
   for (int64_t user = 0; user < std::ssize(all); ++user)
     for (const gen::Node& node : all[static_cast<size_t>(user)].nodes)
       counts.Add(node, users.TrainTarget(user));
+  gen::SaveRecords(all, partial / "records.jsonl.gz");
   gen::SavePool({{"train", std::move(all)}}, partial / "reasons.h5");
   return FactsOf(counts, context.config);
 }
@@ -49,6 +50,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
 
 Stage PositiveStage(const config::RunConfig& config) {
   Stage stage{.name = "rationales.positive",
+              .revision = 2,  // answers as records
               .config_parts = {"pulse.positive", "seed"},
               .inputs = {"split"},
               .kind = Kind::kLeased,

@@ -1,5 +1,6 @@
 // rationales.tree: the base reason and the tree of thoughts of every user at every moment
-// (pulse 6.2, 6.3) -> reasons.h5. A worker that dies loses at most a level of its units.
+// (pulse 6.2, 6.3) -> reasons.h5, and the answers as they came -> records.jsonl.gz. A worker that
+// dies loses at most a level of its units.
 #include "src/base/error.h"
 #include "src/gen/reason_engine.h"
 #include "src/gen/reason_pool.h"
@@ -101,6 +102,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
         for (gen::ReasonTree& tree : gen::UnpackTrees(unit)) all.push_back(std::move(tree));
       });
   if (!merged) return {};
+  gen::SaveRecords(all, partial / "records.jsonl.gz");
   gen::ReasonPool pool;
   gen::ReasonCounts counts;
   for (int64_t row = 0; row < std::ssize(all); ++row) {
@@ -121,6 +123,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
 
 Stage ReasonsStage(const config::RunConfig& config) {
   Stage stage{.name = "rationales.tree",
+              .revision = 2,  // answers as records
               .config_parts = {"pulse.neighbours", "pulse.positive.prompt_tokens",
                                "pulse.positive.review_tokens", "pulse.tree", "seed"},
               .inputs = {"split"},

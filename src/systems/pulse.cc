@@ -11,6 +11,7 @@
 #include <cmath>
 #include <limits>
 
+#include "src/base/rng.h"
 #include "src/data/samplers.h"
 #include "src/systems/pulse_memory.h"
 #include "src/systems/pulse_model.h"
@@ -56,7 +57,8 @@ class PulseRecommender final : public Recommender {
     return Scores("test", scorer_.test_history(), queries);
   }
 
-  // l_{u,c} = f_theta(H_u, r_u*, c) for the candidates of every query.
+  // l_{u,c} = f_theta(H_u, r_u*, c) for the candidates of every query; of LETTER the mean log p
+  // over the candidates in their order and in reverse, so that no place in the list is better.
   std::vector<Prediction> Scores(const std::string& split, int64_t history,
                                  const std::vector<Query>& queries) const;
 
@@ -71,15 +73,45 @@ class PulseRecommender final : public Recommender {
   PulseModel model_;
 
  private:
+  std::vector<Prediction> InOrder(const std::string& split, int64_t history,
+                                  const std::vector<Query>& queries) const;
   std::vector<Prediction> Generated(const std::string& split, int64_t history,
                                     const std::vector<Query>& queries) const;
 };
+
+void LogSoftmax(std::vector<double>& logits) {
+  const double highest = *std::ranges::max_element(logits);
+  double sum = 0;
+  for (const double l : logits) sum += std::exp(l - highest);
+  for (double& l : logits) l -= highest + std::log(sum);
+}
 
 std::vector<Prediction> PulseRecommender::Scores(const std::string& split, int64_t history,
                                                  const std::vector<Query>& queries) const {
   const c10::NoGradGuard no_grad;
   if (scorer_.logit() == ScorerConfig::TITLE_GENERATE && !prior_)
     return Generated(split, history, queries);
+  std::vector<Prediction> out = InOrder(split, history, queries);
+  if (scorer_.logit() != ScorerConfig::LETTER || prior_) return out;
+  std::vector<std::vector<int64_t>> turned;
+  std::vector<Query> again = queries;
+  for (Query& query : again) {
+    turned.emplace_back(query.candidates.rbegin(), query.candidates.rend());
+    query.candidates = turned.back();
+  }
+  auto other = InOrder(split, history, again);
+  for (size_t i = 0; i < out.size(); ++i) {
+    LogSoftmax(out[i].scores);
+    LogSoftmax(other[i].scores);
+    std::ranges::reverse(other[i].scores);
+    for (size_t c = 0; c < out[i].scores.size(); ++c)
+      out[i].scores[c] = (out[i].scores[c] + other[i].scores[c]) / 2;
+  }
+  return out;
+}
+
+std::vector<Prediction> PulseRecommender::InOrder(const std::string& split, int64_t history,
+                                                  const std::vector<Query>& queries) const {
   std::vector<ScorerPrompt> prompts;
   for (const Query& query : queries)
     prompts.push_back(prior_ ? prompts_.TitlesAlone(query.candidates)
@@ -143,6 +175,7 @@ class PulseTraining final : public train::Trainable {
     for (int64_t user = 0; user < candidates.rows(); ++user)
       if (!candidates.row(user).empty()) users_.push_back(user);
     if (users_.empty()) Fail(Exit::kData, "no user has two training items, a history and a target");
+    tokens_.resize(static_cast<size_t>(candidates.rows()));
     sampler_ = std::make_unique<data::CursorSampler>(std::ssize(users_), config_.seed(), "scorer",
                                                      config_.train().shuffle_first_pass());
   }
@@ -163,15 +196,17 @@ class PulseTraining final : public train::Trainable {
 
   train::StepLoss PartLoss(int64_t step, const train::Part& part) override {
     const int64_t size = config_.train().global_batch();
-    std::vector<int64_t> users;  // of the global batch
-    for (int64_t i = 0; i < size; ++i)
+    std::vector<int64_t> users, tokens;  // of the global batch
+    for (int64_t i = 0; i < size; ++i) {
       users.push_back(users_[static_cast<size_t>(sampler_->At(step * size + i))]);
-    const train::Slice here =
-        train::PartSlice(train::RankSlice(size, context_.comm.rank(), context_.comm.size()), part);
-    const auto own =
-        std::span(users).subspan(static_cast<size_t>(here.begin), static_cast<size_t>(here.size()));
-    const bool generate = system_.scorer_.logit() == ScorerConfig::TITLE_GENERATE;
-    return {.own = generate ? TitleLoss(own, users) : ChoiceLoss(own) / static_cast<double>(size),
+      tokens.push_back(Tokens(users.back()));
+    }
+    const std::vector<int64_t> places =
+        train::BalancedPart(tokens, context_.comm.rank(), context_.comm.size(), part);
+    std::vector<int64_t> own;
+    for (const int64_t i : places) own.push_back(users[static_cast<size_t>(i)]);
+    return {.own = generates() ? TitleLoss(own, users)
+                               : ChoiceLoss(own, step) / static_cast<double>(size),
             .shared = {},
             .task = "SFT"};
   }
@@ -185,23 +220,44 @@ class PulseTraining final : public train::Trainable {
   }
   int64_t Target(int64_t user) const { return system_.train_.histories.row(user).back(); }
 
-  // The target and its negatives, shuffled.
-  std::span<const int64_t> Candidates(int64_t user) const {
-    return system_.train_.candidates.row(user);
+  bool generates() const { return system_.scorer_.logit() == ScorerConfig::TITLE_GENERATE; }
+
+  // The target and its negatives, shuffled; LETTER shuffles again at every step.
+  std::vector<int64_t> Candidates(int64_t user, int64_t step) const {
+    const auto row = system_.train_.candidates.row(user);
+    std::vector<int64_t> candidates(row.begin(), row.end());
+    if (system_.scorer_.logit() == ScorerConfig::LETTER)
+      Rng(config_.seed(), "letters", static_cast<uint64_t>(step), static_cast<uint64_t>(user))
+          .Shuffle(candidates);
+    return candidates;
+  }
+
+  ScorerPrompt Question(int64_t user, std::span<const int64_t> candidates) const {
+    const auto* reason = system_.reasons_.Of("train", user);
+    const int64_t most = system_.scorer_.history();
+    return generates() ? system_.prompts_.Completion(user, History(user), most, reason, candidates,
+                                                     Target(user))
+                       : system_.prompts_.Branched(History(user), most, reason, candidates);
+  }
+
+  // Of a user's question, whatever the order of its candidates.
+  int64_t Tokens(int64_t user) {
+    int64_t& tokens = tokens_.at(static_cast<size_t>(user));
+    if (tokens == 0) tokens = Question(user, Candidates(user, 0)).tokens();
+    return tokens;
   }
 
   // Eq. 3: L_SFT = - sum_u log p_{u,i+}, p_{u,c} = exp(l_{u,c}) / sum_c' exp(l_{u,c'}).
-  at::Tensor ChoiceLoss(std::span<const int64_t> users) {
+  at::Tensor ChoiceLoss(std::span<const int64_t> users, int64_t step) {
     std::vector<ScorerPrompt> prompts;
     std::vector<int64_t> targets;
     size_t width = 0;
     for (const int64_t user : users) {
-      const auto candidates = Candidates(user);
+      const auto candidates = Candidates(user, step);
       WR_CHECK(width == 0 || width == candidates.size(), width, " and ", candidates.size());
       width = candidates.size();
       targets.push_back(std::ranges::find(candidates, Target(user)) - candidates.begin());
-      prompts.push_back(system_.prompts_.Branched(History(user), system_.scorer_.history(),
-                                                  system_.reasons_.Of("train", user), candidates));
+      prompts.push_back(Question(user, candidates));
     }
     const at::Tensor logits = system_.model_.Logits(prompts, /*training=*/true)
                                   .view({std::ssize(users), static_cast<int64_t>(width)});
@@ -215,9 +271,7 @@ class PulseTraining final : public train::Trainable {
     for (const int64_t user : all) tokens += system_.prompts_.CompletionTokens(Target(user));
     std::vector<ScorerPrompt> prompts;
     for (const int64_t user : users)
-      prompts.push_back(system_.prompts_.Completion(user, History(user), system_.scorer_.history(),
-                                                    system_.reasons_.Of("train", user),
-                                                    Candidates(user), Target(user)));
+      prompts.push_back(Question(user, system_.train_.candidates.row(user)));
     return system_.model_.CompletionLossSum(prompts, /*training=*/true) /
            static_cast<double>(tokens);
   }
@@ -225,7 +279,8 @@ class PulseTraining final : public train::Trainable {
   PulseRecommender& system_;
   const RunConfig& config_;
   TrainContext& context_;
-  std::vector<int64_t> users_;  // who have an example
+  std::vector<int64_t> users_;   // who have an example
+  std::vector<int64_t> tokens_;  // of a user's question; 0: not counted yet
   std::unique_ptr<data::CursorSampler> sampler_;
 };
 
@@ -308,6 +363,7 @@ const Registration kRegistration({
     .name = "pulse",
     .description = "language model scores candidates from titles and a chosen reason (PULSE 2026)",
     .config_parts = {"protocol", "pulse.scorer", "seed", "split", "train", "predict.batch_users"},
+    .revision = 2,  // batches dealt by length
     .ties_of = TiesOf,
     .variants = Variants(),
     .tasks = {Task::kDirect},

@@ -61,6 +61,12 @@ double DeviceMemory(const config::RunConfig& config) {
 
 }  // namespace
 
+bool HasScoreHead(const ScorerConfig& scorer) {
+  return scorer.logit() == ScorerConfig::SCALAR_PACKED ||
+         scorer.logit() == ScorerConfig::SCALAR_POINTWISE ||
+         scorer.logit() == ScorerConfig::SPAN_LISTWISE;
+}
+
 ModelShape ShapeOf(const lm::PhiConfig& c) {
   return {c.vocabulary, c.width, c.inner, c.layers, c.heads, c.key_heads, c.tied_head};
 }
@@ -97,8 +103,7 @@ MemoryPlan PlanMemory(const config::RunConfig& config, const ModelShape& shape, 
   const ScorerConfig& scorer = config.pulse().scorer();
   const auto& train = config.train();
   const bool lora = scorer.train_weights() == ScorerConfig::LORA;
-  const bool scalar = scorer.logit() == ScorerConfig::SCALAR_PACKED ||
-                      scorer.logit() == ScorerConfig::SCALAR_POINTWISE;
+  const bool scalar = HasScoreHead(scorer), letter = scorer.logit() == ScorerConfig::LETTER;
   const Sizes sizes = SizesOf(config, options.gpu);
   const double users = static_cast<double>(
       options.users > 0 ? options.users
@@ -127,10 +132,13 @@ MemoryPlan PlanMemory(const config::RunConfig& config, const ModelShape& shape, 
   }
   // What the embedding gives, and the last norm, in fp32.
   plan.emplace_back("ends of the network", tokens * d * (sizes.base + std::max(4.0, sizes.base)));
-  plan.emplace_back("masks", users * group * length * length * (1 + sizes.base));
+  if (scorer.logit() != ScorerConfig::SPAN_LISTWISE && !letter)  // these are plainly causal
+    plan.emplace_back("masks", users * group * length * length * (1 + sizes.base));
   const double rows = std::min(256.0, tokens);
-  plan.emplace_back("logits",
-                    scalar ? users * 16 * 8 : rows * static_cast<double>(shape.vocabulary) * 12);
+  double logits = rows * static_cast<double>(shape.vocabulary) * 12;
+  if (scalar) logits = users * 16 * 8;
+  if (letter) logits = users * 26 * d * 16;  // the letters' rows of the head, and their products
+  plan.emplace_back("logits", logits);
   if (options.gpu) plan.emplace_back("context, library workspaces, allocator slack", 1.5e9);
   double total = 0;
   for (const auto& [item, bytes] : plan) total += bytes;

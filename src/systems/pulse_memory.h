@@ -15,6 +15,9 @@ struct PhiConfig;
 
 namespace whyrec::systems {
 
+// Whether the reading has a head w of its own (pulse 7.1).
+bool HasScoreHead(const config::ScorerConfig& scorer);
+
 struct ModelShape {
   int64_t vocabulary = 0, width = 0, inner = 0, layers = 0, heads = 0, key_heads = 0;
   bool tied_head = true;

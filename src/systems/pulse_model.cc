@@ -7,6 +7,7 @@
 
 #include "src/base/error.h"
 #include "src/lm/text_engine.h"
+#include "src/systems/pulse_memory.h"
 #include "src/tensor/device.h"
 
 namespace whyrec::systems {
@@ -78,8 +79,7 @@ PulseModel::PulseModel(const config::RunConfig& config, const std::filesystem::p
       base_(BaseType(config, tensor::ChooseDevice(config.execution().device())),
             tensor::ChooseDevice(config.execution().device())),
       trained_(TrainedType(config), base_.device()) {
-  const bool scalar = scorer_.logit() == ScorerConfig::SCALAR_PACKED ||
-                      scorer_.logit() == ScorerConfig::SCALAR_POINTWISE;
+  const bool scalar = HasScoreHead(scorer_);
   phi_ = std::make_unique<lm::Phi>(lm::LoadPhiConfig(base), lora() ? base_ : trained_, "", !lora());
   phi_->Load(base);
   if (lora())
@@ -98,29 +98,49 @@ void PulseModel::Initialise(uint64_t seed) {
 }
 
 at::Tensor PulseModel::Logits(std::span<const ScorerPrompt> prompts, bool training) const {
-  return head_.defined() ? Scalars(prompts, training) : MeanLogLikelihoods(prompts, training);
+  const bool reads = HasScoreHead(scorer_) || scorer_.logit() == ScorerConfig::LETTER;
+  return reads ? Readings(prompts, training) : MeanLogLikelihoods(prompts, training);
 }
 
-// l = w . h(last token of the branch), after the last norm (pulse 7.2).
-at::Tensor PulseModel::Scalars(std::span<const ScorerPrompt> prompts, bool training) const {
-  const bool packed = scorer_.logit() == ScorerConfig::SCALAR_PACKED;
+// l = w . h(last token of the branch), after the last norm (pulse 7.2); of a letter, its row of the
+// vocabulary's head instead of w, behind the prefix.
+at::Tensor PulseModel::Readings(std::span<const ScorerPrompt> prompts, bool training) const {
+  using Branch = std::vector<int64_t>;
   Packed pass;
-  std::vector<int64_t> last;  // [C]
-  const auto add = [&](const ScorerPrompt& prompt, std::span<const std::vector<int64_t>> branches) {
+  std::vector<int64_t> places, letters;  // [C]
+  const auto ends = [&](const ScorerPrompt& prompt, std::span<const Branch> branches) {
     int64_t end = std::ssize(pass.ids) + std::ssize(prompt.prefix);
-    for (const auto& branch : branches) last.push_back((end += std::ssize(branch)) - 1);
-    pass.Add(prompt.prefix, branches);
+    for (const Branch& branch : branches) places.push_back((end += std::ssize(branch)) - 1);
   };
   for (const ScorerPrompt& prompt : prompts) {
-    const std::span<const std::vector<int64_t>> branches = prompt.branches;
-    if (packed) {
-      add(prompt, branches);
-    } else {
-      for (size_t k = 0; k < branches.size(); ++k) add(prompt, branches.subspan(k, 1));
+    const std::span<const Branch> branches = prompt.branches;
+    switch (scorer_.logit()) {
+      case ScorerConfig::SCALAR_POINTWISE:
+        for (size_t k = 0; k < branches.size(); ++k) {
+          ends(prompt, branches.subspan(k, 1));
+          pass.Add(prompt.prefix, branches.subspan(k, 1));
+        }
+        break;
+      case ScorerConfig::SPAN_LISTWISE: {
+        ends(prompt, branches);
+        Branch list;
+        for (const Branch& one : branches) list.insert(list.end(), one.begin(), one.end());
+        pass.Add(prompt.prefix, {&list, 1});
+        break;
+      }
+      case ScorerConfig::LETTER:
+        pass.Add(prompt.prefix, {});
+        places.insert(places.end(), branches.size(), std::ssize(pass.ids) - 1);
+        for (const Branch& letter : branches) letters.push_back(letter.front());
+        break;
+      default:
+        ends(prompt, branches);
+        pass.Add(prompt.prefix, branches);
     }
   }
   const at::Tensor hidden = pass.Hidden(*phi_, training);
-  const at::Tensor rows = hidden.index_select(0, at::tensor(last, at::kLong).to(hidden.device()));
+  const at::Tensor rows = hidden.index_select(0, at::tensor(places, at::kLong).to(hidden.device()));
+  if (!head_.defined()) return phi_->TokenLogits(rows, at::tensor(letters, at::kLong));
   return at::mv(rows.to(head_.scalar_type()), head_.squeeze(0));
 }
 

@@ -33,6 +33,8 @@ class PulseModel {
   // l_{u,c}: one logit for every branch, prompt by prompt, [C] in the head's type.
   //   SCALAR_PACKED     w . h of a branch's last token, a prompt in one sequence
   //   SCALAR_POINTWISE  the same, a sequence for every branch
+  //   SPAN_LISTWISE     w . h of a branch's last token, all branches in one causal sequence
+  //   LETTER            logit of a branch's only token at the prefix's end
   //   TITLE_LL          mean log p of a branch's tokens
   at::Tensor Logits(std::span<const ScorerPrompt> prompts, bool training) const;
   // TITLE_LL's, whatever the configuration says.
@@ -49,7 +51,7 @@ class PulseModel {
 
  private:
   bool lora() const { return scorer_.train_weights() == config::ScorerConfig::LORA; }
-  at::Tensor Scalars(std::span<const ScorerPrompt> prompts, bool training) const;
+  at::Tensor Readings(std::span<const ScorerPrompt> prompts, bool training) const;
   at::Tensor TokenLosses(std::span<const ScorerPrompt> prompts, bool training) const;
 
   const config::ScorerConfig& scorer_;

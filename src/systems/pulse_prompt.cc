@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <functional>
 
 #include "src/base/error.h"
 #include "src/text/chat.h"
@@ -11,7 +12,15 @@ namespace {
 
 using Ids = std::vector<int64_t>;
 
+using config::ScorerConfig;
+
 void Append(Ids& to, const Ids& more) { to.insert(to.end(), more.begin(), more.end()); }
+
+Ids Joined(std::initializer_list<std::reference_wrapper<const Ids>> parts) {
+  Ids all;
+  for (const Ids& part : parts) Append(all, part);
+  return all;
+}
 
 void Cut(Ids& ids, int64_t most) {
   if (std::ssize(ids) > most) ids.resize(static_cast<size_t>(std::max<int64_t>(most, 0)));
@@ -32,6 +41,12 @@ int64_t ScorerPrompt::longest_path() const {
   int64_t longest = 0;
   for (const auto& branch : branches) longest = std::max<int64_t>(longest, std::ssize(branch));
   return std::ssize(prefix) + longest;
+}
+
+int64_t ScorerPrompt::tokens() const {
+  int64_t all = std::ssize(prefix);
+  for (const auto& branch : branches) all += std::ssize(branch);
+  return all;
 }
 
 ScorerPrompts::ScorerPrompts(const data::TrainView& train, const config::RunConfig& config,
@@ -56,6 +71,16 @@ ScorerPrompts::ScorerPrompts(const data::TrainView& train, const config::RunConf
   item_ = Encode("Item:");
   candidates_ = Encode("\nOne of:");
   next_ = Encode("\nNext purchase:");
+  which_ = Encode("\nWhich is the next purchase?");
+  list_ = Encode("\nWhich is the next purchase?\n");
+  option_ = Encode("\nOption");
+  colon_ = Encode(":");
+  answer_ = Encode("Answer:");
+  for (char letter = 'A'; letter <= 'Z'; ++letter) {
+    const Ids ids = Encode({' ', letter});
+    if (ids.size() > 1) break;
+    Append(letters_, ids);
+  }
 }
 
 Ids ScorerPrompts::Encode(const std::string& text) const { return tokenizer_.Encode(text); }
@@ -98,9 +123,12 @@ Ids ScorerPrompts::Prefix(const Ids& head, std::span<const int64_t> history, con
                           const Ids& tail, int64_t reserved) const {
   const int64_t room = scorer_.path_tokens() - reserved -
                        static_cast<int64_t>(head.size() + bought_.size() + tail.size());
+  const bool list =
+      scorer_.logit() == ScorerConfig::SPAN_LISTWISE || scorer_.logit() == ScorerConfig::LETTER;
   if (room < 0)
     Fail(Exit::kUsage, "pulse.scorer.path_tokens is ", scorer_.path_tokens(), ", ", -room,
-         " too few for a question without history and reason; raise it or lower title_tokens");
+         " too few for a question without history and reason; raise it or lower title_tokens",
+         list ? " (or split.direct_negatives: all candidates stand in one text)" : "");
   Ids why = reason;
   Cut(why, room);
   int64_t left = room - std::ssize(why);
@@ -123,27 +151,52 @@ Ids ScorerPrompts::Prefix(const Ids& head, std::span<const int64_t> history, con
   return prefix;
 }
 
+void ScorerPrompts::CheckLetters(size_t candidates) const {
+  if (candidates <= letters_.size()) return;
+  const bool all = letters_.size() == 26;
+  Fail(Exit::kUsage, "pulse.scorer.logit is LETTER, which names ", candidates, " candidates, but ",
+       all ? std::string("the alphabet has 26 letters")
+           : Cat("\" ", static_cast<char>('A' + std::ssize(letters_)),
+                 "\" is not one token of the scorer's tokenizer"),
+       "; lower split.direct_negatives or choose SPAN_LISTWISE",
+       all ? "" : " or another tokenizer");
+}
+
 ScorerPrompt ScorerPrompts::Branched(std::span<const int64_t> history, int64_t most,
                                      const gen::Choice* reason,
                                      std::span<const int64_t> candidates) const {
-  Ids turn;  // between question and answer
+  Ids turn, head, tail = ask_;  // turn: between question and answer
   if (end_) turn = {*end_, *assistant_};
-  const bool likelihood = scorer_.logit() == config::ScorerConfig::TITLE_LL;
-  ScorerPrompt prompt;
-  for (const int64_t item : candidates) {
-    Ids branch = likelihood ? Ids() : item_;
-    Append(branch, TitleIds(item));
-    if (!likelihood) Append(branch, turn);
-    prompt.branches.push_back(std::move(branch));
-  }
-  Ids head, tail = ask_;
   if (user_) head = {*user_};
-  if (likelihood) {
-    Append(tail, turn);
-    Append(tail, item_);
+  ScorerPrompt prompt;
+  auto& branches = prompt.branches;
+  switch (scorer_.logit()) {
+    case ScorerConfig::TITLE_LL:
+      for (const int64_t item : candidates) branches.push_back(TitleIds(item));
+      tail = Joined({ask_, turn, item_});
+      break;
+    case ScorerConfig::SPAN_LISTWISE:
+      for (const int64_t item : candidates)
+        branches.push_back(Joined({item_, TitleIds(item), separator_}));
+      tail = list_;
+      break;
+    case ScorerConfig::LETTER:
+      CheckLetters(candidates.size());
+      tail = which_;
+      for (size_t i = 0; i < candidates.size(); ++i) {
+        branches.push_back({letters_[i]});
+        Append(tail, Joined({option_, branches[i], colon_, TitleIds(candidates[i])}));
+      }
+      tail = Joined({tail, turn, answer_});
+      break;
+    default:
+      for (const int64_t item : candidates)
+        branches.push_back(Joined({item_, TitleIds(item), turn}));
   }
+  const bool list = scorer_.logit() == ScorerConfig::SPAN_LISTWISE;
   const auto latest = history.last(std::min(history.size(), static_cast<size_t>(most)));
-  prompt.prefix = Prefix(head, latest, ReasonIds(reason), tail, prompt.longest_path());
+  prompt.prefix =
+      Prefix(head, latest, ReasonIds(reason), tail, list ? prompt.tokens() : prompt.longest_path());
   return prompt;
 }
 

@@ -20,10 +20,12 @@ struct ScorerPrompt {
   std::vector<std::vector<int64_t>> branches;
 
   int64_t longest_path() const;
+  int64_t tokens() const;  // of the prefix and all branches
 };
 
 // The budgets of pulse 7.2: titles are cut to title_tokens, the reason to reason_tokens, then the
-// oldest titles of the history go until prefix and longest branch fit path_tokens.
+// oldest titles of the history go until prefix and longest branch, or a list of all candidates, fit
+// path_tokens.
 class ScorerPrompts {
  public:
   // `config`: pulse.scorer and the protocol. All three must outlive the object, which belongs to
@@ -32,10 +34,15 @@ class ScorerPrompts {
                 const text::Tokenizer& tokenizer);
 
   // History: item rows, oldest first, of which the latest `most` are shown. `reason`: null or empty
-  // for none.
-  //   <|user|>Bought before: {titles}\nWhy this customer buys: {reason}\nIs this the next
-  //   purchase?\n + {Item: title}<|end|><|assistant|> for every candidate, or for TITLE_LL the
-  //   turns before the titles. A tokenizer without these tokens gets none.
+  // for none. One branch a candidate, as pulse.scorer.logit has it, behind
+  //   <|user|>Bought before: {titles}\nWhy this customer buys: {reason}\n
+  //   SCALAR_*       Is this the next purchase?\n + {Item: title}<|end|><|assistant|>
+  //   TITLE_LL       Is this the next purchase?\n<|end|><|assistant|>Item: + { title}
+  //   SPAN_LISTWISE  Which is the next purchase?\n + {Item: title;}, one behind the other
+  //   LETTER         Which is the next purchase?{\nOption A: title}<|end|><|assistant|>Answer: +
+  //                  { A}, of which only the letter's token counts
+  // A tokenizer without the tokens of turns gets none. Error(kUsage) when LETTER has no token for
+  // each candidate.
   ScorerPrompt Branched(std::span<const int64_t> history, int64_t most, const gen::Choice* reason,
                         std::span<const int64_t> candidates) const;
   // TITLE_GENERATE: plain text with the user's number and the candidates, without chat turns;
@@ -55,6 +62,7 @@ class ScorerPrompts {
  private:
   using Ids = std::vector<int64_t>;
   Ids Encode(const std::string& text) const;
+  void CheckLetters(size_t candidates) const;
   const Ids& TitleIds(int64_t item) const;  // " title", cut
   Ids ReasonIds(const gen::Choice* reason) const;
   // head, the titles that fit, reason, tail, within path_tokens less `reserved`.
@@ -67,7 +75,9 @@ class ScorerPrompts {
   const text::Tokenizer& tokenizer_;
   std::optional<int64_t> user_, end_, assistant_;
   int64_t end_of_text_ = 0;
-  Ids bought_, separator_, why_, ask_, item_, candidates_, next_;
+  Ids bought_, separator_, why_, ask_, item_, candidates_, next_, which_, list_, option_, colon_,
+      answer_;
+  Ids letters_;                      // " A", " B", ... as far as these are single tokens
   mutable std::vector<Ids> titles_;  // by item, once asked for
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,6 +36,13 @@ struct Slice {
 };
 Slice RankSlice(int64_t global_batch, int rank, int ranks);
 Slice PartSlice(const Slice& whole, const Part& part);
+
+// The samples of the global batch, by place, that are this part's of this rank: as many as the two
+// slices hold, but dealt by length, so that every rank has about the same tokens (nobody waits) and
+// so has every part (their peak memory is that of the mean, not of the longest run of samples;
+// packed sequences have no padding to save). A loss that is a sum over samples stays the same.
+std::vector<int64_t> BalancedPart(std::span<const int64_t> tokens, int rank, int ranks,
+                                  const Part& part);
 
 struct Validation {
   double value = 0;

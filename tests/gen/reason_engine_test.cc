@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "src/base/error.h"
@@ -15,8 +16,10 @@
 #include "src/config/run_config.h"
 #include "src/gen/ask.h"
 #include "src/gen/pulse_prompts.h"
+#include "src/gen/reason_pool.h"
 #include "src/gen/words.h"
 #include "tests/gen/evidence.h"
+#include "tests/store/temporary.h"
 
 namespace whyrec::gen {
 namespace {
@@ -134,7 +137,10 @@ TEST(ReasonEngine, AFullTreeHasThirteenNodesFromFivePrompts) {
     EXPECT_EQ(node.model, "sampler");
     EXPECT_TRUE(std::isnan(node.score));
     const std::string raw = "{\"reason\": \"" + node.text + "\"}";
-    EXPECT_EQ(node.raw, raw);
+    const auto record = nlohmann::json::parse(node.record);
+    EXPECT_EQ(record.at("raw"), raw);
+    EXPECT_EQ(record.at("step"), node.path);
+    EXPECT_EQ(record.at("text"), node.text);
   }
   const Request& leaf = sampler.calls[2][9 + 4];  // base/1/1 of the second user
   EXPECT_EQ(leaf.prompt, RefinePrompt(users.evidence[1], tree.nodes[2].text, PromptLimits()).user);
@@ -222,6 +228,13 @@ TEST(ReasonEngine, ChainsWithEqualTextsAreOne) {
   EXPECT_EQ(tree.nodes.back().text, "Likes coffee beans. Likes coffee beans.");
   EXPECT_EQ(tree.nodes[0].parse, "fallback text") << "four words are no reason";
   EXPECT_TRUE(std::isnan(tree.nodes[0].log_likelihood));
+  // All answers are kept, those that were chains already, too: they give the same tree again.
+  EXPECT_EQ(tree.repeated.size(), 1u + 2u);
+  const Temporary folder;
+  SaveRecords({tree}, folder / "records.jsonl.gz");
+  const auto replay = MakeReplay(folder / "records.jsonl.gz");
+  EXPECT_EQ(Pack(ReasonEngine(*replay, config, &judge).Grow(users.evidence, users.behaviours)),
+            Pack({tree}));
 }
 
 class Both : public testing::TestWithParam<config::TreeConfig::Algorithm> {

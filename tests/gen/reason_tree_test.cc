@@ -14,7 +14,8 @@ std::vector<ReasonTree> Trees() {
   base.log_likelihood = -1.25f;
   Node child{.parent = 0, .level = 1, .path = "base/2", .text = "ünï", .model = "m"};
   child.score = 0.1;
-  return {{{base, child}, 2}, {}, {{base}, 1}};
+  child.record = "{\"raw\": \"x\"}";
+  return {{{base, child}, 2, {"{}", ""}}, {}, {{base}, 1}};
 }
 
 TEST(PackedTrees, ComeBackToTheLastBit) {
@@ -32,6 +33,8 @@ TEST(PackedTrees, ComeBackToTheLastBit) {
   EXPECT_EQ(read[0].nodes[0].log_likelihood, -1.25f);
   EXPECT_EQ(read[0].nodes[0].tokens, 12);
   EXPECT_TRUE(std::isnan(read[0].nodes[0].score));
+  EXPECT_EQ(read[0].nodes[1].record, trees[0].nodes[1].record);
+  EXPECT_EQ(read[0].repeated, trees[0].repeated);
   EXPECT_EQ(read[1].levels, 0);
   EXPECT_EQ(Pack(read), bytes);
   EXPECT_TRUE(UnpackTrees(Pack({})).empty());
@@ -51,7 +54,7 @@ TEST(PackedTrees, MalformedBytesAreRefused) {
   const std::string bytes = Pack(Trees());
   for (size_t n = 0; n < bytes.size(); ++n) EXPECT_TRUE(Refused(bytes.substr(0, n))) << n;
   EXPECT_TRUE(Refused(bytes + "x"));
-  EXPECT_TRUE(Refused("whyrec trees 2\n" + bytes.substr(15)));
+  EXPECT_TRUE(Refused("whyrec trees 1\n" + bytes.substr(15)));
   for (const auto& [parent, level] :
        std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {-2, 1}, {0, 2}, {0, -1}}) {
     auto trees = Trees();

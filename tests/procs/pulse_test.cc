@@ -96,6 +96,33 @@ TEST_F(PulseRuns, AStoppedRunGoesOn) {
   EXPECT_EQ(Contents(folder_ / "w"), calm);
 }
 
+// What one run's model said, taken to a workspace that has no model's answers.
+TEST_F(PulseRuns, AnswersAreTakenElsewhere) {
+  const auto calm = Calm("w");
+  const std::string file = (folder_ / "answers.jsonl").string();
+  const Words answers = {kProgram, "answers", (folder_ / "calm").string(), "--out", file};
+  EXPECT_EQ(Start(answers, "out")->Wait(), 0) << Said("out");
+  EXPECT_NE(Said("out").find("answers of rationales.positive rationales.tree; of no use"),
+            std::string::npos)
+      << Said("out");
+  EXPECT_EQ(Start(answers, "out")->Wait(), 2);
+  EXPECT_NE(Said("out").find("answers.jsonl: exists"), std::string::npos) << Said("out");
+  EXPECT_EQ(
+      RunCommand(
+          Cat("bash -c '", kProgram, " answers ", (folder_ / "calm").string(), " 2>/dev/null'"), 60)
+          .output,
+      ReadAll(file));
+  EXPECT_EQ(Start({kProgram, "answers", (folder_ / "none").string()}, "out")->Wait(), 65);
+  fs::remove_all(folder_ / "w/rationales.positive");
+  Words replay = Slow();
+  replay.insert(replay.end(), {"rationales.backend=REPLAY", "rationales.replay_file=" + file});
+  EXPECT_EQ(Start(Program("run", "w", replay), "out")->Wait(), 0) << Said("out");
+  EXPECT_EQ(Said("out").find("[train.sasrec] run"), std::string::npos);
+  auto now = Contents(folder_ / "w");
+  for (const auto& [name, hash] : calm)
+    if (name.starts_with("rationales.")) EXPECT_EQ(now[name], hash) << name;
+}
+
 TEST_F(PulseRuns, BadInputEndsWithItsCode) {
   const auto expect = [&](int code, const Words& variants, const Words& more,
                           const std::string& part) {

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "src/stages/commands.h"
 #include "src/systems/pulse_prompt.h"
 #include "src/text/tokenizer.h"
 #include "tests/stages/pulse_run.h"
@@ -49,7 +50,13 @@ void ExpectSameOnThreeRanks(const config::RunConfig& config, const fs::path& alo
 // ranks, and yield the same bytes, so that nothing else has to run.
 void ExpectSameFromReplay(const config::RunConfig& config, const fs::path& alone) {
   const Temporary folder;
-  RecordReasons(config, alone, folder / "answers.jsonl");
+  if (config.rationales().backend() == config::RationalesConfig::TEMPLATE) {
+    std::ofstream out(folder / "answers.jsonl");  // gzip members in a row
+    for (const char* stage : {"rationales.positive", "rationales.tree"})
+      out << store::ReadTextFile(alone / stage / "records.jsonl.gz");
+  } else {
+    Answers(alone, folder / "answers.jsonl");
+  }
   config::RunConfig replay = config;
   replay.mutable_rationales()->set_backend(config::RationalesConfig::REPLAY);
   replay.mutable_rationales()->set_replay_file((folder / "answers.jsonl").string());

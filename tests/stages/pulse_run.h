@@ -1,4 +1,4 @@
-// What tests of PULSE's chain share: configurations, what a run holds, recorded answers.
+// What tests of PULSE's chain share: configurations, what a run holds.
 #pragma once
 
 #include <fstream>
@@ -8,9 +8,6 @@
 #include "src/gen/pulse_prompts.h"
 #include "src/gen/reason_engine.h"
 #include "src/gen/reason_pool.h"
-#include "src/gen/record.h"
-#include "src/lm/thought_space.h"
-#include "src/stages/backend.h"
 #include "src/stages/examples.h"
 #include "src/store/hdf5_file.h"
 #include "tests/stages/pulse_tiny.h"
@@ -66,68 +63,5 @@ struct PulseData {
   const Examples examples;
   std::map<std::string, HostTensor> neighbours;  // by split
 };
-
-// Passes questions on and keeps the last answer to each as a line of a replay file.
-class Recorder final : public gen::Generator {
- public:
-  explicit Recorder(gen::Generator& writer) : writer_(writer) {}
-  std::string name() const override { return writer_.name(); }
-  std::vector<gen::Reply> Generate(const std::vector<gen::Request>& requests,
-                                   const gen::Sampling& sampling) override {
-    auto replies = writer_.Generate(requests, sampling);
-    for (size_t i = 0; i < requests.size(); ++i) {
-      gen::Request request = requests[i];
-      request.attempt = 0;
-      const gen::Reply& reply = replies[i];
-      lines_[request.Name()] = gen::RecordLine(request, {.raw = reply.text,
-                                                         .model = reply.model,
-                                                         .prompt_sha256 = Sha256Of(request.prompt),
-                                                         .seed = reply.seed,
-                                                         .tokens_in = reply.tokens_in,
-                                                         .tokens_out = reply.tokens_out,
-                                                         .log_probability = reply.log_probability,
-                                                         .finished = reply.finished});
-    }
-    return replies;
-  }
-  void Save(const fs::path& jsonl) const {
-    std::ofstream out(jsonl);
-    for (const auto& [name, line] : lines_) out << line << "\n";
-  }
-
- private:
-  gen::Generator& writer_;
-  std::map<std::string, std::string> lines_;
-};
-
-// Asks once more, all users at once, what the stages of a finished run asked unit by unit, and
-// writes the answers down for REPLAY.
-inline void RecordReasons(const config::RunConfig& config, const fs::path& folder,
-                          const fs::path& jsonl) {
-  store::Workspace workspace(folder);
-  const auto alone = cluster::MakeSelf();
-  const auto writer = MakeBackend({config, *alone, workspace}, config, Prompts::kPulse);
-  Recorder recorder(*writer);
-  std::unique_ptr<gen::Judge> judge;
-  if (config.pulse().tree().algorithm() == config::TreeConfig::BEAM_CHAIN)
-    judge = lm::LoadThoughtSpace(workspace.Of("thoughts"), "cpu");
-  gen::ReasonEngine engine(recorder, config, judge.get());
-  const PulseData data(folder, config);
-  std::vector<std::pair<gen::Evidence, gen::Target>> chosen;
-  std::vector<gen::Evidence> evidence;
-  Names anchors;
-  for (const char* split : kSplits)
-    for (int64_t user = 0; user < data.train.user_count(); ++user) {
-      if (!data.examples.Has(split, user)) continue;
-      evidence.push_back(data.EvidenceOf(split, user));
-      anchors.push_back(data.examples.AnchorOf(split, user, config.pulse().behaviour()));
-      if (split != Names::value_type("train")) continue;
-      chosen.push_back({{.split = split, .user = user, .history = evidence.back().history},
-                        data.examples.TrainTarget(user)});
-    }
-  engine.Positive(chosen);
-  engine.Grow(evidence, anchors);
-  recorder.Save(jsonl);
-}
 
 }  // namespace whyrec::stages

@@ -65,6 +65,28 @@ TEST(PulseMemory, ThePublishedTable) {
   for (const auto& [item, bytes] : plan) std::printf("%-45s %8.3f GB\n", item.c_str(), bytes / 1e9);
 }
 
+// The readings over lists: one text without a mask; w, or the letters' rows of the head.
+TEST(PulseMemory, ListsAndLetters) {
+  const ModelShape shape = ShapeOf(lm::PhiConfig());
+  const auto plan = [&](config::ScorerConfig::Logit logit) {
+    config::RunConfig config;
+    config.mutable_train()->set_micro_batch(8);
+    config.mutable_pulse()->mutable_scorer()->set_logit(logit);
+    return PlanMemory(config, shape, true, {.gpu = true});
+  };
+  const std::string weights = "trained weights, gradients, Adam";
+  const auto packed = plan(config::ScorerConfig::SCALAR_PACKED),
+             spans = plan(config::ScorerConfig::SPAN_LISTWISE),
+             letters = plan(config::ScorerConfig::LETTER);
+  EXPECT_EQ(Item(spans, weights), Item(packed, weights));
+  EXPECT_EQ(Item(packed, weights) - Item(letters, weights), 3072 * 16);
+  EXPECT_LT(Item(letters, "logits"), 0.02e9);
+  for (const auto* of : {&spans, &letters}) {
+    EXPECT_LT(Item(*of, "total"), Item(packed, "total"));
+    for (const auto& [item, bytes] : *of) EXPECT_NE(item, "masks");
+  }
+}
+
 // Counts the bytes that tensors hold; a block's size stands before it.
 class Counting final : public c10::Allocator {
  public:

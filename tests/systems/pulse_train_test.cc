@@ -80,8 +80,34 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Names{"pulse.scorer.train_weights=FULL"},
                     Names{"pulse.scorer.train_weights=LORA", "pulse.scorer.all_linear=true"},
                     Names{"pulse.scorer.logit=TITLE_LL", "pulse.scorer.train_weights=LORA"},
+                    Names{"pulse.scorer.logit=SPAN_LISTWISE", "pulse.scorer.train_weights=LORA"},
+                    Names{"pulse.scorer.logit=LETTER", "pulse.scorer.train_weights=LORA"},
                     Names{"pulse.scorer.logit=TITLE_GENERATE",
                           "pulse.scorer.reason_at_test=false"}));
+
+// A card and another thing, in any order: chance is 0.5.
+TEST(PulseLearns, WhatIsACardFromOneTextWithAllCandidates) {
+  for (const char* reading : {"SPAN_LISTWISE", "LETTER"}) {
+    const PulseWorld world(
+        200,
+        {Cat("pulse.scorer.logit=", reading), "split.direct_negatives=1",
+         "pulse.language.train.steps=60", "pulse.language.train.learning_rate=3e-3",
+         "pulse.scorer.history=1", "pulse.scorer.test_history=1", "pulse.scorer.reason_tokens=1",
+         "pulse.scorer.train.steps=100", "pulse.scorer.train.epoch_steps=100",
+         "pulse.scorer.train.global_batch=16", "pulse.scorer.train.learning_rate=3e-3",
+         "pulse.scorer.head_rate=1e-2"},
+        /*cards=*/true);
+    const Temporary into;
+    cluster::RunThreads(1, [&](cluster::Communicator& comm) {
+      world.TrainBase(comm);
+      const auto system = world.Build();
+      world.Train(*system, comm, into.path());
+      const double hits = world.TestHits(*system);
+      std::printf("%s: HR@1 %.3f\n", reading, hits);
+      EXPECT_GT(hits, 0.8) << reading;
+    });
+  }
+}
 
 TEST(PulseSaved, AnAdapterThatPeftKnows) {
   const PulseWorld world(15, {"pulse.scorer.train_weights=LORA"});

@@ -1,6 +1,6 @@
 // A made-up world for PULSE's scorer: titles of an adjective and a noun, users whose events are
 // random items, and reasons that name the adjective of the item that comes next. Histories tell
-// nothing, reasons all.
+// nothing, reasons all; with `cards` titles do, too: what comes next is always a card.
 #pragma once
 
 #include <fstream>
@@ -31,8 +31,8 @@ inline const std::vector<std::string> kNouns = {"card", "box",  "cup",  "bag",  
 inline const char* const kPhiTokenizer = WHYREC_SOURCE_DIR "/examples/phi-tokenizer/tokenizer.json";
 
 struct PulseWorld {
-  PulseWorld(int64_t users, const std::vector<std::string>& overrides)
-      : config(Load(overrides)), split(data::MakeSplit(Catalogue(users), config.split())) {
+  PulseWorld(int64_t users, const std::vector<std::string>& overrides, bool cards = false)
+      : config(Load(overrides)), split(data::MakeSplit(Catalogue(users, cards), config.split())) {
     SetProgressMode(ProgressMode::kNone);
     nn::SetThreads(1);
     config = config::WithTraining(config, config.pulse().scorer().train());
@@ -111,7 +111,7 @@ struct PulseWorld {
     return config::Load(folder / "run.txtpb", overrides);
   }
 
-  static data::Catalogue Catalogue(int64_t users) {
+  static data::Catalogue Catalogue(int64_t users, bool cards) {
     data::Catalogue out;
     out.dataset = "made-up";
     out.domain = "thing";
@@ -125,6 +125,13 @@ struct PulseWorld {
     for (int64_t user = 0; user < users; ++user) {
       Rng rng(3, "made-up events", 0, static_cast<uint64_t>(user));
       auto items = rng.Permutation(out.item_count());
+      if (cards) {  // two other things, then cards
+        const auto is_card = [](int64_t item) {
+          return item % static_cast<int64_t>(kNouns.size()) == 0;
+        };
+        std::ranges::stable_partition(items, is_card);
+        std::rotate(items.begin(), items.end() - 2, items.end());
+      }
       items.resize(5);
       out.users.push_back("u" + std::to_string(user));
       out.histories.Append(items);
