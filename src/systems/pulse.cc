@@ -86,7 +86,7 @@ std::vector<Prediction> PulseRecommender::Scores(const std::string& split, int64
                              : prompts_.Branched(query.history, history,
                                                  reasons_.Of(split, query.user), query.candidates));
   const at::Tensor logits =
-      (prior_ ? model_.MeanLogLikelihoods(prompts, false) : model_.Logits(prompts, false))
+      (prior_ ? model_.MeanLogLikelihoods(prompts, {}) : model_.Logits(prompts, {}))
           .to(at::kDouble)
           .cpu();
   const double* next = logits.const_data_ptr<double>();
@@ -171,7 +171,9 @@ class PulseTraining final : public train::Trainable {
     const auto own =
         std::span(users).subspan(static_cast<size_t>(here.begin), static_cast<size_t>(here.size()));
     const bool generate = system_.scorer_.logit() == ScorerConfig::TITLE_GENERATE;
-    return {.own = generate ? TitleLoss(own, users) : ChoiceLoss(own) / static_cast<double>(size),
+    const nn::Draws draws = nn::DrawsOf(config_.seed(), step, here.begin, here.size());
+    return {.own = generate ? TitleLoss(own, users, draws)
+                            : ChoiceLoss(own, draws) / static_cast<double>(size),
             .shared = {},
             .task = "SFT"};
   }
@@ -191,7 +193,7 @@ class PulseTraining final : public train::Trainable {
   }
 
   // Eq. 3: L_SFT = - sum_u log p_{u,i+}, p_{u,c} = exp(l_{u,c}) / sum_c' exp(l_{u,c'}).
-  at::Tensor ChoiceLoss(std::span<const int64_t> users) {
+  at::Tensor ChoiceLoss(std::span<const int64_t> users, const nn::Draws& draws) {
     std::vector<ScorerPrompt> prompts;
     std::vector<int64_t> targets;
     size_t width = 0;
@@ -203,14 +205,15 @@ class PulseTraining final : public train::Trainable {
       prompts.push_back(system_.prompts_.Branched(History(user), system_.scorer_.history(),
                                                   system_.reasons_.Of("train", user), candidates));
     }
-    const at::Tensor logits = system_.model_.Logits(prompts, /*training=*/true)
+    const at::Tensor logits = system_.model_.Logits(prompts, draws)
                                   .view({std::ssize(users), static_cast<int64_t>(width)});
     return at::cross_entropy_loss(logits, at::tensor(targets, at::kLong).to(logits.device()), {},
                                   at::Reduction::Sum);
   }
 
   // The published reading: -log p of the target's title, mean over the tokens of the global batch.
-  at::Tensor TitleLoss(std::span<const int64_t> users, std::span<const int64_t> all) {
+  at::Tensor TitleLoss(std::span<const int64_t> users, std::span<const int64_t> all,
+                       const nn::Draws& draws) {
     int64_t tokens = 0;
     for (const int64_t user : all) tokens += system_.prompts_.CompletionTokens(Target(user));
     std::vector<ScorerPrompt> prompts;
@@ -218,8 +221,7 @@ class PulseTraining final : public train::Trainable {
       prompts.push_back(system_.prompts_.Completion(user, History(user), system_.scorer_.history(),
                                                     system_.reasons_.Of("train", user),
                                                     Candidates(user), Target(user)));
-    return system_.model_.CompletionLossSum(prompts, /*training=*/true) /
-           static_cast<double>(tokens);
+    return system_.model_.CompletionLossSum(prompts, draws) / static_cast<double>(tokens);
   }
 
   PulseRecommender& system_;
@@ -270,8 +272,7 @@ data::Facts PulseRecommender::Train(TrainContext& context) {
   const bool recompute = RecomputesLayers(config_, ShapeOf(model_.phi().config()));
   model_.RecomputeLayers(recompute);
   PulseTraining training(*this, context);
-  data::Facts facts =
-      train::Run(training, config_.train(), config_.seed(), context.folder, context.comm);
+  data::Facts facts = train::Run(training, config_.train(), context.folder, context.comm);
   if (context.comm.rank() == 0) {
     train::LoadParameters(model_.trained(), context.folder / "model.safetensors");
     model_.Save(context.folder);

@@ -10,8 +10,8 @@ namespace {
 
 // With dropout, on one rank: a communicator that fails takes the place of a kill.
 TEST(Isrf, ContinuesToTheLastBit) {
-  const World world(12, {"train.steps=8", "train.epoch_steps=5", "train.dropout=0.1",
-                         "train.checkpoint_steps=3", "train.stop=LOSS_MEAN3"});
+  const World world(12, {"train.steps=8", "train.epoch_steps=5", "train.checkpoint_steps=3",
+                         "train.stop=LOSS_MEAN3"});
   const auto self = cluster::MakeSelf();
   Temporary whole, broken;
   world.Train(*world.Build(), *self, whole.path());

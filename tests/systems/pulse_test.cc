@@ -52,7 +52,8 @@ struct Scoring {
     }
     return out;
   }
-  std::vector<double> Logits(const std::string& kind, const std::vector<ScorerPrompt>& of) const {
+  std::vector<double> Logits(const std::string& kind, const std::vector<ScorerPrompt>& of,
+                             const nn::Draws& draws = {}) const {
     const c10::NoGradGuard no_grad;
     config::RunConfig config = world.config;
     config::ScorerConfig::Logit logit = config::ScorerConfig::SCALAR_PACKED;
@@ -63,7 +64,7 @@ struct Scoring {
     // Away from the start, where adapters change nothing.
     for (const auto& [path, p] : model.trained().all())
       if (path.ends_with("lora_B.weight")) nn::FillNormal(p, path, 4, 0.05);
-    const at::Tensor logits = model.Logits(of, false).to(at::kDouble).contiguous();
+    const at::Tensor logits = model.Logits(of, draws).to(at::kDouble).contiguous();
     const double* values = logits.const_data_ptr<double>();
     return {values, values + logits.numel()};
   }
@@ -120,6 +121,22 @@ TEST(PulseScorer, UsersOfOnePassAreApart) {
   const auto together = scoring.Logits("SCALAR_PACKED", prompts);
   const auto alone = scoring.Logits("SCALAR_PACKED", {prompts[3]});
   EXPECT_LT(Furthest({together.begin() + 30, together.begin() + 40}, alone), 1e-12);
+}
+
+TEST(PulseScorer, DropoutOfOnePassIsApart) {
+  const Scoring scoring({"train.dtype=FP64", "pulse.scorer.train_weights=LORA",
+                         "pulse.scorer.all_linear=true", "pulse.scorer.dropout=0.3"});
+  const auto prompts = scoring.Drawn();
+  for (const char* kind : {"SCALAR_PACKED", "SCALAR_POINTWISE", "TITLE_LL"}) {
+    const auto together = scoring.Logits(kind, prompts, nn::DrawsOf(1, 0, 0, 5));
+    EXPECT_GT(Furthest(together, scoring.Logits(kind, prompts)), 1e-4) << kind;
+    for (int64_t i = 0; i < 5; ++i) {
+      const auto alone =
+          scoring.Logits(kind, {prompts[static_cast<size_t>(i)]}, nn::DrawsOf(1, 0, i, 1));
+      const auto own = together.begin() + 10 * i;
+      EXPECT_LT(Furthest({own, own + 10}, alone), 1e-12) << kind << " " << i;
+    }
+  }
 }
 
 TEST(PulseScorer, TitleLikelihoodIsThatOfWholeSequences) {
