@@ -241,8 +241,8 @@ bool Patience::Continue(bool improved, int64_t& endured) const {
   return endured < limit_;
 }
 
-data::Facts Run(Trainable& model, const config::TrainConfig& config, uint64_t seed,
-                const fs::path& folder, cluster::Communicator& comm) {
+data::Facts Run(Trainable& model, const config::TrainConfig& config, const fs::path& folder,
+                cluster::Communicator& comm) {
   // Operators without a deterministic form throw and say what to do. Of the whole process.
   if (config.deterministic()) at::globalContext().setDeterministicAlgorithms(true, false);
   return Loop(model, config, folder, comm).Run();

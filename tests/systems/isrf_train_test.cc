@@ -52,10 +52,11 @@ TEST(Isrf, LearnsEightUsersByHeart) {
   const fs::path plain = folder / "templates.json";
   std::ofstream(plain) << R"({"sequential": ["user_{} item_{}"], "direct": ["user_{} item_{}"],)"
                        << R"( "explanation": ["user_{} item_{}"]})";
-  const World world(8, {"isrf.task[0]=SEQUENTIAL", "isrf.align.sequential=0", "isrf.alpha=1",
-                        "isrf.templates=" + plain.string(), "isrf.backbone.d_model=64",
-                        "isrf.backbone.d_ff=64", "train.steps=240", "train.epoch_steps=240",
-                        "train.global_batch=32", "train.learning_rate=0.005"});
+  const World world(
+      8, {"isrf.task[0]=SEQUENTIAL", "isrf.align.sequential=0", "isrf.alpha=1",
+          "isrf.templates=" + plain.string(), "isrf.backbone.d_model=64", "isrf.backbone.d_ff=64",
+          "train.dropout=0", "train.steps=240", "train.epoch_steps=240", "train.global_batch=32",
+          "train.learning_rate=0.005"});
   const auto self = cluster::MakeSelf();
   const auto system = world.Build();
   world.Train(*system, *self, folder.path());
