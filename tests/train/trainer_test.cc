@@ -183,14 +183,16 @@ TEST(Trainer, WritesLosses) {
   std::string line;
   std::getline(lines, line);
   EXPECT_EQ(line, "step,task,loss");
+  size_t longest = 0;  // zeros at the end are not written
   for (int step = 1; step <= 6; ++step) {
     ASSERT_TRUE(std::getline(lines, line));
     const std::string start = Cat(step, step % 2 == 1 ? ",even," : ",odd,");
     ASSERT_EQ(line.substr(0, start.size()), start);
     const std::string digits = line.substr(start.size());
     EXPECT_EQ(Cat(std::setprecision(9), std::stod(digits)), digits);
-    EXPECT_GE(digits.size(), 9u) << digits;
+    longest = std::max(longest, digits.size());
   }
+  EXPECT_GE(longest, 10u);
   EXPECT_FALSE(std::getline(lines, line));
 }
 
