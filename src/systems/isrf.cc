@@ -134,7 +134,7 @@ std::vector<Prediction> IsrfRecommender::Predict(Task task, const std::vector<Qu
   }
   const IsrfBatch batch =
       ToDevice(batches_.Make(t5_task, samples), 0, std::ssize(samples), parameters_.device());
-  const auto encoded = model_.Encode(batch, Nodes(), /*training=*/false);
+  const auto encoded = model_.Encode(batch, Nodes(), /*draws=*/{});
   const auto hypotheses =
       decoder_.Exact(task) ? RankedCandidates(encoded, queries) : Searched(task, encoded, queries);
   std::vector<Prediction> out;
@@ -205,8 +205,9 @@ class IsrfTraining final : public train::Trainable {
     const at::Tensor nodes =
         task == IsrfConfig::SEQUENTIAL ? at::Tensor() : system_.model_.NodeTable();
     train::StepLoss loss{.own = {}, .shared = {}, .task = IsrfConfig::Task_Name(task)};
-    const auto encoded = system_.model_.Encode(batch, nodes, /*training=*/true);
-    loss.own = system_.model_.TextLossSum(batch, encoded, /*training=*/true) /
+    const nn::Draws draws = nn::DrawsOf(config_.seed(), step, here.begin, here.size());
+    const auto encoded = system_.model_.Encode(batch, nodes, draws);
+    loss.own = system_.model_.TextLossSum(batch, encoded, draws) /
                system_.model_.CountedTokens(tensor::View(global.target));
     if (part.last())
       loss.shared = system_.model_.AlignmentLoss(
@@ -290,8 +291,8 @@ class IsrfTraining final : public train::Trainable {
       if (!mine) continue;
       const Batch host = system_.batches_.Make(task, part);
       const IsrfBatch batch = ToDevice(host, 0, std::ssize(part), system_.parameters_.device());
-      const auto encoded = system_.model_.Encode(batch, system_.Nodes(), false);
-      const double sum = system_.model_.TextLossSum(batch, encoded, false).item<double>();
+      const auto encoded = system_.model_.Encode(batch, system_.Nodes(), {});
+      const double sum = system_.model_.TextLossSum(batch, encoded, {}).item<double>();
       sums.back() = sum /
                     static_cast<double>(system_.model_.CountedTokens(tensor::View(host.target))) *
                     static_cast<double>(part.size());
@@ -345,8 +346,7 @@ data::Facts IsrfRecommender::Train(TrainContext& context) {
   model_.Initialise(config_.seed());
   if (config_.isrf().backbone().has_folder()) model_.t5().Load(config_.isrf().backbone().folder());
   IsrfTraining training(*this, context);
-  data::Facts facts =
-      train::Run(training, config_.train(), config_.seed(), context.folder, context.comm);
+  data::Facts facts = train::Run(training, config_.train(), context.folder, context.comm);
   if (train_.explanations.empty())
     facts.emplace_back("explanation task", "off: the data hold no review texts");
   return facts;

@@ -193,8 +193,8 @@ data::Facts LightGcnRecommender::Train(TrainContext& context) {
          ", fewer than the ", context.comm.size(), " ranks");
   Initialise();
   LightGcnTraining training(*this, context, train_.histories, /*refit=*/false);
-  data::Facts facts = train::Run(training, WithoutDecay(config_.train()), config_.seed(),
-                                 context.folder, context.comm);
+  data::Facts facts =
+      train::Run(training, WithoutDecay(config_.train()), context.folder, context.comm);
   std::filesystem::path best = context.folder;
   std::string edges = Cat("training items only: ", train_.histories.values.size());
   if (Knob("refit") != 0) {
@@ -224,7 +224,7 @@ std::string LightGcnRecommender::Refit(TrainContext& context, int64_t steps) {
   TrainConfig config = WithoutDecay(config_.train());
   config.set_steps(static_cast<int32_t>(steps));
   std::filesystem::create_directories(context.folder / "refit");
-  train::Run(training, config, config_.seed(), context.folder / "refit", context.comm);
+  train::Run(training, config, context.folder / "refit", context.comm);
   return Cat("training and validation items: ", positives.values.size(), " (refit, ", steps,
              " steps)");
 }

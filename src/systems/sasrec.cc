@@ -109,7 +109,8 @@ class SasRecTraining final : public train::Trainable {
         train::PartSlice(train::RankSlice(size, comm.rank(), comm.size()), part);
     const auto samples = source_.Draw(first + here.begin, first + here.end, network_);
     const int64_t count = source_.CountTargets(first, first + size, network_.config().length);
-    return {.own = LossSum(network_, samples, system_.full_softmax_, /*training=*/true) /
+    const nn::Draws draws = nn::DrawsOf(config_.seed(), step, here.begin, here.size());
+    return {.own = LossSum(network_, samples, system_.full_softmax_, draws) /
                    static_cast<double>(count),
             .shared = {},
             .task = system_.full_softmax_ ? "CE" : "BCE"};
@@ -182,7 +183,7 @@ data::Facts SasRecRecommender::Train(TrainContext& context) {
   SasRecTraining training(*this, context);
   TrainConfig config = config_.train();
   config.set_weight_decay(0);  // the public code has none
-  return train::Run(training, config, config_.seed(), context.folder, context.comm);
+  return train::Run(training, config, context.folder, context.comm);
 }
 
 const Registration kRegistration({

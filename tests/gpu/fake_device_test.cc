@@ -56,8 +56,8 @@ TEST_F(FakeDevice, NetworksRefuseMisplacedIndices) {
   const at::Tensor ids = at::tensor(std::vector<int64_t>{1, 4}).unsqueeze(0);
   const at::Tensor there = ids.to(TestDevice());
   EXPECT_THROW(t5.Embed(ids), c10::Error);
-  EXPECT_THROW(t5.Encode(t5.Embed(there), ids.ne(0), true), c10::Error);
-  t5.Encode(t5.Embed(there), there.ne(0), true).sum().backward();
+  EXPECT_THROW(t5.Encode(t5.Embed(there), ids.ne(0), {}), c10::Error);
+  t5.Encode(t5.Embed(there), there.ne(0), {}).sum().backward();
   const systems::SasRecNetwork sasrec({.items = 5, .dim = 4}, parameters);
   EXPECT_THROW(sasrec.Rows(ids), c10::Error);
 }

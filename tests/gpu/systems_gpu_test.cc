@@ -1,5 +1,5 @@
 // Every system that trains, on a GPU and on the CPU: the same losses, weights and answers after
-// some steps. In fp64 and without dropout, so that anything but rounding shows.
+// some steps, dropout included. In fp64, so that anything but rounding shows.
 #include "src/systems/language.h"
 #include "src/systems/thought_training.h"
 #include "tests/gpu/device.h"
@@ -129,9 +129,9 @@ class SystemsGpu : public Gpu, public testing::WithParamInterface<Case> {
 
 TEST_P(SystemsGpu, TrainAndAnswerAsOnTheCpu) { ExpectSame(Run(true), Run(false), 1e-9); }
 
-// What draws lots, or rounds more, is only seen to run.
+// What rounds more is only seen to run.
 TEST_P(SystemsGpu, TrainInFp32) {
-  const World world(MadeUp(), With(Settings(true), {"train.dtype=FP32", "train.dropout=0.1"}));
+  const World world(MadeUp(), With(Settings(true), {"train.dtype=FP32"}));
   const Temporary folder;
   world.Train(*world.Build(GetParam().system), *cluster::MakeSelf(), folder.path());
   Outcome out;
@@ -151,16 +151,15 @@ INSTANTIATE_TEST_SUITE_P(
               "isrf.cross_attention_mask_pad=true"}},
         Case{"lightgcn", "lightgcn", {}, {{"dim", 8}}},
         Case{"lightgcn_refit", "lightgcn", {"train.stop=LOSS_MEAN3"}, {{"dim", 8}, {"refit", 1}}},
-        Case{"sasrec", "sasrec", {"train.micro_batch=2"}, {{"dim", 8}, {"dropout", 0}}},
-        Case{"sasrec_post", "sasrec", {}, {{"dim", 8}, {"dropout", 0}, {"variant_2025", 1}}},
+        Case{"sasrec", "sasrec", {"train.micro_batch=2"}, {{"dim", 8}, {"dropout", 0.3}}},
+        Case{"sasrec_post", "sasrec", {}, {{"dim", 8}, {"dropout", 0.3}, {"variant_2025", 1}}},
         Case{"sasrec_pre",
              "sasrec",
              {"train.stop=LOSS_MEAN3"},
-             {{"dim", 8}, {"dropout", 0}, {"variant_2025", 2}, {"full_softmax", 1}}}),
+             {{"dim", 8}, {"dropout", 0.3}, {"variant_2025", 2}, {"full_softmax", 1}}}),
     [](const auto& info) { return info.param.name; });
 
-// SASRec's dropout: drawn on the device.
-TEST_F(Gpu, SasRecTrainsWithDropout) {
+TEST_F(Gpu, SasRecHasUserVectors) {
   const World world(MadeUp(), {"train.steps=6", "train.epoch_steps=6", "system[0].name=sasrec",
                                "execution.device=" + DeviceName(true)});
   const Temporary folder;
@@ -225,7 +224,7 @@ TEST_F(Gpu, ThoughtEncodersTrainAsOnTheCpu) {
     for (char c = 'a'; c <= 'z'; ++c) vocabulary << c << "\n##" << c << "\n";
     vocabulary.close();
     std::ofstream(folder / "run.txtpb")
-        << "pulse { thought { width: 16 inner: 32 layers: 1 heads: 2 dropout: 0 pooling: MEAN\n"
+        << "pulse { thought { width: 16 inner: 32 layers: 1 heads: 2 dropout: 0.1 pooling: MEAN\n"
            "  vocabulary: \""
         << (folder / "vocab.txt").string()
         << "\" train { global_batch: 7 epochs: 3 clip_norm: 1 patience: 1000 } } }\n"

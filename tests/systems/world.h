@@ -52,7 +52,7 @@ inline config::RunConfig SmallConfig(const fs::path& folder,
          "/examples/t5-tokenizer/spiece.model\" }\n"
          "  explanation_tokens: 6\n"
          "}\n"
-         "train { global_batch: 7 dropout: 0 validation_users: 8 patience: 1000 }\n"
+         "train { global_batch: 7 dropout: 0.1 validation_users: 8 patience: 1000 }\n"
          "execution { device: \"cpu\" }\n";  // ranks are threads
   return config::Load(folder / "run.txtpb", overrides);
 }
