@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Puts the program, its modules, the GPU tests and the few Debian libraries they need into one folder
-# (below 40 MB) that runs on another Linux machine with a LibTorch of the same version, for example
+# (below 50 MB) that runs on another Linux machine with a LibTorch of the same version, for example
 # the one inside a Python environment with torch 2.11.
 # usage: launch/bundle.sh FOLDER        there: FOLDER/whyrec ..., FOLDER/gpu-tests
 set -euo pipefail
@@ -10,7 +10,7 @@ folder=$1
 build=${WHYREC_BUILD:-$root/build}
 [[ -x $build/whyrec ]] || die 71 "no program in $build; run launch/build first"
 [[ ! -e $folder ]] || die 2 "$folder exists; remove it or name another folder"
-mkdir -p "$folder"/{bin,lib,tests/golden}
+mkdir -p "$folder"/{bin,examples,lib,tests/golden}
 
 cp "$build/whyrec" "$folder/bin/"
 for test in gpu_test nccl_ranks; do
@@ -21,6 +21,7 @@ for module in "$build"/libwhyrec_*.so; do
 done
 strip "$folder"/bin/*
 cp -r "$root"/tests/golden/. "$folder/tests/golden/"
+cp -r "$root"/examples/{t5,phi}-tokenizer "$folder/examples/"
 
 # Everything ldd finds but LibTorch, the CUDA libraries, MPI and what every Linux brings with it.
 own='libtorch|libc10|libcu|libnv|libnccl|libmpi|libopen-|linux-vdso|ld-linux|libc\.|libm\.|libdl\.|libpthread|librt|libresolv|libutil\.|libgcc_s|libstdc\+\+|libgomp'

@@ -99,7 +99,7 @@ class Neighbours {
       for (int64_t other : {u - distance, u + distance}) {
         if (other < 0 || other >= data_.sequences.rows()) continue;
         const Row row = data_.sequences.row(other);
-        for (int64_t item : row.first(TrainingLength(row))) {
+        for (int64_t item : row.first(data_.training.at(static_cast<size_t>(other)))) {
           int64_t& score = scores_[static_cast<size_t>(item)];
           if (score == 0) found.push_back(item);
           score += 60 / distance;
@@ -120,12 +120,15 @@ class Neighbours {
 
 double Digits(int64_t number) { return static_cast<double>(std::to_string(number).size()); }
 
-// Popularity and Markov, counted on positions 1..n-2, over all items, history kept in the list.
+// Popularity and Markov, counted on positions 1..n-2 however the run splits, over all items,
+// history kept in the list.
 void CountModels(const store::Ragged<int64_t>& histories, int64_t items, const std::string& suffix,
                  std::vector<AuditValue>& out) {
   store::Ragged<int64_t> train;
-  for (int64_t u = 0; u < histories.rows(); ++u)
-    train.Append(histories.row(u).first(TrainingLength(histories.row(u))));
+  for (int64_t u = 0; u < histories.rows(); ++u) {
+    const Row row = histories.row(u);
+    train.Append(row.first(row.size() < kLeastItems ? row.size() : row.size() - 2));
+  }
   const std::vector<double> popularity = Popularity(train, items);
   const Markov markov(train, items);
   Tally by_popularity("popularity" + suffix), by_markov("markov" + suffix);
@@ -141,7 +144,8 @@ void CountModels(const store::Ragged<int64_t>& histories, int64_t items, const s
 
 }  // namespace
 
-NumberedSequences Number(const Catalogue& catalogue, const Numbering& numbers) {
+NumberedSequences Number(const Catalogue& catalogue, const Numbering& numbers,
+                         config::SplitConfig::HeldOut how) {
   std::vector<int64_t> row_of(numbers.user.size());
   for (size_t row = 0; row < row_of.size(); ++row)
     row_of[static_cast<size_t>(numbers.user[row] - 1)] = static_cast<int64_t>(row);
@@ -152,6 +156,7 @@ NumberedSequences Number(const Catalogue& catalogue, const Numbering& numbers) {
     for (int64_t item : catalogue.histories.row(row))
       sequence.push_back(numbers.item[static_cast<size_t>(item)]);
     out.sequences.Append(sequence);
+    out.training.push_back(PartsOf(catalogue, row, how).training);
   }
   return out;
 }

@@ -20,9 +20,11 @@ struct AuditValue {
 // Sequences in numbers 1..items, in the order of the user numbers: what the rules look at.
 struct NumberedSequences {
   store::Ragged<int64_t> sequences;
+  std::vector<size_t> training;  // how many of a sequence's first positions training sees
   int64_t items = 0;
 };
-NumberedSequences Number(const Catalogue& catalogue, const Numbering& numbers);
+NumberedSequences Number(const Catalogue& catalogue, const Numbering& numbers,
+                         config::SplitConfig::HeldOut how);
 
 std::vector<AuditValue> RuleR1(const NumberedSequences& data);
 std::vector<AuditValue> RuleR2(const NumberedSequences& data);

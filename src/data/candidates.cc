@@ -1,6 +1,7 @@
 #include "src/data/candidates.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <set>
 #include <unordered_map>
@@ -68,22 +69,63 @@ std::span<const int64_t> CandidateDraw::Alike(int64_t item) const {
   return alike_.row(title_[static_cast<size_t>(item)]);
 }
 
+std::vector<int64_t> CandidateDraw::Avoided(int64_t target,
+                                            std::span<const int64_t> excluded) const {
+  std::vector<int64_t> avoided(excluded.begin(), excluded.end());
+  avoided.push_back(target);
+  avoided.insert(avoided.end(), untitled_.begin(), untitled_.end());
+  if (distinct_titles_) {
+    const auto alike = Alike(target);
+    avoided.insert(avoided.end(), alike.begin(), alike.end());
+  }
+  return avoided;
+}
+
 std::vector<int64_t> CandidateDraw::Draw(int64_t target, std::span<const int64_t> excluded,
                                          std::span<const int64_t> history, Rng& rng) const {
+  WR_CHECK(how_ != SplitConfig::SASREC_HARD, "a draw that needs scores");
   std::vector<int64_t> out;
   if (how_ == SplitConfig::RELEASED) {
     out = Released(history, negatives_, rng);
   } else {
-    std::vector<int64_t> avoided(excluded.begin(), excluded.end());
-    avoided.push_back(target);
-    avoided.insert(avoided.end(), untitled_.begin(), untitled_.end());
-    if (distinct_titles_) {
-      const auto alike = Alike(target);
-      avoided.insert(avoided.end(), alike.begin(), alike.end());
-    }
+    std::vector<int64_t> avoided = Avoided(target, excluded);
     out = how_ == SplitConfig::POPULARITY ? Popular(avoided, negatives_, rng)
                                           : Uniform(std::move(avoided), negatives_, rng);
   }
+  out.push_back(target);
+  rng.Shuffle(out);
+  return out;
+}
+
+std::vector<int64_t> CandidateDraw::DrawHard(int64_t target, std::span<const int64_t> excluded,
+                                             std::span<const double> scores, int64_t pool,
+                                             Rng& rng) const {
+  WR_CHECK(std::ssize(scores) == items_, scores.size(), " scores of ", items_, " items");
+  std::vector<bool> avoided(scores.size(), false);
+  for (int64_t item : Avoided(target, excluded)) avoided[static_cast<size_t>(item)] = true;
+  // A heap, since only its first `pool` items are wanted in order.
+  using Scored = std::pair<double, int64_t>;  // score and -row: the largest first
+  std::vector<Scored> heap;
+  for (int64_t item = 0; item < items_; ++item) {
+    const double score = scores[static_cast<size_t>(item)];
+    if (!avoided[static_cast<size_t>(item)] && !std::isnan(score)) heap.emplace_back(score, -item);
+  }
+  std::ranges::make_heap(heap);
+  std::vector<int64_t> out;
+  while (!heap.empty() && std::ssize(out) < pool) {
+    std::ranges::pop_heap(heap);
+    const int64_t item = -heap.back().second;
+    heap.pop_back();
+    if (avoided[static_cast<size_t>(item)]) continue;
+    out.push_back(item);
+    if (distinct_titles_)
+      for (int64_t alike : Alike(item)) avoided[static_cast<size_t>(alike)] = true;
+  }
+  if (std::ssize(out) < negatives_)
+    Fail(Exit::kData, "SASREC_HARD: of ", items_, " items ", out.size(), " can be negatives, ",
+         negatives_, " are wanted; lower split.direct_negatives");
+  rng.Shuffle(out);
+  out.resize(static_cast<size_t>(negatives_));
   out.push_back(target);
   rng.Shuffle(out);
   return out;
@@ -126,7 +168,7 @@ std::vector<int64_t> CandidateDraw::Popular(const std::vector<int64_t>& excluded
       for (int64_t place : popular_)
         if (!avoided.contains(place)) left.push_back(place);
       if (left.empty())
-        Fail(Exit::kData, "split.candidates POPULARITY: ", out.size(),
+        Fail(Exit::kData, "candidates POPULARITY: ", out.size(),
              " items of training can be negatives, ", count,
              " are wanted; lower split.direct_negatives");
       item = left[rng.Below(left.size())];
@@ -148,6 +190,13 @@ std::vector<int64_t> CandidateDraw::Released(std::span<const int64_t> history, i
   std::vector<int64_t> out = DrawNegatives(std::ssize(first_), had, count, rng);
   for (int64_t& place : out) place = first_[static_cast<size_t>(place)];
   return out;
+}
+
+void CheckDrawnBySplit(const SplitConfig& config) {
+  if (config.candidates() == SplitConfig::SASREC_HARD)
+    Fail(Exit::kUsage,
+         "split.candidates: SASREC_HARD needs a SASRec that is trained on the split; name it in "
+         "predict.also_candidates");
 }
 
 int64_t SharedTitles(const std::vector<Item>& items, const store::Ragged<int64_t>& candidates) {

@@ -16,9 +16,10 @@ namespace whyrec::data {
 //   UNIFORM     uniform over the items outside `excluded`;
 //   POPULARITY  one after the other with probability in proportion to the training count;
 //   RELEASED    uniform over the first 6,531 items of the source that are not in `history`, the
-//               target among them; the constant is that of PULSE's public code.
-// The first two never draw the target nor an item without a title of its own (Item::untitled), and
-// under split.distinct_titles no two candidates read alike (NormalisedTitle).
+//               target among them; the constant is that of PULSE's public code;
+//   SASREC_HARD a draw of its own, DrawHard.
+// All but RELEASED never draw the target nor an item without a title of its own (Item::untitled),
+// and under split.distinct_titles no two candidates read alike (NormalisedTitle).
 class CandidateDraw {
  public:
   // `train`: training positions of all users.
@@ -29,8 +30,15 @@ class CandidateDraw {
   // training; `history`: what comes before the target. Error(kData) when too few items are left.
   std::vector<int64_t> Draw(int64_t target, std::span<const int64_t> excluded,
                             std::span<const int64_t> history, Rng& rng) const;
+  // Likewise, the others uniform among the first `pool` items by score (one a catalogue item; equal
+  // ones by row) that may be drawn; an item that reads like an earlier one has no place in the
+  // pool.
+  std::vector<int64_t> DrawHard(int64_t target, std::span<const int64_t> excluded,
+                                std::span<const double> scores, int64_t pool, Rng& rng) const;
 
  private:
+  // What guards keep out, besides `excluded`, which comes first.
+  std::vector<int64_t> Avoided(int64_t target, std::span<const int64_t> excluded) const;
   std::vector<int64_t> Uniform(std::vector<int64_t> excluded, int64_t count, Rng& rng) const;
   std::vector<int64_t> Popular(const std::vector<int64_t>& excluded, int64_t count, Rng& rng) const;
   std::vector<int64_t> Released(std::span<const int64_t> history, int64_t count, Rng& rng) const;
@@ -46,6 +54,9 @@ class CandidateDraw {
   std::vector<int64_t> title_;  // item -> row of alike_
   store::Ragged<int64_t> alike_;
 };
+
+// Error(kUsage) for SASREC_HARD, which needs a system that is trained on the split.
+void CheckDrawnBySplit(const config::SplitConfig& config);
 
 // Users with two candidates that read alike.
 int64_t SharedTitles(const std::vector<Item>& items, const store::Ragged<int64_t>& candidates);

@@ -1,5 +1,5 @@
 // Catalogue: users, items, time-ordered interactions, ratings and texts; the one view of a data
-// set. It holds the held-out interactions too: only the split, the audit and the metrics may see
+// set. It holds the held-out interactions too: only the split, the candidates and the audit may see
 // it. What builds prompts, texts, graphs and negatives gets a TrainView (split.h).
 #pragma once
 

@@ -43,10 +43,10 @@ LabelStore::LabelStore(HeldOut validation, HeldOut test,
   WR_CHECK(validation_.items.size() == test_.items.size(), "labels of different users");
 }
 
-std::vector<int64_t> LabelStore::EvaluatedUsers() const {
+std::vector<int64_t> LabelStore::EvaluatedUsers(Phase phase) const {
   std::vector<int64_t> users;
   for (int64_t user = 0; user < user_count(); ++user)
-    if (Evaluated(user)) users.push_back(user);
+    if (Evaluated(phase, user)) users.push_back(user);
   return users;
 }
 
@@ -66,7 +66,8 @@ std::vector<int64_t> LabelStore::InputHistory(Phase phase, const TrainView& trai
                                               int64_t user) const {
   const auto row = train.histories.row(user);
   std::vector<int64_t> out(row.begin(), row.end());
-  if (phase == Phase::kTest && Evaluated(user)) out.push_back(Target(Phase::kValidation, user));
+  const int64_t validated = Target(Phase::kValidation, user);
+  if (phase == Phase::kTest && validated >= 0) out.push_back(validated);
   return out;
 }
 
@@ -79,7 +80,7 @@ std::vector<Interaction> LabelStore::InputEvents(Phase phase, const TrainView& t
     out.push_back({row[i], AtOr<int64_t>(train.times, begin + i, 0),
                    AtOr(train.ratings, begin + i, 0.0f),
                    AtOr<std::string>(train.reviews, begin + i, "")});
-  if (phase == Phase::kTest && Evaluated(user)) {
+  if (phase == Phase::kTest && Evaluated(Phase::kValidation, user)) {
     const auto at = static_cast<size_t>(user);
     out.push_back({validation_.items[at], AtOr<int64_t>(validation_.times, at, 0),
                    AtOr(validation_.ratings, at, 0.0f),
@@ -93,7 +94,7 @@ store::Ragged<int64_t> LabelStore::FullHistories(const PublishedProtocol&,
   store::Ragged<int64_t> out;
   for (int64_t user = 0; user < user_count(); ++user) {
     std::vector<int64_t> row = InputHistory(Phase::kTest, train, user);
-    if (Evaluated(user)) row.push_back(Target(Phase::kTest, user));
+    if (Evaluated(Phase::kTest, user)) row.push_back(Target(Phase::kTest, user));
     out.Append(row);
   }
   return out;

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "src/base/error.h"
+#include "src/base/hash.h"
 #include "src/base/rng.h"
 #include "src/data/candidates.h"
 #include "src/data/clean_text.h"
@@ -34,11 +35,35 @@ std::vector<int64_t> Numbers(SplitConfig::Numbering how, int64_t rows, Rng rng,
   return numbers;
 }
 
+using PartsOfUsers = std::vector<Parts>;  // by row
+
+PartsOfUsers AllParts(const Catalogue& catalogue, SplitConfig::HeldOut how) {
+  PartsOfUsers parts;
+  for (int64_t u = 0; u < catalogue.user_count(); ++u) parts.push_back(PartsOf(catalogue, u, how));
+  if (how == SplitConfig::TEXT && std::ranges::none_of(parts, &Parts::validates))
+    Fail(Exit::kData, "split.held_out TEXT: one user in ten validates, but none of these ",
+         parts.size(), " does; set LEAVE_TWO_OUT");
+  return parts;
+}
+
+enum class Part { kTrain, kValidation, kTest };
+
+// Place of the target in a history of `items`; -1: none. The training target needs an event before
+// it.
+int64_t TargetPlace(Part part, const Parts& parts, size_t items) {
+  const auto training = static_cast<int64_t>(parts.training),
+             last = static_cast<int64_t>(items) - 1;
+  if (part == Part::kTrain) return training < 2 ? -1 : training - 1;
+  if (part == Part::kTest) return parts.tests ? last : -1;
+  return parts.validates ? last - 1 : -1;
+}
+
 // Training positions of everything that lies parallel to the histories.
-void TakeTrainingPositions(const Catalogue& catalogue, TrainView& train) {
+void TakeTrainingPositions(const Catalogue& catalogue, const PartsOfUsers& parts,
+                           TrainView& train) {
   for (int64_t u = 0; u < catalogue.user_count(); ++u) {
     const auto row = catalogue.histories.row(u);
-    const size_t length = TrainingLength(row);
+    const size_t length = parts[static_cast<size_t>(u)].training;
     train.histories.Append(row.first(length));
     const auto begin = catalogue.histories.offsets[static_cast<size_t>(u)];
     const auto take = [&](const auto& from, auto& to) {
@@ -52,18 +77,18 @@ void TakeTrainingPositions(const Catalogue& catalogue, TrainView& train) {
   }
 }
 
-// The `back`-th event from the end of every user; item -1 for short users.
-HeldOut TakeHeldOut(const Catalogue& catalogue, int64_t back) {
+// The held-out event of every user.
+HeldOut TakeHeldOut(const Catalogue& catalogue, const PartsOfUsers& parts, Part part) {
   HeldOut out;
   for (int64_t u = 0; u < catalogue.user_count(); ++u) {
-    const bool evaluated = catalogue.histories.row(u).size() >= kLeastItems;
-    const auto at =
-        static_cast<size_t>(catalogue.histories.offsets[static_cast<size_t>(u) + 1] - back);
-    out.items.push_back(evaluated ? catalogue.histories.values[at] : -1);
+    const auto row = static_cast<size_t>(u);
+    const int64_t place = TargetPlace(part, parts[row], catalogue.histories.row(u).size());
+    const auto at = static_cast<size_t>(catalogue.histories.offsets[row] + place);
+    out.items.push_back(place < 0 ? -1 : catalogue.histories.values[at]);
     const auto take = [&](const auto& from, auto& to) {
       if (from.empty()) return;
       to.emplace_back();
-      if (evaluated) to.back() = from[at];
+      if (place >= 0) to.back() = from[at];
     };
     take(catalogue.times, out.times);
     take(catalogue.ratings, out.ratings);
@@ -77,14 +102,13 @@ struct Explanations {
 };
 
 // explanation.json is blind to the sequence split: its pairs are sorted by what they show.
-Explanations GivenExplanations(const Catalogue& catalogue) {
+Explanations GivenExplanations(const Catalogue& catalogue, const PartsOfUsers& parts) {
   std::set<std::pair<int64_t, int64_t>> held_out, tested;
   for (int64_t u = 0; u < catalogue.user_count(); ++u) {
     const auto row = catalogue.histories.row(u);
-    if (row.size() < kLeastItems) continue;
-    tested.emplace(u, row.back());
-    held_out.emplace(u, row.back());
-    held_out.emplace(u, row[row.size() - 2]);
+    const Parts& of = parts[static_cast<size_t>(u)];
+    if (of.tests) tested.emplace(u, row.back());
+    for (const int64_t item : row.subspan(of.training)) held_out.emplace(u, item);
   }
   const auto without = [](const std::vector<ExplanationRecord>& from, const auto& pairs) {
     std::vector<ExplanationRecord> out;
@@ -96,13 +120,13 @@ Explanations GivenExplanations(const Catalogue& catalogue) {
   return {without(catalogue.explanations[0], held_out), without(catalogue.explanations[1], tested)};
 }
 
-Explanations ReviewSentences(const Catalogue& catalogue) {
+Explanations ReviewSentences(const Catalogue& catalogue, const PartsOfUsers& parts) {
   Explanations out;
   if (catalogue.reviews.empty()) return out;
   for (int64_t u = 0; u < catalogue.user_count(); ++u) {
     const auto row = catalogue.histories.row(u);
-    const size_t training = TrainingLength(row);
-    for (size_t i = 0; i < std::min(training + 1, row.size()); ++i) {
+    const auto [training, validates, tests] = parts[static_cast<size_t>(u)];
+    for (size_t i = 0; i < training + validates; ++i) {
       const auto at = static_cast<size_t>(catalogue.histories.offsets[static_cast<size_t>(u)]) + i;
       std::string sentence = FirstSentence(catalogue.reviews[at]);
       if (sentence.empty()) continue;
@@ -113,21 +137,12 @@ Explanations ReviewSentences(const Catalogue& catalogue) {
   return out;
 }
 
-enum class Part { kTrain, kValidation, kTest };
 constexpr const char* kPurposes[] = {"negatives.train", "negatives.validation", "negatives.test"};
-
-// Place of the target in a history; -1: none. The training target needs an event before it.
-int64_t TargetPlace(Part part, std::span<const int64_t> row) {
-  const auto training = static_cast<int64_t>(TrainingLength(row));
-  if (part == Part::kTrain) return training < 2 ? -1 : training - 1;
-  if (row.size() < kLeastItems) return -1;
-  return part == Part::kTest ? training + 1 : training;
-}
 
 // Target and negatives of every user, shuffled; nothing where there is no target. Test negatives
 // that the source brings take the place of drawn ones.
-store::Ragged<int64_t> Candidates(const Catalogue& catalogue, const CandidateDraw& draw,
-                                  const SplitConfig& config, Part part,
+store::Ragged<int64_t> Candidates(const Catalogue& catalogue, const PartsOfUsers& parts,
+                                  const CandidateDraw& draw, const SplitConfig& config, Part part,
                                   const store::Ragged<int64_t>& excluded) {
   const auto& given = catalogue.given_negatives;
   store::Ragged<int64_t> out;
@@ -135,7 +150,7 @@ store::Ragged<int64_t> Candidates(const Catalogue& catalogue, const CandidateDra
     Rng rng(config.negative_seed(), kPurposes[static_cast<size_t>(part)], 0,
             static_cast<uint64_t>(u));
     const auto history = catalogue.histories.row(u);
-    const int64_t place = TargetPlace(part, history);
+    const int64_t place = TargetPlace(part, parts[static_cast<size_t>(u)], history.size());
     std::vector<int64_t> row;
     if (place >= 0) {
       const int64_t target = history[static_cast<size_t>(place)];
@@ -168,8 +183,18 @@ Numbering MakeNumbering(std::vector<int64_t> user, std::vector<int64_t> item) {
   return out;
 }
 
+Parts PartsOf(const std::string& id, size_t items, SplitConfig::HeldOut how) {
+  if (items < kLeastItems) return {.training = items};
+  constexpr size_t kDigits = 8;
+  const bool validates = how == SplitConfig::LEAVE_TWO_OUT ||
+                         std::stoull(Sha256Of(id).substr(0, kDigits), nullptr, 16) % 10 == 0;
+  return {.training = items - 1 - validates, .validates = validates, .tests = true};
+}
+
 Split MakeSplit(const Catalogue& source, const SplitConfig& config) {
+  CheckDrawnBySplit(config);
   const Catalogue catalogue = ApplyShortUsers(source, config.short_users());
+  const PartsOfUsers parts = AllParts(catalogue, config.held_out());
   Split out;
   TrainView& train = out.train;
   train.dataset = catalogue.dataset;
@@ -179,18 +204,20 @@ Split MakeSplit(const Catalogue& source, const SplitConfig& config) {
       Numbers(config.user_ids(), catalogue.user_count(), Rng(config.id_seed(), "ids.user"), {}),
       Numbers(config.item_ids(), catalogue.item_count(), Rng(config.id_seed(), "ids.item"),
               catalogue.histories.values));
-  TakeTrainingPositions(catalogue, train);
+  TakeTrainingPositions(catalogue, parts, train);
   const bool given =
       std::ranges::any_of(catalogue.explanations, [](const auto& part) { return !part.empty(); });
-  Explanations explanations = given ? GivenExplanations(catalogue) : ReviewSentences(catalogue);
+  Explanations explanations =
+      given ? GivenExplanations(catalogue, parts) : ReviewSentences(catalogue, parts);
   train.explanations = std::move(explanations.train);
-  HeldOut validation = TakeHeldOut(catalogue, 2), test = TakeHeldOut(catalogue, 1);
+  HeldOut validation = TakeHeldOut(catalogue, parts, Part::kValidation),
+          test = TakeHeldOut(catalogue, parts, Part::kTest);
   // What users say of the test item is no input of anything.
   test.ratings.clear();
   test.reviews.clear();
   const CandidateDraw draw(catalogue, train.histories, config);
   const auto candidates = [&](Part part, const store::Ragged<int64_t>& excluded) {
-    return Candidates(catalogue, draw, config, part, excluded);
+    return Candidates(catalogue, parts, draw, config, part, excluded);
   };
   validation.candidates = candidates(Part::kValidation, catalogue.histories);
   test.candidates = candidates(Part::kTest, catalogue.histories);

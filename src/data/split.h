@@ -1,6 +1,6 @@
-// Leave-one-out: of a user's items s_1..s_n training sees s_1..s_{n-2}, validation predicts
-// s_{n-1}, the test predicts s_n. The halves are different types: a TrainView cannot lead to a
-// held-out item.
+// Of a user's items s_1..s_n the test predicts s_n, validation predicts s_{n-1} and training sees
+// the rest; who validates is split.held_out's to say. The halves are different types: a TrainView
+// cannot lead to a held-out item.
 #pragma once
 
 #include <filesystem>
@@ -36,7 +36,7 @@ struct Interaction {
 struct TrainView {
   std::string dataset, domain;
   std::vector<Item> items;
-  store::Ragged<int64_t> histories;  // positions 1..n-2, item rows
+  store::Ragged<int64_t> histories;  // training positions, item rows
   std::vector<int64_t> times;        // unix seconds, parallel to histories.values, or empty
   std::vector<float> ratings;        // likewise; 0: none given
   std::vector<std::string> reviews;  // likewise
@@ -67,18 +67,18 @@ class PublishedProtocol {
   PublishedProtocol() = default;
 };
 
-// One held-out item of every user, and the candidates that hold it.
+// A held-out item of every user, and the candidates that hold it.
 struct HeldOut {
-  std::vector<int64_t> items;         // rows; -1: the user is never evaluated
+  std::vector<int64_t> items;         // rows; -1: the user has none
   std::vector<int64_t> times;         // unix seconds, or empty
   std::vector<float> ratings;         // or empty; none of test items
   std::vector<std::string> reviews;   // likewise
   store::Ragged<int64_t> candidates;  // target and negatives, shuffled
 };
 
-// Held-out targets and the candidates that hold them. A user who is never evaluated (fewer than 3
-// items, split.short_users NEVER_EVALUATED) has target -1 and no candidates; all events of such a
-// user are training.
+// Held-out targets and the candidates that hold them. A user without one has target -1 and no
+// candidates: in both phases who has fewer than 3 items (split.short_users NEVER_EVALUATED), in
+// validation also who does not validate (split.held_out TEXT). What is not held out is training.
 class LabelStore {
  public:
   LabelStore() = default;
@@ -86,13 +86,14 @@ class LabelStore {
              std::vector<ExplanationRecord> validation_explanations);
 
   int64_t user_count() const { return static_cast<int64_t>(test_.items.size()); }
-  bool Evaluated(int64_t user) const { return test_.items.at(static_cast<size_t>(user)) >= 0; }
-  std::vector<int64_t> EvaluatedUsers() const;          // ascending
-  int64_t Target(Phase phase, int64_t user) const;      // item row
-  int64_t TargetTime(Phase phase, int64_t user) const;  // 0: unknown
+  bool Evaluated(Phase phase, int64_t user) const { return Target(phase, user) >= 0; }
+  std::vector<int64_t> EvaluatedUsers(Phase phase) const;  // ascending
+  int64_t Target(Phase phase, int64_t user) const;         // item row
+  int64_t TargetTime(Phase phase, int64_t user) const;     // 0: unknown
   std::span<const int64_t> Candidates(Phase phase,
                                       int64_t user) const;  // target and negatives, shuffled
-  // What a prediction may start from: training items, and for the test the validation item.
+  // What a prediction may start from: training items, and for the test the validation item, if
+  // any.
   std::vector<int64_t> InputHistory(Phase phase, const TrainView& train, int64_t user) const;
   // The same with times, ratings and reviews, oldest first.
   std::vector<Interaction> InputEvents(Phase phase, const TrainView& train, int64_t user) const;
@@ -118,14 +119,23 @@ struct Split {
 
 // A user with fewer than kLeastItems items cannot be split.
 inline constexpr size_t kLeastItems = 3;
-// Positions of a history that training sees: all of a short one, else all but the last two.
-template <typename Row>
-size_t TrainingLength(const Row& row) {
-  return row.size() < kLeastItems ? row.size() : row.size() - 2;
+// Positions of a history: `training` ones, then the validation item, then the test item.
+struct Parts {
+  size_t training = 0;
+  bool validates = false, tests = false;
+};
+// Of `items` items of the user with this id. LEAVE_TWO_OUT: every user validates. TEXT: those for
+// whom SHA-256 of the id, its first eight hexadecimal digits as a number, modulo 10 is 0. Users
+// with fewer than kLeastItems items have training positions only.
+Parts PartsOf(const std::string& id, size_t items, config::SplitConfig::HeldOut how);
+inline Parts PartsOf(const Catalogue& catalogue, int64_t user, config::SplitConfig::HeldOut how) {
+  return PartsOf(catalogue.users.at(static_cast<size_t>(user)),
+                 catalogue.histories.row(user).size(), how);
 }
 // Short users refused (Error(kData) with the first, their number and the settings that help),
 // dropped (items stay) or kept.
 Catalogue ApplyShortUsers(Catalogue catalogue, config::SplitConfig::ShortUsers what);
+// Error(kData) when TEXT leaves nobody who validates; Error(kUsage) for candidates SASREC_HARD.
 Split MakeSplit(const Catalogue& catalogue, const config::SplitConfig& config);
 
 // Two files: train.h5 (TrainView) and labels.h5 (LabelStore).

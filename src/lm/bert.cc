@@ -1,17 +1,19 @@
 #include "src/lm/bert.h"
 
 #include <ATen/ops/cat.h>
-#include <ATen/ops/dropout.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/linear.h>
+#include <ATen/ops/matmul.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/softmax.h>
 #include <ATen/ops/tanh.h>
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "src/base/error.h"
 
@@ -95,52 +97,78 @@ at::Tensor Bert::Norm(const Affine& norm, const at::Tensor& x) const {
   return at::layer_norm(x, {config_.width}, norm.weight, norm.bias, config_.epsilon);
 }
 
-at::Tensor Bert::Dropout(const at::Tensor& x, bool training) const {
-  return at::dropout(x, config_.dropout, training);
+at::Tensor Bert::Dropout(const at::Tensor& x, const nn::RowKeys& keys) const {
+  return nn::Dropout(x, config_.dropout, keys);
 }
 
-at::Tensor Bert::Embed(const TextPack& pack, bool training) const {
+nn::RowKeys Bert::DropoutKeys(const nn::Draws& draws, const TextPack& pack) const {
+  if (config_.dropout == 0 && config_.attention_dropout == 0) return {};
+  std::vector<nn::RowRun> texts;
+  for (const TextPack::Run& run : pack.runs)
+    for (int64_t i = 0; i < run.texts; ++i) texts.push_back({pack.rows[texts.size()], run.length});
+  return nn::KeysOf(draws, prefix_ + "bert", texts, words_.device());
+}
+
+at::Tensor Bert::Embed(const TextPack& pack, const nn::RowKeys& keys) const {
   const at::Device device = words_.device();
   at::Tensor x = at::embedding(words_, at::tensor(pack.ids).to(device));
   if (types_.defined()) x = x + types_.select(0, 0);
   x = x +
       at::embedding(positions_, (at::tensor(pack.positions) + config_.first_position()).to(device));
-  return Dropout(Norm(norm_, x), training);
+  return Dropout(Norm(norm_, x), keys);
+}
+
+// q, k, v [texts, heads, length, d/heads] -> the same shape; keys [texts, length].
+at::Tensor Bert::Read(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                      const nn::RowKeys& keys) const {
+  if (!keys.defined() || config_.attention_dropout == 0)
+    return at::scaled_dot_product_attention(q, k, v);
+  const double scale = 1 / std::sqrt(static_cast<double>(q.size(3)));
+  const at::Tensor weights = at::softmax(at::matmul(q * scale, k.transpose(2, 3)), 3);
+  return at::matmul(nn::Dropout(weights, config_.attention_dropout, keys.Heads(config_.heads)), v);
 }
 
 // x [N,d] -> [N,d]: each text attends to itself, texts of one length at a time.
 at::Tensor Bert::Attend(const at::Tensor& x, const Layer& layer, const TextPack& pack,
-                        bool training) const {
+                        const nn::RowKeys& keys) const {
   const at::Tensor q = Dense(layer.q, x), k = Dense(layer.k, x), v = Dense(layer.v, x);
   std::vector<at::Tensor> read;
   for (const TextPack::Run& run : pack.runs) {
-    const auto split = [&](const at::Tensor& whole) {  // -> [texts, heads, length, d/heads]
+    const auto rows = [&](const at::Tensor& whole) {  // -> [texts, length, ..]
       return whole.narrow(0, run.first_token, run.texts * run.length)
-          .view({run.texts, run.length, config_.heads, config_.width / config_.heads})
+          .unflatten(0, {run.texts, run.length});
+    };
+    const auto split = [&](const at::Tensor& whole) {  // -> [texts, heads, length, d/heads]
+      return rows(whole)
+          .unflatten(2, {config_.heads, config_.width / config_.heads})
           .transpose(1, 2);
     };
-    read.push_back(at::scaled_dot_product_attention(split(q), split(k), split(v), /*attn_mask=*/{},
-                                                    training ? config_.attention_dropout : 0.0)
-                       .transpose(1, 2)
-                       .reshape({-1, config_.width}));
+    read.push_back(
+        Read(split(q), split(k), split(v), keys.defined() ? keys.With(rows(keys.rows())) : keys)
+            .transpose(1, 2)
+            .reshape({-1, config_.width}));
   }
   return Dense(layer.out, at::cat(read));
 }
 
-at::Tensor Bert::Hidden(const TextPack& pack, bool training) const {
+at::Tensor Bert::Hidden(const TextPack& pack, const nn::Draws& draws) const {
   WR_CHECK(!pack.runs.empty(), "no texts");
   WR_CHECK(pack.runs.back().length <= config_.longest(), pack.runs.back().length, " tokens of ",
            config_.longest());
   const auto [least, most] = std::minmax_element(pack.ids.begin(), pack.ids.end());
   WR_CHECK(*least >= 0 && *most < config_.vocabulary, "ids ", *least, " to ", *most, " of ",
            config_.vocabulary);
+  const nn::RowKeys keys = DropoutKeys(draws, pack);
   // DistilBERT has no dropout between attention's output and the sum.
-  const bool drops_read = training && config_.family != BertConfig::Family::kDistilBert;
-  at::Tensor x = Embed(pack, training);
-  for (const Layer& layer : layers_) {
-    x = Norm(layer.norm, x + Dropout(Attend(x, layer, pack, training), drops_read));
+  const bool drops_read = config_.family != BertConfig::Family::kDistilBert;
+  at::Tensor x = Embed(pack, keys);
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const Layer& layer = layers_[i];
+    const nn::RowKeys own = keys.At(static_cast<int64_t>(i));
+    const at::Tensor read = Attend(x, layer, pack, own.At(0));
+    x = Norm(layer.norm, x + (drops_read ? Dropout(read, own.At(1)) : read));
     const at::Tensor fed = Dense(layer.down, at::gelu(Dense(layer.up, x)));
-    x = Norm(layer.last_norm, x + Dropout(fed, training));
+    x = Norm(layer.last_norm, x + Dropout(fed, own.At(2)));
   }
   return x;
 }
@@ -162,12 +190,12 @@ at::Tensor Bert::Pool(const at::Tensor& hidden, const TextPack& pack, Pooling po
 }
 
 at::Tensor Bert::Forward(const std::vector<std::vector<int64_t>>& texts, Pooling pooling,
-                         bool training) const {
+                         const nn::Draws& draws) const {
   const TextPack pack = PackTexts(texts);
   std::vector<int64_t> place(texts.size());  // of each text in the pack
   for (size_t i = 0; i < place.size(); ++i)
     place[static_cast<size_t>(pack.rows[i])] = static_cast<int64_t>(i);
-  return Pool(Hidden(pack, training), pack, pooling)
+  return Pool(Hidden(pack, draws), pack, pooling)
       .index_select(0, at::tensor(place).to(words_.device()));
 }
 

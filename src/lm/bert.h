@@ -11,6 +11,7 @@
 #include "src/lm/bert_pack.h"
 #include "src/lm/bert_pooling.h"
 #include "src/lm/weights.h"
+#include "src/nn/dropout.h"
 #include "src/nn/parameters.h"
 
 namespace whyrec::lm {
@@ -53,15 +54,15 @@ class Bert {
   const BertConfig& config() const { return config_; }
   const NameTable& table() const { return table_; }
 
-  // All of the following use dropout when `training`; on a device or not, indices come from the
-  // host. -> [N,d], tokens in the pack's order
-  at::Tensor Hidden(const TextPack& pack, bool training) const;
+  // `draws`: one stream for each of the caller's texts in training, else none. On a device or not,
+  // indices come from the host. -> [N,d], tokens in the pack's order
+  at::Tensor Hidden(const TextPack& pack, const nn::Draws& draws) const;
   // hidden [N,d] -> [texts,d] in the pack's order (row i is the caller's text pack.rows[i]), in
   // fp32 where hidden is a half type
   at::Tensor Pool(const at::Tensor& hidden, const TextPack& pack, Pooling pooling) const;
   // Token ids of each text, special tokens included -> [texts,d] in the order given.
   at::Tensor Forward(const std::vector<std::vector<int64_t>>& texts, Pooling pooling,
-                     bool training) const;
+                     const nn::Draws& draws) const;
 
  private:
   struct Affine {
@@ -77,10 +78,13 @@ class Bert {
 
   at::Tensor Dense(const Affine& map, const at::Tensor& x) const;
   at::Tensor Norm(const Affine& norm, const at::Tensor& x) const;
-  at::Tensor Dropout(const at::Tensor& x, bool training) const;
-  at::Tensor Embed(const TextPack& pack, bool training) const;
+  at::Tensor Dropout(const at::Tensor& x, const nn::RowKeys& keys) const;
+  nn::RowKeys DropoutKeys(const nn::Draws& draws, const TextPack& pack) const;  // [N]
+  at::Tensor Embed(const TextPack& pack, const nn::RowKeys& keys) const;
+  at::Tensor Read(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                  const nn::RowKeys& keys) const;
   at::Tensor Attend(const at::Tensor& x, const Layer& layer, const TextPack& pack,
-                    bool training) const;
+                    const nn::RowKeys& keys) const;
 
   BertConfig config_;
   nn::Parameters* parameters_;

@@ -86,8 +86,7 @@ class BertEncoder final : public Encoder {
   }
 
   at::Tensor Vectors(const TextPack& pack) const {  // F32 [texts, width] in the pack's order
-    const at::Tensor x =
-        network_.Pool(network_.Hidden(pack, /*training=*/false), pack, choice_.pooling);
+    const at::Tensor x = network_.Pool(network_.Hidden(pack, /*draws=*/{}), pack, choice_.pooling);
     return (choice_.normalise ? UnitRows(x) : x).cpu();
   }
 

@@ -1,6 +1,5 @@
 #include "src/lm/lora.h"
 
-#include <ATen/ops/dropout.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/matmul.h>
 #include <c10/core/GradMode.h>
@@ -34,10 +33,10 @@ double LoraConfig::Scale(double of_alpha, int64_t of_rank) const {
   return of_alpha / (rslora ? std::sqrt(r) : r);
 }
 
-at::Tensor Projection::operator()(const at::Tensor& x, bool training) const {
+at::Tensor Projection::operator()(const at::Tensor& x, const nn::RowKeys& keys) const {
   const at::Tensor y = at::linear(x, weight);
   if (!a.defined()) return y;
-  const at::Tensor low = at::linear(at::dropout(x.to(a.scalar_type()), dropout, training), a);
+  const at::Tensor low = at::linear(nn::Dropout(x.to(a.scalar_type()), dropout, keys), a);
   return (y + at::linear(low, b) * scale).to(y.scalar_type());
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "src/lm/weights.h"
+#include "src/nn/dropout.h"
 #include "src/nn/parameters.h"
 
 namespace whyrec::lm {
@@ -44,7 +45,8 @@ struct Projection {
   // What stands in a fused map, top to bottom, by the names of split models, with rows.
   std::vector<std::pair<std::string, int64_t>> parts = {};
 
-  at::Tensor operator()(const at::Tensor& x, bool training) const;
+  // x [N, in]; keys [N] in training, else none.
+  at::Tensor operator()(const at::Tensor& x, const nn::RowKeys& keys) const;
 };
 
 // A network's linear maps by module path, in the order of the network.

@@ -92,31 +92,32 @@ at::Tensor Phi::Norm(const at::Tensor& x, const at::Tensor& weight) const {
 }
 
 at::Tensor Phi::RunLayer(size_t index, const at::Tensor& x, const Rotation& rotation,
-                         const Attend& attend, bool training) const {
+                         const Attend& attend, const nn::RowKeys& keys) const {
   const Layer& layer = layers_[index];
   const int64_t heads = config_.heads, key_heads = config_.key_heads;
-  const at::Tensor qkv = layer.qkv(Norm(x, layer.input_norm), training)
+  const at::Tensor qkv = layer.qkv(Norm(x, layer.input_norm), keys.At(0))
                              .unflatten(-1, {heads + 2 * key_heads, config_.head_size()});
   const at::Tensor rotated = Rotate(qkv.narrow(1, 0, heads + key_heads), rotation);
   const at::Tensor read =
       attend(static_cast<int64_t>(index), rotated.narrow(1, 0, heads),
              rotated.narrow(1, heads, key_heads), qkv.narrow(1, heads + key_heads, key_heads));
-  const at::Tensor y = x + layer.o(read.flatten(1), training);
+  const at::Tensor y = x + layer.o(read.flatten(1), keys.At(1));
   const std::vector<at::Tensor> parts =
-      layer.gate_up(Norm(y, layer.post_norm), training).chunk(2, -1);
-  return y + layer.down(parts[1] * at::silu(parts[0]), training);
+      layer.gate_up(Norm(y, layer.post_norm), keys.At(2)).chunk(2, -1);
+  return y + layer.down(parts[1] * at::silu(parts[0]), keys.At(3));
 }
 
 at::Tensor Phi::Hidden(const at::Tensor& ids, const at::Tensor& positions, const Attend& attend,
-                       int64_t total_length, bool training) const {
+                       int64_t total_length, const nn::RowKeys& keys) const {
   const bool is_long = total_length > config_.original_positions;
   const Rotation rotation =
       MakeRotation(positions, is_long ? long_frequencies_ : short_frequencies_, magnitude_,
                    embed_.scalar_type());
   at::Tensor x = at::embedding(embed_, ids.to(embed_.device()));
   for (size_t i = 0; i < layers_.size(); ++i) {
-    const auto run = [this, i, rotation, attend, training](const at::Tensor& input) {
-      return RunLayer(i, input, rotation, attend, training);
+    const auto run = [this, i, rotation, attend,
+                      own = keys.At(static_cast<int64_t>(i))](const at::Tensor& input) {
+      return RunLayer(i, input, rotation, attend, own);
     };
     x = recompute_ ? Recomputed(x, run) : run(x);
   }

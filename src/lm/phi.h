@@ -61,9 +61,10 @@ class Phi {
   using Attend = std::function<at::Tensor(int64_t layer, const at::Tensor& q, const at::Tensor& k,
                                           const at::Tensor& v)>;
   // ids, positions i64 [N] -> [N,d], after the last norm. `total_length` picks short or long
-  // rotary factors: the longest sequence, prompt and output. `training`: adapter dropout.
+  // rotary factors: the longest sequence, prompt and output. `keys` [N]: for the adapters' dropout;
+  // none but in training.
   at::Tensor Hidden(const at::Tensor& ids, const at::Tensor& positions, const Attend& attend,
-                    int64_t total_length, bool training = false) const;
+                    int64_t total_length, const nn::RowKeys& keys = {}) const;
   at::Tensor Logits(const at::Tensor& hidden) const;  // [n,d] -> [n,V]
   // One logit a row: that of token ids[i] at hidden[i]; ids i64 [n]. fp32 inside.
   at::Tensor TokenLogits(const at::Tensor& hidden, const at::Tensor& ids) const;
@@ -88,7 +89,7 @@ class Phi {
   at::Tensor RowLosses(const at::Tensor& rows, const at::Tensor& head,
                        const at::Tensor& targets) const;
   at::Tensor RunLayer(size_t index, const at::Tensor& x, const Rotation& rotation,
-                      const Attend& attend, bool training) const;
+                      const Attend& attend, const nn::RowKeys& keys) const;
 
   PhiConfig config_;
   nn::Parameters* parameters_;

@@ -7,8 +7,8 @@
 
 namespace whyrec::lm {
 
-// layer(x), of the shape of x, keeping nothing but x: the backward pass runs the layer again, with
-// the random draws of its first run. Without gradients: layer(x).
+// layer(x), of the shape of x, keeping nothing but x: the backward pass runs the layer again, which
+// must give the same then. Without gradients: layer(x).
 at::Tensor Recomputed(const at::Tensor& x,
                       const std::function<at::Tensor(const at::Tensor&)>& layer);
 

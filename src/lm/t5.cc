@@ -1,7 +1,6 @@
 #include "src/lm/t5.h"
 
 #include <ATen/ops/cat.h>
-#include <ATen/ops/dropout.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/flip.h>
 #include <ATen/ops/full.h>
@@ -23,6 +22,9 @@ namespace {
 
 // Added to scores that must not count: exp of it is zero, and a row of nothing else stays finite.
 constexpr double kMasked = -1e9;
+
+// Places of dropout outside the blocks, which are 0, 1, ..
+constexpr int64_t kInput = -2, kOutput = -3;
 
 }  // namespace
 
@@ -92,28 +94,36 @@ at::Tensor T5::Norm(const at::Tensor& x, const at::Tensor& weight) const {
   return at::rms_norm(x, {config_.d_model}, weight, config_.epsilon);  // half types: inside in fp32
 }
 
-at::Tensor T5::Dropout(const at::Tensor& x, bool training) const {
-  return at::dropout(x, config_.dropout, training);
+at::Tensor T5::Dropout(const at::Tensor& x, const nn::RowKeys& keys) const {
+  return nn::Dropout(x, config_.dropout, keys);
+}
+
+nn::RowKeys T5::DropoutKeys(const nn::Draws& draws, const char* stack, const at::Tensor& x) const {
+  if (config_.dropout == 0) return {};
+  WR_CHECK(draws.samples.empty() || std::ssize(draws.samples) == x.size(0), draws.samples.size(),
+           " streams for ", x.size(0), " samples");
+  return nn::KeysOf(draws, prefix_ + stack, x.size(1), x.device());
 }
 
 // What queries [B,H,T,dk] read -> [B,T,H*dk]. Scores are not scaled by 1/sqrt(dk): T5's
 // initialisation accounts for it.
 at::Tensor T5::Read(const at::Tensor& queries, const KeysValues& from, const at::Tensor& bias,
-                    bool training) const {
+                    const nn::RowKeys& keys) const {
   const at::Tensor scores = at::matmul(queries, from.keys.transpose(2, 3));
   if (bias.defined()) scores.add_(bias);
-  const at::Tensor weights = Dropout(at::softmax(scores, -1), training);
+  const at::Tensor weights = Dropout(at::softmax(scores, -1), keys.Heads(config_.heads));
   return at::matmul(weights, from.values).transpose(1, 2).flatten(2);
 }
 
 // x [B,T,d] plus what its (normed) positions read from each other.
 at::Tensor T5::SelfAttend(const at::Tensor& x, const Attention& a, const at::Tensor& bias,
-                          bool training) const {
+                          const nn::RowKeys& keys) const {
   const auto qkv = at::linear(Norm(x, a.norm), at::cat({a.q, a.k, a.v}))
                        .unflatten(-1, {3, config_.heads, config_.d_kv})
                        .permute({2, 0, 3, 1, 4})
                        .unbind(0);
-  return x + Dropout(at::linear(Read(qkv[0], {qkv[1], qkv[2]}, bias, training), a.o), training);
+  const at::Tensor read = Read(qkv[0], {qkv[1], qkv[2]}, bias, keys.At(0));
+  return x + Dropout(at::linear(read, a.o), keys.At(1));
 }
 
 T5::KeysValues T5::CrossKeysValues(const at::Tensor& memory, const Attention& a) const {
@@ -126,17 +136,18 @@ T5::KeysValues T5::CrossKeysValues(const at::Tensor& memory, const Attention& a)
 
 // x [B,T,d] plus what its (normed) positions read from the memory.
 at::Tensor T5::CrossAttend(const at::Tensor& x, const Attention& a, const KeysValues& memory,
-                           const at::Tensor& bias, bool training) const {
+                           const at::Tensor& bias, const nn::RowKeys& keys) const {
   const at::Tensor queries =
       at::linear(Norm(x, a.norm), a.q).unflatten(-1, {config_.heads, config_.d_kv}).transpose(1, 2);
-  return x + Dropout(at::linear(Read(queries, memory, bias, training), a.o), training);
+  const at::Tensor read = Read(queries, memory, bias, keys.At(0));
+  return x + Dropout(at::linear(read, a.o), keys.At(1));
 }
 
-at::Tensor T5::FeedForward(const at::Tensor& x, const Block& block, bool training) const {
+at::Tensor T5::FeedForward(const at::Tensor& x, const Block& block, const nn::RowKeys& keys) const {
   const at::Tensor normed = Norm(x, block.norm), wide = at::linear(normed, block.wi);
   const at::Tensor hidden =
       config_.gated ? at::gelu(at::linear(normed, block.gate), "tanh") * wide : at::relu(wide);
-  return x + Dropout(at::linear(Dropout(hidden, training), block.wo), training);
+  return x + Dropout(at::linear(Dropout(hidden, keys.At(0)), block.wo), keys.At(1));
 }
 
 // [1,H,length,length]; in the decoder the future is masked. All entries of a diagonal are equal, so
@@ -194,8 +205,9 @@ at::Tensor T5::HeadRows(const at::Tensor& pieces) const {
   return pieces.defined() ? head_.index_select(0, pieces.to(head_.device())) : head_;
 }
 
-at::Tensor T5::Head(const at::Tensor& hidden, const at::Tensor& rows, bool training) const {
-  const at::Tensor last = Dropout(Norm(hidden, decoder_.norm), training);
+at::Tensor T5::Head(const at::Tensor& hidden, const at::Tensor& rows,
+                    const nn::RowKeys& keys) const {
+  const at::Tensor last = Dropout(Norm(hidden, decoder_.norm), keys);
   const double scale =
       config_.scaled_head ? std::pow(static_cast<double>(config_.d_model), -0.5) : 1.0;
   return at::linear(config_.scaled_head ? last * scale : last, rows);
@@ -203,31 +215,39 @@ at::Tensor T5::Head(const at::Tensor& hidden, const at::Tensor& rows, bool train
 
 at::Tensor T5::Embed(const at::Tensor& ids) const { return at::embedding(shared_, ids); }
 
-at::Tensor T5::Encode(const at::Tensor& embeddings, const at::Tensor& mask, bool training) const {
+at::Tensor T5::Encode(const at::Tensor& embeddings, const at::Tensor& mask,
+                      const nn::Draws& draws) const {
+  const nn::RowKeys keys = DropoutKeys(draws, "encoder", embeddings);
   const at::Tensor bias = PositionBias(encoder_, embeddings.size(1)) + MaskBias(mask);
-  at::Tensor x = Dropout(embeddings, training);
-  for (const Block& block : encoder_.blocks)
-    x = FeedForward(SelfAttend(x, block.self, bias, training), block, training);
-  return Dropout(Norm(x, encoder_.norm), training);
+  at::Tensor x = Dropout(embeddings, keys.At(kInput));
+  for (size_t i = 0; i < encoder_.blocks.size(); ++i) {
+    const nn::RowKeys own = keys.At(static_cast<int64_t>(i));
+    x = SelfAttend(x, encoder_.blocks[i].self, bias, own.At(0));
+    x = FeedForward(x, encoder_.blocks[i], own.At(1));
+  }
+  return Dropout(Norm(x, encoder_.norm), keys.At(kOutput));
 }
 
 at::Tensor T5::RunDecoder(const at::Tensor& inputs, const at::Tensor& bias,
                           const at::Tensor& memory, const at::Tensor& cross_bias,
-                          bool training) const {
-  at::Tensor x = Dropout(Embed(inputs), training);
-  for (const Block& block : decoder_.blocks) {
-    x = SelfAttend(x, block.self, bias, training);
-    x = CrossAttend(x, block.cross, CrossKeysValues(memory, block.cross), cross_bias, training);
-    x = FeedForward(x, block, training);
+                          const nn::RowKeys& keys) const {
+  at::Tensor x = Dropout(Embed(inputs), keys.At(kInput));
+  for (size_t i = 0; i < decoder_.blocks.size(); ++i) {
+    const Block& block = decoder_.blocks[i];
+    const nn::RowKeys own = keys.At(static_cast<int64_t>(i));
+    x = SelfAttend(x, block.self, bias, own.At(0));
+    x = CrossAttend(x, block.cross, CrossKeysValues(memory, block.cross), cross_bias, own.At(1));
+    x = FeedForward(x, block, own.At(2));
   }
   return x;
 }
 
 at::Tensor T5::Decode(const at::Tensor& inputs, const at::Tensor& memory,
-                      const std::optional<at::Tensor>& memory_mask, bool training) const {
+                      const std::optional<at::Tensor>& memory_mask, const nn::Draws& draws) const {
+  const nn::RowKeys keys = DropoutKeys(draws, "decoder", inputs);
   const at::Tensor cross_bias = memory_mask ? MaskBias(*memory_mask) : at::Tensor();
   const at::Tensor bias = PositionBias(decoder_, inputs.size(1));
-  return Head(RunDecoder(inputs, bias, memory, cross_bias, training), head_, training);
+  return Head(RunDecoder(inputs, bias, memory, cross_bias, keys), head_, keys.At(kOutput));
 }
 
 }  // namespace whyrec::lm

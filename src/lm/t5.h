@@ -13,6 +13,7 @@
 #include "src/lm/step_model.h"
 #include "src/lm/t5_cache.h"
 #include "src/lm/weights.h"
+#include "src/nn/dropout.h"
 #include "src/nn/parameters.h"
 
 namespace whyrec::lm {
@@ -56,14 +57,15 @@ class T5 {
   const T5Config& config() const { return config_; }
   const NameTable& table() const { return table_; }
 
-  // All of the following use dropout when `training`.
+  // `draws`: one stream for each of the B samples in training, else none.
   at::Tensor Embed(const at::Tensor& ids) const;  // rows of shared.weight, no dropout
   // embeddings [B,S,d], mask bool [B,S] (true = real token) -> [B,S,d]
-  at::Tensor Encode(const at::Tensor& embeddings, const at::Tensor& mask, bool training) const;
+  at::Tensor Encode(const at::Tensor& embeddings, const at::Tensor& mask,
+                    const nn::Draws& draws) const;
   // inputs i64 [B,T] (already shifted right), memory [B,S,d], memory_mask bool [B,S] or nothing
   // (attend to everything) -> logits [B,T,V]
   at::Tensor Decode(const at::Tensor& inputs, const at::Tensor& memory,
-                    const std::optional<at::Tensor>& memory_mask, bool training) const;
+                    const std::optional<at::Tensor>& memory_mask, const nn::Draws& draws) const;
 
   // Every node of every sample's tree in one pass, without gradients: a node reads itself and its
   // ancestors. -> logits [B,N,V], or [B,N,P] for the pieces (i64 [P]) if given; N is the size of
@@ -99,22 +101,24 @@ class T5 {
   Attention AddAttention(const std::string& layer, const std::string& name);
 
   at::Tensor Norm(const at::Tensor& x, const at::Tensor& weight) const;
-  at::Tensor Dropout(const at::Tensor& x, bool training) const;
+  at::Tensor Dropout(const at::Tensor& x, const nn::RowKeys& keys) const;
+  // [B,T] for x [B,T,..]
+  nn::RowKeys DropoutKeys(const nn::Draws& draws, const char* stack, const at::Tensor& x) const;
   at::Tensor SelfAttend(const at::Tensor& x, const Attention& a, const at::Tensor& bias,
-                        bool training) const;
+                        const nn::RowKeys& keys) const;
   at::Tensor CrossAttend(const at::Tensor& x, const Attention& a, const KeysValues& memory,
-                         const at::Tensor& bias, bool training) const;
+                         const at::Tensor& bias, const nn::RowKeys& keys) const;
   KeysValues CrossKeysValues(const at::Tensor& memory, const Attention& a) const;
   at::Tensor Read(const at::Tensor& queries, const KeysValues& from, const at::Tensor& bias,
-                  bool training) const;
-  at::Tensor FeedForward(const at::Tensor& x, const Block& block, bool training) const;
+                  const nn::RowKeys& keys) const;
+  at::Tensor FeedForward(const at::Tensor& x, const Block& block, const nn::RowKeys& keys) const;
   at::Tensor RunDecoder(const at::Tensor& inputs, const at::Tensor& bias, const at::Tensor& memory,
-                        const at::Tensor& cross_bias, bool training) const;
+                        const at::Tensor& cross_bias, const nn::RowKeys& keys) const;
   at::Tensor PositionBias(const Stack& stack, int64_t length) const;
   at::Tensor StepBias(int64_t steps) const;
   at::Tensor TreeBias(std::span<const TokenTree> trees, int64_t nodes) const;
   at::Tensor MaskBias(const at::Tensor& allowed) const;
-  at::Tensor Head(const at::Tensor& hidden, const at::Tensor& rows, bool training) const;
+  at::Tensor Head(const at::Tensor& hidden, const at::Tensor& rows, const nn::RowKeys& keys) const;
   at::Tensor HeadRows(const at::Tensor& pieces) const;
 
   T5Config config_;

@@ -105,7 +105,7 @@ class T5Generator final : public LanguageModel {
     }
     ids = ids.to(parameters_.device());
     mask = mask.to(parameters_.device());
-    T5::Cache cache = model_.Start(model_.Encode(model_.Embed(ids), mask, false), mask);
+    T5::Cache cache = model_.Start(model_.Encode(model_.Embed(ids), mask, {}), mask);
     const auto step = [&](const StepInput& input) { return model_.Step(cache, input); };
     const auto outputs =
         options.beams > 1 ? Search(step, samples, options) : Sample(step, names, options);

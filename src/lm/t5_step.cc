@@ -78,11 +78,11 @@ at::Tensor T5::Step(Cache& cache, const StepInput& input) const {
     x = x + at::linear(ReadAncestors(layer.past, cache.ancestors, bias), block.self.o);
     // Cross-attention knows no positions, so the rows of a sample may stand as its positions.
     x = CrossAttend(x.view({samples, input.width, config_.d_model}), block.cross,
-                    {layer.cross_keys, layer.cross_values}, cache.cross_bias, false)
+                    {layer.cross_keys, layer.cross_values}, cache.cross_bias, {})
             .view({rows, config_.d_model});
-    x = FeedForward(x, block, false);
+    x = FeedForward(x, block, {});
   }
-  return Head(x, cache.head, false);
+  return Head(x, cache.head, {});
 }
 
 at::Tensor T5::DecodeTrees(std::span<const TokenTree> trees, const at::Tensor& memory,
@@ -101,7 +101,7 @@ at::Tensor T5::DecodeTrees(std::span<const TokenTree> trees, const at::Tensor& m
           .view({static_cast<int64_t>(trees.size()), static_cast<int64_t>(nodes)});
   const at::Tensor cross_bias = memory_mask ? MaskBias(*memory_mask) : at::Tensor();
   const at::Tensor bias = TreeBias(trees, static_cast<int64_t>(nodes));
-  return Head(RunDecoder(inputs, bias, memory, cross_bias, false), HeadRows(pieces), false);
+  return Head(RunDecoder(inputs, bias, memory, cross_bias, {}), HeadRows(pieces), {});
 }
 
 }  // namespace whyrec::lm

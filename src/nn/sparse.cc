@@ -1,10 +1,16 @@
 #include "src/nn/sparse.h"
 
+#include <ATen/ops/_sparse_csr_tensor_unsafe.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/mm.h>
+#include <c10/util/Exception.h>
 
 #include <algorithm>
+#include <limits>
+#include <mutex>
 #include <numeric>
 
+#include "src/tensor/bridge.h"
 #include "src/tensor/linear_map.h"
 #include "src/tensor/parallel.h"
 
@@ -25,14 +31,29 @@ WR_VECTORISED void AddScaled(const double* __restrict term, double w, int64_t n,
   for (int64_t j = 0; j < n; ++j) sum[j] += w * term[j];
 }
 
+// LibTorch says of every first CSR tensor that they are in beta.
+struct Silence final : c10::WarningHandler {
+  void process(const c10::Warning&) override {}
+};
+
+// A matrix as CSR tensors: one for each device and type that asked for it. Forward and backward
+// passes may ask from different threads.
+struct Copies {
+  std::mutex mutex;
+  std::vector<at::Tensor> all;
+};
+
 }  // namespace
 
 struct SparseOperator::Matrix {
   int64_t rows = 0, columns = 0;
   HostTensor offsets, indices, weights;
+  std::shared_ptr<Copies> copies = std::make_shared<Copies>();
 
   Matrix Transpose() const;
+  at::Tensor On(at::Device device, at::ScalarType type) const;
   at::Tensor Times(const at::Tensor& x) const;
+  at::Tensor TimesByOperators(const at::Tensor& x) const;
 
   template <typename T>
   void Rows(int64_t begin, int64_t end, const T* x, int64_t width, T* out) const;
@@ -73,9 +94,31 @@ void SparseOperator::Matrix::Rows(int64_t begin, int64_t end, const T* x, int64_
   }
 }
 
-at::Tensor SparseOperator::Matrix::Times(const at::Tensor& x) const {
+at::Tensor SparseOperator::Matrix::On(at::Device device, at::ScalarType type) const {
+  const std::lock_guard lock(copies->mutex);
+  for (const at::Tensor& copy : copies->all)
+    if (copy.device() == device && copy.scalar_type() == type) return copy;
+  // Half the bytes to read, where they suffice.
+  const auto index = indices.numel() <= std::numeric_limits<int32_t>::max() ? at::kInt : at::kLong;
+  const auto to = [&](const HostTensor& host, at::ScalarType as) {
+    return tensor::View(host).to(device, as);
+  };
+  Silence silence;
+  const c10::WarningUtils::WarningHandlerGuard quiet(&silence);
+  return copies->all.emplace_back(at::_sparse_csr_tensor_unsafe(
+      to(offsets, index), to(indices, index), to(weights, type), {rows, columns},
+      at::TensorOptions(type).device(device).layout(at::kSparseCsr)));
+}
+
+at::Tensor SparseOperator::Matrix::TimesByOperators(const at::Tensor& x) const {
   WR_CHECK(x.dim() == 2 && x.size(0) == columns, "operand has ", x.size(0), " rows, not ", columns);
-  const at::Tensor in = x.cpu().contiguous();
+  return at::mm(On(x.device(), x.scalar_type()), x);
+}
+
+at::Tensor SparseOperator::Matrix::Times(const at::Tensor& x) const {
+  if (!x.is_cpu()) return TimesByOperators(x);
+  WR_CHECK(x.dim() == 2 && x.size(0) == columns, "operand has ", x.size(0), " rows, not ", columns);
+  const at::Tensor in = x.contiguous();
   const at::Tensor out = at::empty({rows, x.size(1)}, in.options());
   const auto from = offsets.values<int64_t>();
   // Threads get equal shares of non-zeros, not of rows: degrees differ a thousandfold.
@@ -93,7 +136,7 @@ at::Tensor SparseOperator::Matrix::Times(const at::Tensor& x) const {
       Rows(low, high, in.const_data_ptr<float>(), x.size(1), out.mutable_data_ptr<float>());
     }
   });
-  return out.to(x.device());
+  return out;
 }
 
 SparseOperator::SparseOperator(HostTensor offsets, HostTensor indices, HostTensor weights,
@@ -115,6 +158,12 @@ at::Tensor SparseOperator::Multiply(const at::Tensor& x) const {
   return tensor::ApplyLinear(
       x, [this](const at::Tensor& v) { return forward_->Times(v); },
       [back = backward_](const at::Tensor& gradient) { return back->Times(gradient); });
+}
+
+at::Tensor SparseOperator::MultiplyByOperators(const at::Tensor& x) const {
+  return tensor::ApplyLinear(
+      x, [this](const at::Tensor& v) { return forward_->TimesByOperators(v); },
+      [back = backward_](const at::Tensor& gradient) { return back->TimesByOperators(gradient); });
 }
 
 at::Tensor LayerMean(const SparseOperator& a, const at::Tensor& x, int64_t layers) {

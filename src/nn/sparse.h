@@ -9,8 +9,8 @@
 
 namespace whyrec::nn {
 
-// A sparse matrix in compressed rows. Row-parallel kernels with a fixed order of summation: results
-// do not depend on threads. fp32 and fp64 operands.
+// A sparse matrix in compressed rows. On the CPU row-parallel kernels with a fixed order of
+// summation: results do not depend on threads. fp32 and fp64 operands.
 class SparseOperator {
  public:
   // offsets I64 [rows+1], indices I64 [nnz], weights F32 [nnz]. The transpose is built for the
@@ -18,6 +18,8 @@ class SparseOperator {
   SparseOperator(HostTensor offsets, HostTensor indices, HostTensor weights, int64_t columns,
                  bool symmetric);
   at::Tensor Multiply(const at::Tensor& x) const;  // [columns, d] -> [rows, d], differentiable in x
+  // How Multiply does it on other devices than the CPU, by LibTorch's CSR product; runs on any.
+  at::Tensor MultiplyByOperators(const at::Tensor& x) const;
 
  private:
   struct Matrix;

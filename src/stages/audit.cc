@@ -20,7 +20,7 @@ namespace {
 // HR@10 of masked popularity on the test targets, expected rank: the bar for the rules.
 double PopularityBar(const data::TrainView& train, const data::LabelStore& labels) {
   const auto scores = data::Popularity(train.histories, train.item_count());
-  const std::vector<int64_t> users = labels.EvaluatedUsers();
+  const std::vector<int64_t> users = labels.EvaluatedUsers(data::Phase::kTest);
   double sum = 0;
   for (int64_t user : users) {
     std::vector<uint8_t> mask(scores.size(), 0);
@@ -67,11 +67,12 @@ Stage AuditStage(const config::RunConfig& config) {
     const auto catalogue = data::LoadCatalogue(workspace.Of("catalogue") / "catalogue.h5");
     const auto train = data::LoadTrainView(workspace.Of("split"));
     const auto labels = data::LoadLabels(workspace.Of("split"));
-    const auto numbered = data::Number(
-        data::ApplyShortUsers(catalogue, context.config.split().short_users()), train.numbers);
+    const auto& split = context.config.split();
+    const auto numbered = data::Number(data::ApplyShortUsers(catalogue, split.short_users()),
+                                       train.numbers, split.held_out());
     std::vector<data::AuditValue> values;
     for (auto&& part : {data::RuleR1(numbered), data::RuleR2(numbered), data::RuleR3(numbered),
-                        data::RuleDigitCount(numbered, context.config.split().negative_seed()),
+                        data::RuleDigitCount(numbered, split.negative_seed()),
                         data::TieOrder(context.config.catalogue())})
       values.insert(values.end(), part.begin(), part.end());
     if (context.config.protocol() == config::RunConfig::STRICT)

@@ -84,18 +84,18 @@ class Chainer {
 
   Stage Named(const std::string& name) const {
     if (name == "catalogue") return CatalogueStage(config_);
-    if (name == "split") return SplitStage();
+    if (name == "split") return SplitStage(config_);
     if (name == "audit") return AuditStage(config_);
     if (name == "rationales.item") return RationalesStage(config_, "item");
     if (name == "rationales.user") return RationalesStage(config_, "user");
     if (name == "embeddings") return EmbeddingsStage(config_);
-    if (name == "language") return LanguageStage(config_);
     if (name == "graphs") return GraphsStage(embedded_);
     if (name == "language") return LanguageStage(config_);
     if (name == "rationales.positive") return PositiveStage(config_);
     if (name == "thoughts") return ThoughtsStage(config_);
     if (name == "neighbours") return NeighboursStage(config_);
     if (name == "rationales.tree") return ReasonsStage(config_);
+    if (name.starts_with("candidates.")) return CandidatesStage(config_, name.substr(11));
     if (name.starts_with("select.")) return SelectStage(config_, name.substr(7));
     if (const auto trained = systems_.find(name); trained != systems_.end())
       return TrainStage(config_, trained->second);

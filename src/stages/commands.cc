@@ -283,13 +283,15 @@ void Audit(const fs::path& source, const std::string& format) {
   data::Facts facts;
   const data::Catalogue whole = data::ReadSource(catalogue_config, facts);
   const data::Catalogue catalogue = data::ApplyShortUsers(whole, split.short_users());
-  auto values = Rules(data::Number(catalogue, AsGiven(catalogue)), "", split.negative_seed());
+  const auto numbered = [&](const data::Numbering& numbers) {
+    return data::Number(catalogue, numbers, split.held_out());
+  };
+  auto values = Rules(numbered(AsGiven(catalogue)), "", split.negative_seed());
   split.set_item_ids(config::SplitConfig::PERMUTED);
   split.set_user_ids(config::SplitConfig::PERMUTED);
   const data::Split strict = data::MakeSplit(catalogue, split);
-  for (auto&& part :
-       {Rules(data::Number(catalogue, strict.train.numbers), ", renumbered", split.negative_seed()),
-        data::TieOrder(catalogue_config)})
+  for (auto&& part : {Rules(numbered(strict.train.numbers), ", renumbered", split.negative_seed()),
+                      data::TieOrder(catalogue_config)})
     values.insert(values.end(), part.begin(), part.end());
   const auto counts = data::CountReport(catalogue_config);
   if (format == "json") {

@@ -14,7 +14,8 @@ data::Phase PhaseOf(const std::string& split) {
 }  // namespace
 
 bool Examples::Has(const std::string& split, int64_t user) const {
-  return split == "train" ? train_.histories.row(user).size() >= 2 : labels_.Evaluated(user);
+  return split == "train" ? train_.histories.row(user).size() >= 2
+                          : labels_.Evaluated(PhaseOf(split), user);
 }
 
 std::vector<data::Interaction> Examples::Events(const std::string& split, int64_t user) const {

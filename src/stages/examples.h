@@ -20,8 +20,8 @@ class Examples {
   Examples(const data::TrainView& train, const data::LabelStore& labels)
       : train_(train), labels_(labels) {}
 
-  // Users with fewer than two training items have no training example; those who are never
-  // evaluated no other one.
+  // Users with fewer than two training items have no training example; those without a held-out
+  // item none of that split.
   bool Has(const std::string& split, int64_t user) const;
   // What happened before the target, oldest first.
   std::vector<data::Interaction> Events(const std::string& split, int64_t user) const;

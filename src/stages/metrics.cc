@@ -1,5 +1,5 @@
 // metrics: predictions and test targets -> metrics.json, and per user the target's place, HR@1 and
-// HR@10; chance -> chance.json, the same metrics of equal scores.
+// HR@10; chance -> chance.json, the same metrics of equal scores among as many candidates.
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -53,6 +53,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial, const
   const auto predictions = LoadPredictions(context.workspace.Of(run.Predict()) / "predictions.h5");
   const auto& config = context.config;
   const eval::Ties ties = run.system.ties_of ? run.system.ties_of(run.config) : run.system.ties;
+  const int64_t candidates = config.split().direct_negatives() + 1;
   json rows = json::array();
   store::Hdf5Writer per_user(partial / "per_user.h5");
   per_user.WriteInts("users", predictions.users);
@@ -76,8 +77,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial, const
                       {"variant", run.VariantName()},
                       {"protocol", config::RunConfig::Protocol_Name(config.protocol())},
                       {"task", task.task},
-                      {"candidates", task.task == "direct" ? config.split().direct_negatives() + 1
-                                                           : train.item_count()},
+                      {"candidates", AmongCandidates(task.task) ? candidates : train.item_count()},
                       {"metric", kMetrics[m].name},
                       {"value", intervals[m].mean},
                       {"low", intervals[m].low},
@@ -90,7 +90,6 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial, const
   }
   per_user.Close();
   json chance = json::object();
-  const int64_t candidates = config.split().direct_negatives() + 1;
   for (const Metric& metric : kMetrics)
     chance[metric.name] = Value(metric, eval::ChanceRank(candidates), eval::Ties::kExpected);
   store::WriteFileAtomically(partial / "chance.json", chance.dump(1) + "\n");

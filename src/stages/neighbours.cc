@@ -11,13 +11,6 @@
 namespace whyrec::stages {
 namespace {
 
-int SasrecOf(const config::RunConfig& config) {
-  for (int i = 0; i < config.system_size(); ++i)
-    if (config.system(i).name() == "sasrec") return i;
-  Fail(Exit::kUsage,
-       "PULSE finds similar users by SASRec's states; add  system { name: \"sasrec\" }");
-}
-
 // This rank's rows of n.
 std::pair<int64_t, int64_t> RowsOf(const cluster::Communicator& comm, int64_t n) {
   return {n * comm.rank() / comm.size(), n * (comm.rank() + 1) / comm.size()};
@@ -34,14 +27,16 @@ HostTensor Gather(const HostTensor& own, int64_t rows, cluster::Communicator& co
   return all;
 }
 
-// F32 [end - begin, d]; zeros for users who have no example in the split.
+// F32 [end - begin, d]. Who has no held-out item in the split is known by the training items;
+// zeros for users of whom nothing is known.
 HostTensor StatesOf(systems::Recommender& sasrec, const Examples& users,
                     const data::TrainView& train, const std::string& split, int64_t begin,
                     int64_t end, const config::NeighboursConfig& config) {
   std::vector<systems::Query> queries;
   for (int64_t user = begin; user < end; ++user) {
     systems::Query query{.user = user};
-    if (config.with_target()) {  // the public code's: all training items, whatever the split
+    // The public code's states have seen all training items, whatever the split.
+    if (config.with_target() || (split != "train" && !users.Has(split, user))) {
       const auto row = train.histories.row(user);
       query.history.assign(row.begin(), row.end());
     } else if (users.Has(split, user)) {
@@ -88,6 +83,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
 Stage NeighboursStage(const config::RunConfig& config) {
   const SystemRun run(config, SasrecOf(config));
   return {.name = "neighbours",
+          .revision = 2,
           .config_parts = {"pulse.neighbours.count", "pulse.neighbours.vector",
                            "pulse.neighbours.with_target"},
           .inputs = {"split", run.Train()},

@@ -1,7 +1,9 @@
-// predict: every evaluated user is asked for the test item. The system sees queries without
-// answers; here scores become places and lists.
+// predict: every evaluated user is asked for the test item, among all items, among the candidates
+// of the split and among further ones. The system sees queries without answers; here scores become
+// places and lists.
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "src/base/rng.h"
 #include "src/stages/predictions.h"
@@ -19,7 +21,7 @@ constexpr size_t kListLength = 10;
 // All that can be evaluated, or as many as the configuration wants, drawn among them; ascending.
 std::vector<int64_t> EvaluatedUsers(const config::RunConfig& config,
                                     const data::LabelStore& labels) {
-  std::vector<int64_t> users = labels.EvaluatedUsers();
+  std::vector<int64_t> users = labels.EvaluatedUsers(data::Phase::kTest);
   const int64_t wanted = config.predict().users();
   if (wanted <= 0 || wanted >= std::ssize(users)) return users;
   std::vector<int64_t> chosen =
@@ -47,6 +49,9 @@ std::vector<int64_t> Best(const std::vector<double>& scores, std::span<const int
   return order;
 }
 
+// The candidates of a user; none where all items are ranked.
+using CandidatesOf = std::function<std::span<const int64_t>(int64_t user)>;
+
 // One batch of users asked in one task.
 class Asker {
  public:
@@ -54,12 +59,12 @@ class Asker {
         bool mask_history)
       : system_(system), train_(train), labels_(labels), mask_history_(mask_history) {}
 
-  TaskPredictions Ask(const std::string& name, Task task, bool candidates,
+  TaskPredictions Ask(const std::string& name, Task task, const CandidatesOf& candidates,
                       std::span<const int64_t> users) const {
     std::vector<Query> queries;
     for (int64_t user : users) {
       Query query{user, labels_.InputHistory(data::Phase::kTest, train_, user), {}};
-      if (candidates) query.candidates = labels_.Candidates(data::Phase::kTest, user);
+      if (candidates) query.candidates = candidates(user);
       queries.push_back(std::move(query));
     }
     TaskPredictions out{.task = name, .scored = false, .lists = {}, .ranks = {}};
@@ -96,6 +101,22 @@ class Asker {
   bool mask_history_;
 };
 
+bool AsksDirectly(const systems::System& system) {
+  return std::ranges::find(system.tasks, Task::kDirect) != system.tasks.end();
+}
+
+// The further sets of candidates, by the name of their task; rows of all users.
+std::vector<std::pair<std::string, store::Ragged<int64_t>>> LoadAlso(
+    const RunContext& context, const systems::System& system) {
+  std::vector<std::pair<std::string, store::Ragged<int64_t>>> out;
+  if (!AsksDirectly(system)) return out;
+  for (const std::string& how : AlsoCandidates(context.config)) {
+    const store::Hdf5Reader file(context.workspace.Of("candidates." + how) / "candidates.h5");
+    out.emplace_back("direct_" + how, file.ReadRagged("candidates"));
+  }
+  return out;
+}
+
 Facts Run(const RunContext& context, const std::filesystem::path& partial, const SystemRun& run) {
   const auto split = context.workspace.Of("split");
   const auto train = data::LoadTrainView(split);
@@ -106,6 +127,10 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial, const
   const Asker asker(*system, train, labels,
                     !knobs.count("mask_history") || knobs.at("mask_history") != 0);
   const std::vector<int64_t> users = EvaluatedUsers(context.config, labels);
+  const CandidatesOf candidates = [&](int64_t user) {
+    return labels.Candidates(data::Phase::kTest, user);
+  };
+  const auto also = LoadAlso(context, run.system);
   // A system that only ranks candidates is not asked about the whole catalogue.
   const bool full =
       context.config.predict().direct_full() &&
@@ -118,9 +143,13 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial, const
         const auto part = std::span(users).subspan(begin, end - begin);
         Predictions predictions{.users = {part.begin(), part.end()}, .tasks = {}};
         for (const Task task : run.system.tasks)
-          predictions.tasks.push_back(asker.Ask(NameOf(task), task, task == Task::kDirect, part));
+          predictions.tasks.push_back(
+              asker.Ask(NameOf(task), task, task == Task::kDirect ? candidates : nullptr, part));
         if (full && predictions.tasks.back().scored)
-          predictions.tasks.push_back(asker.Ask("direct_full", Task::kDirect, false, part));
+          predictions.tasks.push_back(asker.Ask("direct_full", Task::kDirect, nullptr, part));
+        for (const auto& [name, rows] : also)
+          predictions.tasks.push_back(asker.Ask(
+              name, Task::kDirect, [&](int64_t user) { return rows.row(user); }, part));
         return Pack(predictions);
       },
       [&](const std::string& unit) { all.Append(Unpack(unit)); });
@@ -144,6 +173,9 @@ Stage PredictStage(const config::RunConfig& config, int i) {
         stage.config_parts.end())
       stage.config_parts.push_back(part);
   for (const std::string& need : run.Needs(run.variant)) stage.inputs.push_back(need);
+  if (AsksDirectly(run.system))
+    for (const std::string& how : AlsoCandidates(config))
+      stage.inputs.push_back("candidates." + how);
   stage.run = [i](const RunContext& context, const std::filesystem::path& partial) {
     return Run(context, partial, SystemRun(context.config, i));
   };

@@ -13,7 +13,9 @@ namespace whyrec::stages {
 
 // One task over the evaluated users. Systems with scores have ranks; others have lists alone.
 struct TaskPredictions {
-  std::string task;  // "sequential" | "direct" | "direct_full"
+  // "sequential", "direct", "direct_full" (over all items), "direct_popularity" and the like (other
+  // candidates).
+  std::string task;
   bool scored = false;
   store::Ragged<int64_t>
       lists;  // item rows, best first, at most ten; -1 where an answer is no item
@@ -21,6 +23,11 @@ struct TaskPredictions {
 
   void Append(const TaskPredictions& more);
 };
+
+// Whether a task of that name ranks the target among a few candidates, not among all items.
+inline bool AmongCandidates(const std::string& task) {
+  return task.starts_with("direct") && task != "direct_full";
+}
 
 struct Predictions {
   std::vector<int64_t> users;  // rows, ascending

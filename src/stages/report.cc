@@ -2,11 +2,13 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 
 #include "src/config/run_config.h"
 #include "src/eval/published.h"
 #include "src/eval/table.h"
+#include "src/stages/predictions.h"
 #include "src/stages/stage.h"
 #include "src/stages/system_run.h"
 #include "src/store/hdf5_file.h"
@@ -25,13 +27,23 @@ std::string SystemName(const json& row) {
   return row.at("system").get<std::string>() + (variant.empty() ? "" : " (" + variant + ")");
 }
 
+// The tasks of the rows, in the order of the tables.
+std::vector<std::string> TasksOf(const json& rows, const config::RunConfig& config) {
+  std::vector<std::string> order = {"sequential", "direct"};
+  for (const std::string& how : AlsoCandidates(config)) order.push_back("direct_" + how);
+  order.push_back("direct_full");
+  std::erase_if(order, [&](const std::string& task) {
+    return std::ranges::none_of(rows, [&](const json& row) { return row.at("task") == task; });
+  });
+  return order;
+}
+
 // One table per task; a cell is the mean with its 95 % interval.
-std::string Tables(const json& rows, const json& chance) {
+std::string Tables(const json& rows, const std::vector<std::string>& names, const json& chance) {
   std::map<std::string, std::vector<json>> tasks;
   for (const json& row : rows) tasks[row.at("task")].push_back(row);
   std::string text;
-  for (const char* task : {"sequential", "direct", "direct_full"}) {
-    if (tasks[task].empty()) continue;
+  for (const std::string& task : names) {
     std::vector<std::string> head = {"system"};
     std::vector<std::vector<std::string>> lines;
     for (const json& row : tasks[task]) {
@@ -43,7 +55,7 @@ std::string Tables(const json& rows, const json& chance) {
     }
     eval::Table table(head);
     for (auto& line : lines) table.Add(std::move(line));
-    if (std::string_view(task) == "direct") {
+    if (AmongCandidates(task)) {
       std::vector<std::string> line = {"chance"};
       for (size_t m = 1; m < head.size(); ++m) line.push_back(eval::Fixed(chance.at(head[m])));
       table.Add(std::move(line));
@@ -57,7 +69,7 @@ std::string Tables(const json& rows, const json& chance) {
 
 // The first system minus each other one, user by user: is a difference more than luck? HR@10, or
 // HR@1 where the candidates are so few that HR@10 says nothing.
-std::string Differences(const RunContext& context) {
+std::string Differences(const RunContext& context, const std::vector<std::string>& tasks) {
   const bool few = context.config.split().direct_negatives() < 10;
   const auto column = [&](int system, const std::string& name) {
     const store::Hdf5Reader file(context.workspace.Of(SystemRun(context.config, system).Metrics()) /
@@ -65,8 +77,9 @@ std::string Differences(const RunContext& context) {
     return file.Has(name) ? file.ReadFloats(name) : std::vector<float>();
   };
   std::string text;
-  for (const std::string task : {"sequential", "direct"}) {
-    const std::string metric = task == "direct" && few ? "HR@1" : "HR@10";
+  for (const std::string& task : tasks) {
+    if (task == "direct_full") continue;
+    const std::string metric = AmongCandidates(task) && few ? "HR@1" : "HR@10";
     const auto first = column(0, task + "/" + metric);
     for (int i = 1; i < context.config.system_size(); ++i) {
       const auto other = column(i, task + "/" + metric);
@@ -112,6 +125,14 @@ std::string AuditLines(const json& audit) {
   return text;
 }
 
+// Whether the data are not those of the paper's table; nothing where the audit does not compare.
+std::optional<bool> DataMismatch(const RunContext& context) {
+  if (const auto audit = context.workspace.Find("audit"))
+    for (const auto& fact : audit->fact())
+      if (fact.name() == "data_mismatch") return fact.value() != "false";
+  return std::nullopt;
+}
+
 // What a reader of the tables has to know: facts of the run's stages, equal ones once.
 std::string Notes(const RunContext& context) {
   constexpr std::pair<std::string_view, std::string_view> kTold[] = {
@@ -141,19 +162,26 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
   for (int i = 0; i < context.config.system_size(); ++i)
     for (json& row : ReadJson(context, SystemRun(context.config, i).Metrics(), "metrics.json"))
       rows.push_back(row);
+  if (const auto mismatch = DataMismatch(context))
+    for (json& row : rows) row["data_mismatch"] = *mismatch;
+  const auto tasks = TasksOf(rows, context.config);
   const std::string protocol = config::RunConfig::Protocol_Name(context.config.protocol());
   std::string text =
       "# " + context.config.name() + ": " + rows.at(0).at("dataset").get<std::string>() +
       ", protocol " + protocol + "\n" +
-      Tables(rows, ReadJson(context, SystemRun(context.config, 0).Metrics(), "chance.json"));
+      Tables(rows, tasks, ReadJson(context, SystemRun(context.config, 0).Metrics(), "chance.json"));
   text +=
       "\nCells are means over users with 95 % bootstrap intervals. The sequential task ranks all "
       "items "
       "(history left out), the direct task the test item among its candidates.\n" +
+      (context.config.predict().also_candidates_size() > 0
+           ? "Each direct table has candidates of its own kind; rows of different tables do not "
+             "compare.\n"
+           : std::string()) +
       Notes(context);
   text += PublishedTable(rows);
   if (context.config.system_size() > 1)
-    text += "\n## Paired differences over users\n\n" + Differences(context);
+    text += "\n## Paired differences over users\n\n" + Differences(context, tasks);
   text +=
       "\n## Audit: what rules reach that read numbers alone, and what the order of ties is "
       "worth\n\n" +
@@ -169,8 +197,8 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
 
 Stage ReportStage(const config::RunConfig& config) {
   Stage stage{.name = "report",
-              .revision = 2,
-              .config_parts = {"metrics", "name", "protocol", "seed"},
+              .revision = 3,
+              .config_parts = {"metrics", "name", "predict.also_candidates", "protocol", "seed"},
               .settings = config::ProtocolKeys(config),
               .inputs = {"audit"},
               .run = Run};

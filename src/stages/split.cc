@@ -1,4 +1,4 @@
-// split: leave-one-out, numbers for prompts, candidates -> train.h5 (what training may know) and
+// split: held-out items, numbers for prompts, candidates -> train.h5 (what training may know) and
 // labels.h5 (what it may not).
 #include "src/data/split.h"
 
@@ -8,7 +8,8 @@
 
 namespace whyrec::stages {
 
-Stage SplitStage() {
+Stage SplitStage(const config::RunConfig& config) {
+  data::CheckDrawnBySplit(config.split());
   return {.name = "split",
           .revision = 2,
           .config_parts = {"split"},
@@ -20,12 +21,16 @@ Stage SplitStage() {
             data::Save(split, partial);
             const auto shared = [&](data::Phase phase) {
               store::Ragged<int64_t> rows;
-              for (int64_t user : split.labels.EvaluatedUsers())
+              for (int64_t user : split.labels.EvaluatedUsers(phase))
                 rows.Append(split.labels.Candidates(phase, user));
               return data::SharedTitles(split.train.items, rows);
             };
+            const auto evaluated = [&](data::Phase phase) {
+              return std::ssize(split.labels.EvaluatedUsers(phase));
+            };
             return {{"users never evaluated",
-                     Cat(split.train.user_count() - std::ssize(split.labels.EvaluatedUsers()))},
+                     Cat(split.train.user_count() - evaluated(data::Phase::kTest))},
+                    {"users who validate", Cat(evaluated(data::Phase::kValidation))},
                     {"users with two candidates of one title",
                      Cat("validation ", shared(data::Phase::kValidation), ", test ",
                          shared(data::Phase::kTest), ", training ",

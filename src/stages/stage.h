@@ -51,13 +51,10 @@ struct Stage {
 
 // One function per stage, each in its own file, in the order of the chain.
 Stage CatalogueStage(const config::RunConfig& config);
-Stage SplitStage();
+Stage SplitStage(const config::RunConfig& config);
 Stage AuditStage(const config::RunConfig& config);
 Stage RationalesStage(const config::RunConfig& config, const std::string& kind);  // "item" | "user"
 Stage EmbeddingsStage(const config::RunConfig& config);
-Stage ThoughtsStage(const config::RunConfig& config);
-// `by`: thought, oracle, blind, distilbert, sbert, log_likelihood, base or random.
-Stage SelectStage(const config::RunConfig& config, const std::string& by);
 Stage GraphsStage(bool embeddings);  // with the user graph where there are embeddings
 // PULSE's, in its order.
 Stage LanguageStage(const config::RunConfig& config);
@@ -65,8 +62,13 @@ Stage PositiveStage(const config::RunConfig& config);
 Stage ThoughtsStage(const config::RunConfig& config);
 Stage NeighboursStage(const config::RunConfig& config);
 Stage ReasonsStage(const config::RunConfig& config);
+// `by`: thought, oracle, blind, distilbert, sbert, log_likelihood, base or random.
 Stage SelectStage(const config::RunConfig& config, const std::string& by);
 
+// Names of predict.also_candidates: "popularity", "sasrec_hard", ... Error(kUsage) for one that
+// stands twice.
+std::vector<std::string> AlsoCandidates(const config::RunConfig& config);
+Stage CandidatesStage(const config::RunConfig& config, const std::string& how);
 Stage TrainStage(const config::RunConfig& config, int system);
 Stage PredictStage(const config::RunConfig& config, int system);
 Stage MetricsStage(const config::RunConfig& config, int system);

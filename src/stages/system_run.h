@@ -69,4 +69,12 @@ struct SystemRun {
   }
 };
 
+// The run's SASRec, for the stages that work with its states or scores.
+inline int SasrecOf(const config::RunConfig& config) {
+  for (int i = 0; i < config.system_size(); ++i)
+    if (config.system(i).name() == "sasrec") return i;
+  Fail(Exit::kUsage,
+       "similar users and SASREC_HARD candidates need SASRec; add  system { name: \"sasrec\" }");
+}
+
 }  // namespace whyrec::stages

@@ -18,7 +18,8 @@ config::RunConfig OwnTraining(const config::RunConfig& config) {
   return config::WithTraining(config, config.pulse().thought().train());
 }
 
-// The users that are held out are drawn by seed and row. One is, where chance takes none.
+// Where every user validates, the ones that are held out here are drawn by seed and row. One is,
+// where chance takes none.
 void HoldOut(std::vector<systems::ThoughtSample>& samples, const std::vector<int64_t>& users,
              uint64_t seed) {
   double least = 1;
@@ -47,7 +48,12 @@ std::vector<systems::ThoughtSample> MakeSamples(const config::RunConfig& config,
                        .rationale = nodes[0].text});
     users.push_back(user);
   }
-  HoldOut(samples, users, config.seed());
+  if (config.split().held_out() == config::SplitConfig::TEXT) {
+    for (size_t i = 0; i < samples.size(); ++i)
+      samples[i].held_out = examples.Has("validation", users[i]);
+  } else {
+    HoldOut(samples, users, config.seed());
+  }
   return samples;
 }
 
@@ -71,7 +77,7 @@ Stage ThoughtsStage(const config::RunConfig& config) {
   const auto& thought = config.pulse().thought();
   Stage stage{
       .name = "thoughts",
-      .config_parts = {"seed", "pulse.behaviour", "pulse.thought"},
+      .config_parts = {"seed", "split.held_out", "pulse.behaviour", "pulse.thought"},
       .inputs = {"split", "rationales.positive"},
       .files = {thought.has_encoder()
                     ? std::pair<std::string, std::string>("encoder", thought.encoder())

@@ -16,6 +16,7 @@
 #include "src/systems/t5_decode.h"
 #include "src/systems/t5_samples.h"
 #include "src/tensor/bridge.h"
+#include "src/tensor/device.h"
 #include "src/train/checkpoint.h"
 #include "src/train/reducer.h"
 #include "src/train/trainer.h"
@@ -57,9 +58,9 @@ IsrfInputs LoadInputs(const BuildContext& context) {
   return inputs;
 }
 
-IsrfBatch ToDevice(const Batch& batch, int64_t begin, int64_t end) {
+IsrfBatch ToDevice(const Batch& batch, int64_t begin, int64_t end, at::Device device) {
   const auto rows = [&](const HostTensor& t) {
-    return tensor::View(t).narrow(0, begin, end - begin);
+    return tensor::View(t).narrow(0, begin, end - begin).to(device);
   };
   return {batch.task,
           rows(batch.source),
@@ -74,7 +75,8 @@ class IsrfRecommender final : public Recommender {
   explicit IsrfRecommender(const BuildContext& context)
       : config_(context.config),
         train_(context.train),
-        parameters_(config_.train().dtype() == TrainConfig::FP64 ? at::kDouble : at::kFloat),
+        parameters_(config_.train().dtype() == TrainConfig::FP64 ? at::kDouble : at::kFloat,
+                    tensor::ChooseDevice(config_.execution().device())),
         prompts_(config_.isrf().has_templates() ? text::Templates(config_.isrf().templates())
                                                 : text::Templates()),
         tokenizer_(text::LoadSentencePiece(config_.isrf().backbone().tokenizer())),
@@ -130,8 +132,9 @@ std::vector<Prediction> IsrfRecommender::Predict(Task task, const std::vector<Qu
       sample.items.assign(history.end() - std::min(most, history.size()), history.end());
     samples.push_back(std::move(sample));
   }
-  const IsrfBatch batch = ToDevice(batches_.Make(t5_task, samples), 0, std::ssize(samples));
-  const auto encoded = model_.Encode(batch, Nodes(), /*training=*/false);
+  const IsrfBatch batch =
+      ToDevice(batches_.Make(t5_task, samples), 0, std::ssize(samples), parameters_.device());
+  const auto encoded = model_.Encode(batch, Nodes(), /*draws=*/{});
   const auto hypotheses =
       decoder_.Exact(task) ? RankedCandidates(encoded, queries) : Searched(task, encoded, queries);
   std::vector<Prediction> out;
@@ -197,16 +200,19 @@ class IsrfTraining final : public train::Trainable {
     const Batch global = system_.batches_.Make(task, samples);
     const train::Slice mine = train::RankSlice(size, comm_.rank(), comm_.size());
     const train::Slice here = train::PartSlice(mine, part);
-    const IsrfBatch batch = ToDevice(global, here.begin, here.end);
+    const at::Device device = system_.parameters_.device();
+    const IsrfBatch batch = ToDevice(global, here.begin, here.end, device);
     const at::Tensor nodes =
         task == IsrfConfig::SEQUENTIAL ? at::Tensor() : system_.model_.NodeTable();
     train::StepLoss loss{.own = {}, .shared = {}, .task = IsrfConfig::Task_Name(task)};
-    const auto encoded = system_.model_.Encode(batch, nodes, /*training=*/true);
-    loss.own = system_.model_.TextLossSum(batch, encoded, /*training=*/true) /
+    const nn::Draws draws = nn::DrawsOf(config_.seed(), step, here.begin, here.size());
+    const auto encoded = system_.model_.Encode(batch, nodes, draws);
+    loss.own = system_.model_.TextLossSum(batch, encoded, draws) /
                system_.model_.CountedTokens(tensor::View(global.target));
     if (part.last())
-      loss.shared =
-          system_.model_.AlignmentLoss(ToDevice(global, mine.begin, mine.end), nodes, comm_);
+      loss.shared = system_.model_.AlignmentLoss(
+          here.size() == mine.size() ? batch : ToDevice(global, mine.begin, mine.end, device),
+          nodes, comm_);
     return loss;
   }
 
@@ -283,10 +289,12 @@ class IsrfTraining final : public train::Trainable {
       const bool mine = static_cast<int>(sums.size()) % comm_.size() == comm_.rank();
       sums.push_back(0);
       if (!mine) continue;
-      const IsrfBatch batch = ToDevice(system_.batches_.Make(task, part), 0, std::ssize(part));
-      const auto encoded = system_.model_.Encode(batch, system_.Nodes(), false);
-      const double sum = system_.model_.TextLossSum(batch, encoded, false).item<double>();
-      sums.back() = sum / static_cast<double>(system_.model_.CountedTokens(batch.target)) *
+      const Batch host = system_.batches_.Make(task, part);
+      const IsrfBatch batch = ToDevice(host, 0, std::ssize(part), system_.parameters_.device());
+      const auto encoded = system_.model_.Encode(batch, system_.Nodes(), {});
+      const double sum = system_.model_.TextLossSum(batch, encoded, {}).item<double>();
+      sums.back() = sum /
+                    static_cast<double>(system_.model_.CountedTokens(tensor::View(host.target))) *
                     static_cast<double>(part.size());
     }
     return SumOverRanks(std::move(sums)) / static_cast<double>(samples.size());
@@ -300,7 +308,7 @@ class IsrfTraining final : public train::Trainable {
       return samples;
     }
     const auto most = static_cast<size_t>(config_.isrf().max_sequence() - 1);
-    for (int64_t user : labels_.EvaluatedUsers()) {
+    for (int64_t user : labels_.EvaluatedUsers(data::Phase::kValidation)) {
       Sample sample{.user = user, .target = labels_.Target(data::Phase::kValidation, user)};
       const auto history = system_.train_.histories.row(user);
       if (task == IsrfConfig::SEQUENTIAL) {
@@ -338,8 +346,7 @@ data::Facts IsrfRecommender::Train(TrainContext& context) {
   model_.Initialise(config_.seed());
   if (config_.isrf().backbone().has_folder()) model_.t5().Load(config_.isrf().backbone().folder());
   IsrfTraining training(*this, context);
-  data::Facts facts =
-      train::Run(training, config_.train(), config_.seed(), context.folder, context.comm);
+  data::Facts facts = train::Run(training, config_.train(), context.folder, context.comm);
   if (train_.explanations.empty())
     facts.emplace_back("explanation task", "off: the data hold no review texts");
   return facts;

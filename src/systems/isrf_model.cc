@@ -45,7 +45,7 @@ IsrfModel::IsrfModel(const IsrfConfig& config, const lm::T5Config& t5, const Isr
     return;
   }
   s_hat_ = std::make_unique<nn::SparseOperator>(Operator(*inputs.user_graph, false));
-  item_vectors_ = tensor::View(inputs.item_vectors).to(parameters.dtype());
+  item_vectors_ = tensor::View(inputs.item_vectors).to(parameters.device(), parameters.dtype());
   const int64_t p = item_vectors_.size(1), h = (p + d) / 2;
   parameters.Add("user_nodes", {users_ + 1, d});      // P_user
   parameters.Add("user_semantics", {users_ + 1, d});  // G_user
@@ -113,7 +113,7 @@ at::Tensor IsrfModel::WordTable(IsrfConfig::Task task, const at::Tensor& nodes) 
 
 // Eq. 1 and 5: prompts, then shared[x_s] + alpha W_t[ww_s]; prompts get no whole-word vector.
 IsrfModel::Encoded IsrfModel::Encode(const IsrfBatch& batch, const at::Tensor& nodes,
-                                     bool training) const {
+                                     const nn::Draws& draws) const {
   const int64_t size = batch.source.size(0), width = t5_.config().d_model;
   const int64_t prompts = config_.prompts_per_task();
   const at::Tensor words = at::embedding(WordTable(batch.task, nodes), batch.whole_words);
@@ -124,17 +124,17 @@ IsrfModel::Encoded IsrfModel::Encode(const IsrfBatch& batch, const at::Tensor& n
                                 .expand({size, prompts, width});
   const at::Tensor mask = at::cat({at::ones({size, prompts}, batch.mask.options()), batch.mask}, 1);
   Encoded encoded;
-  encoded.memory = t5_.Encode(at::cat({prompt, tokens}, 1), mask, training);
+  encoded.memory = t5_.Encode(at::cat({prompt, tokens}, 1), mask, draws);
   if (config_.cross_attention_mask_pad()) encoded.memory_mask = mask;
   return encoded;
 }
 
 at::Tensor IsrfModel::TextLossSum(const IsrfBatch& batch, const Encoded& encoded,
-                                  bool training) const {
+                                  const nn::Draws& draws) const {
   const int64_t size = batch.target.size(0), length = batch.target.size(1);
   const at::Tensor start = at::zeros({size, 1}, batch.target.options());  // decoder start is pad, 0
   const at::Tensor inputs = at::cat({start, batch.target.narrow(1, 0, length - 1)}, 1);
-  const at::Tensor logits = t5_.Decode(inputs, encoded.memory, encoded.memory_mask, training);
+  const at::Tensor logits = t5_.Decode(inputs, encoded.memory, encoded.memory_mask, draws);
   return nn::TextLoss(logits, batch.target, config_.loss_ignore_pad()).sum;
 }
 

@@ -52,10 +52,12 @@ class IsrfModel {
     std::optional<at::Tensor> memory_mask;  // bool [B, P + S], when cross-attention is masked
   };
   // Eq. 1 and 5, then the encoder. `nodes` is NodeTable(), used by the tasks that name graph rows.
-  Encoded Encode(const IsrfBatch& batch, const at::Tensor& nodes, bool training) const;
+  // `draws`: of the batch's samples, in training.
+  Encoded Encode(const IsrfBatch& batch, const at::Tensor& nodes, const nn::Draws& draws) const;
 
   // Eq. 11 without its denominator: the sum of -log p over target tokens, padding included or not.
-  at::Tensor TextLossSum(const IsrfBatch& batch, const Encoded& encoded, bool training) const;
+  at::Tensor TextLossSum(const IsrfBatch& batch, const Encoded& encoded,
+                         const nn::Draws& draws) const;
   // Tokens that TextLossSum counts in `target`.
   int64_t CountedTokens(const at::Tensor& target) const;
 

@@ -105,7 +105,7 @@ class LanguageTraining final : public train::Trainable {
         train::PartSlice(train::RankSlice(size, comm_.rank(), comm_.size()), part);
     const auto own =
         std::span(batch).subspan(static_cast<size_t>(here.begin), static_cast<size_t>(here.size()));
-    return {.own = LossSum(own, true) / static_cast<double>(tokens), .shared = {}, .task = "LM"};
+    return {.own = LossSum(own) / static_cast<double>(tokens), .shared = {}, .task = "LM"};
   }
 
   train::Validation Validate(int64_t) override {
@@ -119,7 +119,7 @@ class LanguageTraining final : public train::Trainable {
         batch.push_back(&documents_.held_out[i]);
         tokens += static_cast<double>(batch.back()->size() - 1);
       }
-      loss += LossSum(batch, false).item<double>();
+      loss += LossSum(batch).item<double>();
     }
     const double value = train::Sum(loss, comm_) / train::Sum(tokens, comm_);
     return {value, true, {{"nats per token", value}}};
@@ -128,7 +128,7 @@ class LanguageTraining final : public train::Trainable {
  private:
   using Ids = std::vector<int64_t>;
 
-  at::Tensor LossSum(std::span<const Ids* const> documents, bool training) const {
+  at::Tensor LossSum(std::span<const Ids* const> documents) const {
     Ids ids, targets;
     std::vector<int64_t> lengths;
     std::vector<at::Tensor> positions;
@@ -143,7 +143,7 @@ class LanguageTraining final : public train::Trainable {
     const at::Device device = parameters_.device();
     const at::Tensor hidden =
         model_.Hidden(at::tensor(ids, at::kLong).to(device), at::cat(positions).to(device),
-                      lm::CausalAttention(lengths), longest, training);
+                      lm::CausalAttention(lengths), longest);
     return model_.CausalLoss(hidden, at::tensor(targets, at::kLong)).sum;
   }
 
@@ -198,7 +198,7 @@ data::Facts TrainLanguage(const config::RunConfig& config, const data::TrainView
   if (texts.empty()) Fail(Exit::kData, "the catalogue has no text to train a base on");
   LanguageTraining training(own, own.train(), phi,
                             Documents(texts, *tokenizer, phi.bos, language.text_tokens()), comm);
-  data::Facts facts = train::Run(training, own.train(), config.seed(), folder, comm);
+  data::Facts facts = train::Run(training, own.train(), folder, comm);
   if (comm.rank() == 0) {
     train::LoadParameters(training.parameters(), folder / "model.safetensors");
     training.model().Save(folder);

@@ -14,6 +14,7 @@
 #include "src/systems/propagation.h"
 #include "src/systems/system.h"
 #include "src/tensor/bridge.h"
+#include "src/tensor/device.h"
 #include "src/train/checkpoint.h"
 #include "src/train/reducer.h"
 #include "src/train/trainer.h"
@@ -31,7 +32,8 @@ class LightGcnRecommender final : public Recommender {
       : config_(context.config),
         train_(context.train),
         knobs_(context.knobs),
-        parameters_(config_.train().dtype() == TrainConfig::FP64 ? at::kDouble : at::kFloat),
+        parameters_(config_.train().dtype() == TrainConfig::FP64 ? at::kDouble : at::kFloat,
+                    tensor::ChooseDevice(config_.execution().device())),
         graph_(
             Operator(graph::LoadCsr(store::Hdf5Reader(context.artefacts.at("graphs") / "graph.h5"),
                                     "interactions"),
@@ -43,22 +45,14 @@ class LightGcnRecommender final : public Recommender {
   data::Facts Train(TrainContext& context) override;
 
   void Load(const std::filesystem::path& folder) override {
-    table_ = tensor::View(store::ReadSafetensors(folder / kTable).at("nodes"));
+    table_ =
+        tensor::View(store::ReadSafetensors(folder / kTable).at("nodes")).to(parameters_.device());
   }
 
   std::vector<Prediction> Predict(Task, const std::vector<Query>& queries) override {
     std::vector<int64_t> users;
     for (const Query& query : queries) users.push_back(query.user);
-    const at::Tensor all = Scores(table_, users);  // F64 [queries, I]
-    std::vector<Prediction> out;
-    for (size_t i = 0; i < queries.size(); ++i) {
-      const double* scores = all.const_data_ptr<double>() + i * all.size(1);
-      Prediction prediction;
-      for (int64_t item : queries[i].candidates) prediction.scores.push_back(scores[item]);
-      if (queries[i].candidates.empty()) prediction.scores.assign(scores, scores + all.size(1));
-      out.push_back(std::move(prediction));
-    }
-    return out;
+    return FromScores(queries, tensor::ToHost(Scores(table_, users)));
   }
 
   double Knob(const std::string& name) const { return knobs_.at(name); }
@@ -199,8 +193,8 @@ data::Facts LightGcnRecommender::Train(TrainContext& context) {
          ", fewer than the ", context.comm.size(), " ranks");
   Initialise();
   LightGcnTraining training(*this, context, train_.histories, /*refit=*/false);
-  data::Facts facts = train::Run(training, WithoutDecay(config_.train()), config_.seed(),
-                                 context.folder, context.comm);
+  data::Facts facts =
+      train::Run(training, WithoutDecay(config_.train()), context.folder, context.comm);
   std::filesystem::path best = context.folder;
   std::string edges = Cat("training items only: ", train_.histories.values.size());
   if (Knob("refit") != 0) {
@@ -230,7 +224,7 @@ std::string LightGcnRecommender::Refit(TrainContext& context, int64_t steps) {
   TrainConfig config = WithoutDecay(config_.train());
   config.set_steps(static_cast<int32_t>(steps));
   std::filesystem::create_directories(context.folder / "refit");
-  train::Run(training, config, config_.seed(), context.folder / "refit", context.comm);
+  train::Run(training, config, context.folder / "refit", context.comm);
   return Cat("training and validation items: ", positives.values.size(), " (refit, ", steps,
              " steps)");
 }

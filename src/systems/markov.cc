@@ -15,13 +15,8 @@ class MarkovRecommender final : public Recommender {
 
   std::vector<Prediction> Predict(Task, const std::vector<Query>& queries) override {
     std::vector<Prediction> out;
-    for (const Query& query : queries) {
-      const std::vector<double> all = model_.Scores(query.history.back());
-      Prediction prediction;
-      for (int64_t item : query.candidates) prediction.scores.push_back(all[item]);
-      if (query.candidates.empty()) prediction.scores = all;
-      out.push_back(std::move(prediction));
-    }
+    for (const Query& query : queries)
+      out.push_back(FromScores(query, model_.Scores(query.history.back())));
     return out;
   }
 

@@ -16,12 +16,7 @@ class PopularityRecommender final : public Recommender {
 
   std::vector<Prediction> Predict(Task, const std::vector<Query>& queries) override {
     std::vector<Prediction> out;
-    for (const Query& query : queries) {
-      Prediction prediction;
-      if (query.candidates.empty()) prediction.scores = scores_;
-      for (int64_t item : query.candidates) prediction.scores.push_back(scores_[item]);
-      out.push_back(std::move(prediction));
-    }
+    for (const Query& query : queries) out.push_back(FromScores(query, scores_));
     return out;
   }
 

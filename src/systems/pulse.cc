@@ -118,7 +118,7 @@ std::vector<Prediction> PulseRecommender::InOrder(const std::string& split, int6
                              : prompts_.Branched(query.history, history,
                                                  reasons_.Of(split, query.user), query.candidates));
   const at::Tensor logits =
-      (prior_ ? model_.MeanLogLikelihoods(prompts, false) : model_.Logits(prompts, false))
+      (prior_ ? model_.MeanLogLikelihoods(prompts, {}) : model_.Logits(prompts, {}))
           .to(at::kDouble)
           .cpu();
   const double* next = logits.const_data_ptr<double>();
@@ -205,8 +205,9 @@ class PulseTraining final : public train::Trainable {
         train::BalancedPart(tokens, context_.comm.rank(), context_.comm.size(), part);
     std::vector<int64_t> own;
     for (const int64_t i : places) own.push_back(users[static_cast<size_t>(i)]);
-    return {.own = generates() ? TitleLoss(own, users)
-                               : ChoiceLoss(own, step) / static_cast<double>(size),
+    const nn::Draws draws = nn::DrawsOf(config_.seed(), step, places);
+    return {.own = generates() ? TitleLoss(own, users, draws)
+                               : ChoiceLoss(own, step, draws) / static_cast<double>(size),
             .shared = {},
             .task = "SFT"};
   }
@@ -248,7 +249,7 @@ class PulseTraining final : public train::Trainable {
   }
 
   // Eq. 3: L_SFT = - sum_u log p_{u,i+}, p_{u,c} = exp(l_{u,c}) / sum_c' exp(l_{u,c'}).
-  at::Tensor ChoiceLoss(std::span<const int64_t> users, int64_t step) {
+  at::Tensor ChoiceLoss(std::span<const int64_t> users, int64_t step, const nn::Draws& draws) {
     std::vector<ScorerPrompt> prompts;
     std::vector<int64_t> targets;
     size_t width = 0;
@@ -259,21 +260,21 @@ class PulseTraining final : public train::Trainable {
       targets.push_back(std::ranges::find(candidates, Target(user)) - candidates.begin());
       prompts.push_back(Question(user, candidates));
     }
-    const at::Tensor logits = system_.model_.Logits(prompts, /*training=*/true)
+    const at::Tensor logits = system_.model_.Logits(prompts, draws)
                                   .view({std::ssize(users), static_cast<int64_t>(width)});
     return at::cross_entropy_loss(logits, at::tensor(targets, at::kLong).to(logits.device()), {},
                                   at::Reduction::Sum);
   }
 
   // The published reading: -log p of the target's title, mean over the tokens of the global batch.
-  at::Tensor TitleLoss(std::span<const int64_t> users, std::span<const int64_t> all) {
+  at::Tensor TitleLoss(std::span<const int64_t> users, std::span<const int64_t> all,
+                       const nn::Draws& draws) {
     int64_t tokens = 0;
     for (const int64_t user : all) tokens += system_.prompts_.CompletionTokens(Target(user));
     std::vector<ScorerPrompt> prompts;
     for (const int64_t user : users)
       prompts.push_back(Question(user, system_.train_.candidates.row(user)));
-    return system_.model_.CompletionLossSum(prompts, /*training=*/true) /
-           static_cast<double>(tokens);
+    return system_.model_.CompletionLossSum(prompts, draws) / static_cast<double>(tokens);
   }
 
   PulseRecommender& system_;
@@ -325,8 +326,7 @@ data::Facts PulseRecommender::Train(TrainContext& context) {
   const bool recompute = RecomputesLayers(config_, ShapeOf(model_.phi().config()));
   model_.RecomputeLayers(recompute);
   PulseTraining training(*this, context);
-  data::Facts facts =
-      train::Run(training, config_.train(), config_.seed(), context.folder, context.comm);
+  data::Facts facts = train::Run(training, config_.train(), context.folder, context.comm);
   if (context.comm.rank() == 0) {
     train::LoadParameters(model_.trained(), context.folder / "model.safetensors");
     model_.Save(context.folder);

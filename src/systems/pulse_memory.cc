@@ -32,7 +32,7 @@ Sizes SizesOf(const config::RunConfig& config, bool gpu) {
 
 // Bytes that the backward pass of one layer needs of one token: the inputs of its norms, queries,
 // keys and values before and after rotation, what attention read, gate, up and their product's
-// factors; the adapters' inputs in their own type, with dropout.
+// factors; the adapters' inputs in their own type, after dropout.
 double LayerBytes(const config::RunConfig& config, const ModelShape& s, const Sizes& sizes) {
   const ScorerConfig& scorer = config.pulse().scorer();
   const auto d = static_cast<double>(s.width), i = static_cast<double>(s.inner);
@@ -45,8 +45,8 @@ double LayerBytes(const config::RunConfig& config, const ModelShape& s, const Si
   if (!lora) return bytes + (2 * d + i) * sizes.base;  // inputs of the maps
   double inputs = 2 * d;
   if (scorer.all_linear()) inputs += d + i;
-  bytes += inputs * (half ? sizes.trained : 0);                     // casts
-  if (scorer.dropout() > 0) bytes += inputs * (sizes.trained + 1);  // after dropout, and its mask
+  // Cast or after dropout; masks are made again in the backward pass.
+  if (half || scorer.dropout() > 0) bytes += inputs * sizes.trained;
   return bytes;
 }
 

@@ -45,12 +45,13 @@ lm::LoraConfig AdapterConfig(const ScorerConfig& scorer, bool head, const std::s
 // Trees packed end to end, as a pass of the network takes them.
 struct Packed {
   std::vector<lm::PackedTree> trees;
+  std::vector<nn::RowRun> prompts;  // of each tree
   std::vector<int64_t> ids;
   int64_t longest = 0;
 
   // The branch without its last `dropped` tokens.
-  void Add(const std::vector<int64_t>& prefix, std::span<const std::vector<int64_t>> branches,
-           size_t dropped = 0) {
+  void Add(size_t prompt, const std::vector<int64_t>& prefix,
+           std::span<const std::vector<int64_t>> branches, size_t dropped = 0) {
     lm::PackedTree tree{.prefix = std::ssize(prefix)};
     ids.insert(ids.end(), prefix.begin(), prefix.end());
     for (const auto& branch : branches) {
@@ -59,15 +60,17 @@ struct Packed {
       tree.branches.push_back(tokens);
     }
     longest = std::max(longest, tree.longest_path());
+    prompts.push_back({static_cast<int64_t>(prompt), tree.tokens()});
     trees.push_back(std::move(tree));
   }
 
-  at::Tensor Hidden(const lm::Phi& phi, bool training) const {
+  at::Tensor Hidden(const lm::Phi& phi, const nn::Draws& draws) const {
     std::vector<at::Tensor> positions;
     for (const lm::PackedTree& tree : trees) positions.push_back(lm::TreePositions(tree));
     const at::Device device = phi.table().front().second.device();
     return phi.Hidden(at::tensor(ids, at::kLong).to(device), at::cat(positions).to(device),
-                      lm::TreeAttention(trees), longest, training);
+                      lm::TreeAttention(trees), longest,
+                      nn::KeysOf(draws, "scorer", prompts, device));
   }
 };
 
@@ -97,14 +100,15 @@ void PulseModel::Initialise(uint64_t seed) {
     nn::FillNormal(head_, "score.weight", seed, 0.02);
 }
 
-at::Tensor PulseModel::Logits(std::span<const ScorerPrompt> prompts, bool training) const {
+at::Tensor PulseModel::Logits(std::span<const ScorerPrompt> prompts, const nn::Draws& draws) const {
   const bool reads = HasScoreHead(scorer_) || scorer_.logit() == ScorerConfig::LETTER;
-  return reads ? Readings(prompts, training) : MeanLogLikelihoods(prompts, training);
+  return reads ? Readings(prompts, draws) : MeanLogLikelihoods(prompts, draws);
 }
 
 // l = w . h(last token of the branch), after the last norm (pulse 7.2); of a letter, its row of the
 // vocabulary's head instead of w, behind the prefix.
-at::Tensor PulseModel::Readings(std::span<const ScorerPrompt> prompts, bool training) const {
+at::Tensor PulseModel::Readings(std::span<const ScorerPrompt> prompts,
+                                const nn::Draws& draws) const {
   using Branch = std::vector<int64_t>;
   Packed pass;
   std::vector<int64_t> places, letters;  // [C]
@@ -112,33 +116,34 @@ at::Tensor PulseModel::Readings(std::span<const ScorerPrompt> prompts, bool trai
     int64_t end = std::ssize(pass.ids) + std::ssize(prompt.prefix);
     for (const Branch& branch : branches) places.push_back((end += std::ssize(branch)) - 1);
   };
-  for (const ScorerPrompt& prompt : prompts) {
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    const ScorerPrompt& prompt = prompts[i];
     const std::span<const Branch> branches = prompt.branches;
     switch (scorer_.logit()) {
       case ScorerConfig::SCALAR_POINTWISE:
         for (size_t k = 0; k < branches.size(); ++k) {
           ends(prompt, branches.subspan(k, 1));
-          pass.Add(prompt.prefix, branches.subspan(k, 1));
+          pass.Add(i, prompt.prefix, branches.subspan(k, 1));
         }
         break;
       case ScorerConfig::SPAN_LISTWISE: {
         ends(prompt, branches);
         Branch list;
         for (const Branch& one : branches) list.insert(list.end(), one.begin(), one.end());
-        pass.Add(prompt.prefix, {&list, 1});
+        pass.Add(i, prompt.prefix, {&list, 1});
         break;
       }
       case ScorerConfig::LETTER:
-        pass.Add(prompt.prefix, {});
+        pass.Add(i, prompt.prefix, {});
         places.insert(places.end(), branches.size(), std::ssize(pass.ids) - 1);
         for (const Branch& letter : branches) letters.push_back(letter.front());
         break;
       default:
         ends(prompt, branches);
-        pass.Add(prompt.prefix, branches);
+        pass.Add(i, prompt.prefix, branches);
     }
   }
-  const at::Tensor hidden = pass.Hidden(*phi_, training);
+  const at::Tensor hidden = pass.Hidden(*phi_, draws);
   const at::Tensor rows = hidden.index_select(0, at::tensor(places, at::kLong).to(hidden.device()));
   if (!head_.defined()) return phi_->TokenLogits(rows, at::tensor(letters, at::kLong));
   return at::mv(rows.to(head_.scalar_type()), head_.squeeze(0));
@@ -146,25 +151,27 @@ at::Tensor PulseModel::Readings(std::span<const ScorerPrompt> prompts, bool trai
 
 // -log p of every branch token given its path, branch by branch. The last token of a branch
 // predicts nothing, so it is not read.
-at::Tensor PulseModel::TokenLosses(std::span<const ScorerPrompt> prompts, bool training) const {
+at::Tensor PulseModel::TokenLosses(std::span<const ScorerPrompt> prompts,
+                                   const nn::Draws& draws) const {
   Packed pass;
   std::vector<int64_t> rows, targets;  // [tokens of all branches]
-  for (const ScorerPrompt& prompt : prompts) {
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    const ScorerPrompt& prompt = prompts[i];
     const int64_t first = std::ssize(pass.ids) + std::ssize(prompt.prefix);
-    pass.Add(prompt.prefix, prompt.branches, 1);
+    pass.Add(i, prompt.prefix, prompt.branches, 1);
     int64_t next = first;
     for (const auto& branch : prompt.branches) {
       for (size_t i = 0; i < branch.size(); ++i) rows.push_back(i == 0 ? first - 1 : next++);
       targets.insert(targets.end(), branch.begin(), branch.end());
     }
   }
-  const at::Tensor hidden = pass.Hidden(*phi_, training);
+  const at::Tensor hidden = pass.Hidden(*phi_, draws);
   return phi_->TokenLosses(hidden.index_select(0, at::tensor(rows, at::kLong).to(hidden.device())),
                            at::tensor(targets, at::kLong));
 }
 
 at::Tensor PulseModel::MeanLogLikelihoods(std::span<const ScorerPrompt> prompts,
-                                          bool training) const {
+                                          const nn::Draws& draws) const {
   std::vector<int64_t> owners;  // [tokens], the branch
   std::vector<double> lengths;  // [C]
   for (const ScorerPrompt& prompt : prompts)
@@ -172,7 +179,7 @@ at::Tensor PulseModel::MeanLogLikelihoods(std::span<const ScorerPrompt> prompts,
       owners.insert(owners.end(), branch.size(), std::ssize(lengths));
       lengths.push_back(static_cast<double>(branch.size()));
     }
-  const at::Tensor losses = TokenLosses(prompts, training);
+  const at::Tensor losses = TokenLosses(prompts, draws);
   const at::Tensor sums =
       at::zeros({std::ssize(lengths)}, losses.options())
           .index_add(0, at::tensor(owners, at::kLong).to(losses.device()), losses);
@@ -180,8 +187,8 @@ at::Tensor PulseModel::MeanLogLikelihoods(std::span<const ScorerPrompt> prompts,
 }
 
 at::Tensor PulseModel::CompletionLossSum(std::span<const ScorerPrompt> prompts,
-                                         bool training) const {
-  return TokenLosses(prompts, training).sum();
+                                         const nn::Draws& draws) const {
+  return TokenLosses(prompts, draws).sum();
 }
 
 std::vector<std::vector<int64_t>> PulseModel::Complete(std::span<const ScorerPrompt> prompts,

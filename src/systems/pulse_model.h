@@ -30,17 +30,20 @@ class PulseModel {
   const lm::Phi& phi() const { return *phi_; }
   void RecomputeLayers(bool on) { phi_->RecomputeLayers(on); }
 
+  // `draws`: one stream for each prompt in training, else none.
+  //
   // l_{u,c}: one logit for every branch, prompt by prompt, [C] in the head's type.
   //   SCALAR_PACKED     w . h of a branch's last token, a prompt in one sequence
   //   SCALAR_POINTWISE  the same, a sequence for every branch
   //   SPAN_LISTWISE     w . h of a branch's last token, all branches in one causal sequence
   //   LETTER            logit of a branch's only token at the prefix's end
   //   TITLE_LL          mean log p of a branch's tokens
-  at::Tensor Logits(std::span<const ScorerPrompt> prompts, bool training) const;
+  at::Tensor Logits(std::span<const ScorerPrompt> prompts, const nn::Draws& draws) const;
   // TITLE_LL's, whatever the configuration says.
-  at::Tensor MeanLogLikelihoods(std::span<const ScorerPrompt> prompts, bool training) const;
+  at::Tensor MeanLogLikelihoods(std::span<const ScorerPrompt> prompts,
+                                const nn::Draws& draws) const;
   // Sum of -log p over the tokens of the prompts' only branches.
-  at::Tensor CompletionLossSum(std::span<const ScorerPrompt> prompts, bool training) const;
+  at::Tensor CompletionLossSum(std::span<const ScorerPrompt> prompts, const nn::Draws& draws) const;
   // One sampled continuation of every prompt; `names` are their random streams.
   std::vector<std::vector<int64_t>> Complete(std::span<const ScorerPrompt> prompts,
                                              const std::vector<std::string>& names,
@@ -51,8 +54,8 @@ class PulseModel {
 
  private:
   bool lora() const { return scorer_.train_weights() == config::ScorerConfig::LORA; }
-  at::Tensor Readings(std::span<const ScorerPrompt> prompts, bool training) const;
-  at::Tensor TokenLosses(std::span<const ScorerPrompt> prompts, bool training) const;
+  at::Tensor Readings(std::span<const ScorerPrompt> prompts, const nn::Draws& draws) const;
+  at::Tensor TokenLosses(std::span<const ScorerPrompt> prompts, const nn::Draws& draws) const;
 
   const config::ScorerConfig& scorer_;
   std::filesystem::path base_folder_;

@@ -9,6 +9,7 @@
 #include "src/systems/sasrec_samples.h"
 #include "src/systems/system.h"
 #include "src/tensor/bridge.h"
+#include "src/tensor/device.h"
 #include "src/train/checkpoint.h"
 #include "src/train/reducer.h"
 #include "src/train/trainer.h"
@@ -38,7 +39,8 @@ class SasRecRecommender final : public Recommender {
       : config_(context.config),
         train_(context.train),
         full_softmax_(context.knobs.at("full_softmax") != 0),
-        parameters_(config_.train().dtype() == TrainConfig::FP64 ? at::kDouble : at::kFloat),
+        parameters_(config_.train().dtype() == TrainConfig::FP64 ? at::kDouble : at::kFloat,
+                    tensor::ChooseDevice(config_.execution().device())),
         network_(NetworkConfig(context), parameters_) {}
 
   data::Facts Train(TrainContext& context) override;
@@ -48,22 +50,13 @@ class SasRecRecommender final : public Recommender {
   }
 
   std::vector<Prediction> Predict(Task, const std::vector<Query>& queries) override {
-    const at::Tensor all = Scores(queries);
-    std::vector<Prediction> out;
-    for (size_t i = 0; i < queries.size(); ++i) {
-      const double* scores = all.const_data_ptr<double>() + i * all.size(1);
-      Prediction prediction;
-      for (int64_t item : queries[i].candidates) prediction.scores.push_back(scores[item]);
-      if (queries[i].candidates.empty()) prediction.scores.assign(scores, scores + all.size(1));
-      out.push_back(std::move(prediction));
-    }
-    return out;
+    return FromScores(queries, tensor::ToHost(Scores(queries)));
   }
 
   HostTensor UserVectors(const std::vector<Query>& queries) override {
     const c10::NoGradGuard no_grad;
     const bool padded = config_.pulse().neighbours().vector() == config::NeighboursConfig::PADDED;
-    return tensor::ToHost(States(queries, padded).to(at::kFloat).cpu());
+    return tensor::ToHost(States(queries, padded).to(at::kFloat));
   }
 
   // h_T . e_i of every item, F64 [queries, I] on the host.
@@ -116,7 +109,8 @@ class SasRecTraining final : public train::Trainable {
         train::PartSlice(train::RankSlice(size, comm.rank(), comm.size()), part);
     const auto samples = source_.Draw(first + here.begin, first + here.end, network_);
     const int64_t count = source_.CountTargets(first, first + size, network_.config().length);
-    return {.own = LossSum(network_, samples, system_.full_softmax_, /*training=*/true) /
+    const nn::Draws draws = nn::DrawsOf(config_.seed(), step, here.begin, here.size());
+    return {.own = LossSum(network_, samples, system_.full_softmax_, draws) /
                    static_cast<double>(count),
             .shared = {},
             .task = system_.full_softmax_ ? "CE" : "BCE"};
@@ -124,9 +118,7 @@ class SasRecTraining final : public train::Trainable {
 
   train::Validation Validate(int64_t) override {
     const c10::NoGradGuard no_grad;
-    std::vector<int64_t> users =
-        Rng(config_.seed(), "validation users").Permutation(context_.labels.user_count());
-    users.resize(std::min<size_t>(users.size(), config_.train().validation_users()));
+    const std::vector<int64_t> users = ValidationUsers(context_.labels, config_);
     const bool metric = config_.train().stop() == TrainConfig::METRIC;
     constexpr size_t kUnit = 64;
     double sum = 0;
@@ -191,7 +183,7 @@ data::Facts SasRecRecommender::Train(TrainContext& context) {
   SasRecTraining training(*this, context);
   TrainConfig config = config_.train();
   config.set_weight_decay(0);  // the public code has none
-  return train::Run(training, config, config_.seed(), context.folder, context.comm);
+  return train::Run(training, config, context.folder, context.comm);
 }
 
 const Registration kRegistration({

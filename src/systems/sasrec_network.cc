@@ -1,14 +1,13 @@
 #include "src/systems/sasrec_network.h"
 
 #include <ATen/ops/arange.h>
-#include <ATen/ops/binomial.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/dropout.h>
 #include <ATen/ops/embedding.h>
-#include <ATen/ops/empty_like.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/matmul.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/ones_like.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/tensor.h>
@@ -40,6 +39,7 @@ struct SasRecNetwork::Group {
   at::Tensor events;         // i64 [b * t], of N
   at::Tensor mask;           // [b, 1, t, 1 + t]: log p, then 0 for what is seen
   at::Tensor pads;           // p as [b, 1, 1], fp32
+  int64_t most_pads;
 };
 
 SasRecNetwork::SasRecNetwork(const SasRecConfig& config, nn::Parameters& parameters)
@@ -119,8 +119,8 @@ at::Tensor SasRecNetwork::Norm(const at::Tensor& x, const std::string& name) con
                         parameters_.Get(name + ".bias"), 1e-8);
 }
 
-at::Tensor SasRecNetwork::Dropout(const at::Tensor& x, bool training) const {
-  return training && config_.dropout > 0 ? at::dropout(x, config_.dropout, true) : x;
+at::Tensor SasRecNetwork::Dropout(const at::Tensor& x, const nn::RowKeys& keys) const {
+  return nn::Dropout(x, config_.dropout, keys);
 }
 
 // Longest first; a group ends where a sequence would fill less than half of it. places [N]: of the
@@ -160,14 +160,36 @@ std::vector<SasRecNetwork::Group> SasRecNetwork::Groups(const SasRecBatch& batch
     groups.push_back(
         {size, width, Indices(events),
          at::cat({first.expand({size, 1, width, 1}), rest.expand({size, 1, width, width})}, 3),
-         count});
+         count, static_cast<int64_t>(*std::ranges::max_element(pads))});
   }
   return groups;
 }
 
-// q [N, d], kv [N, 2d], pad [2d] -> [b * t, d].
+// What dropout multiplies the weights [b, H, t, 1 + t] by: every padded slot is dropped by itself,
+// so their common weight has the mean over the slots.
+at::Tensor SasRecNetwork::KeptWeights(const at::Tensor& weights, const Group& group,
+                                      const nn::RowKeys& keys) const {
+  constexpr int64_t kSlots = 64;  // at a time
+  const int64_t b = group.sequences, t = group.width, heads = config_.heads;
+  const nn::RowKeys rows =
+      keys.With(keys.rows().index_select(0, group.events).view({b, t})).Heads(heads);
+  const at::Tensor kept = Dropout(at::ones_like(weights, weights.options()), rows.At(0));
+  const at::Tensor pads = group.pads.unsqueeze(3);  // [b, 1, 1, 1]
+  at::Tensor sum = at::zeros({b, heads, t}, weights.options());
+  for (int64_t first = 0; first < group.most_pads; first += kSlots) {
+    const int64_t slots = std::min(kSlots, group.most_pads - first);
+    const at::Tensor inside = at::arange(first, first + slots, pads.options()).lt(pads);
+    const at::Tensor each =
+        Dropout(at::ones({b, heads, t, slots}, weights.options()), rows.At(1 + first));
+    sum.add_((each * inside).sum(3));
+  }
+  kept.select(3, 0).copy_(sum / group.pads.clamp_min(1));
+  return kept;
+}
+
+// q [N, d], kv [N, 2d], pad [2d], keys [N] -> [b * t, d].
 at::Tensor SasRecNetwork::OfGroup(const at::Tensor& q, const at::Tensor& kv, const at::Tensor& pad,
-                                  const Group& group, bool training) const {
+                                  const Group& group, const nn::RowKeys& keys) const {
   const int64_t b = group.sequences, t = group.width, heads = config_.heads,
                 size = config_.dim / heads;
   const at::Tensor queries =
@@ -179,22 +201,14 @@ at::Tensor SasRecNetwork::OfGroup(const at::Tensor& q, const at::Tensor& kv, con
   const at::Tensor scores = at::matmul(queries * (1 / std::sqrt(static_cast<double>(size))),
                                        both.select(0, 0).transpose(2, 3));
   at::Tensor weights = at::softmax(scores + group.mask, 3);  // [b, H, t, 1 + t]
-  if (training && config_.dropout > 0) {
-    const double kept = 1 - config_.dropout;
-    const at::Tensor keep = at::empty_like(weights).bernoulli_(kept);
-    // Every padded slot would be dropped by itself: of p copies a binomial number stays.
-    const at::Tensor pads = group.pads.expand({b, heads, t});
-    keep.select(3, 0).copy_(at::binomial(pads, at::empty_like(pads).fill_(kept)) /
-                            pads.clamp_min(1));
-    weights = weights * keep.div_(kept);
-  }
+  if (keys.defined()) weights = weights * KeptWeights(weights, group, keys);
   return at::matmul(weights, both.select(0, 1)).transpose(1, 2).reshape({b * t, config_.dim});
 }
 
 // queries and x [N, d] -> [N, d]. `back` [N]: where the groups' results have them.
 at::Tensor SasRecNetwork::Attention(const at::Tensor& queries, const at::Tensor& x, int64_t block,
                                     const std::vector<Group>& groups, const at::Tensor& back,
-                                    bool training) const {
+                                    const nn::RowKeys& keys) const {
   const int64_t d = config_.dim;
   const at::Tensor weight = parameters_.Get(Of("attention_layers", block, ".in_proj_weight"));
   const at::Tensor bias = parameters_.Get(Of("attention_layers", block, ".in_proj_bias"));
@@ -204,48 +218,55 @@ at::Tensor SasRecNetwork::Attention(const at::Tensor& queries, const at::Tensor&
   const at::Tensor pad = at::cat({at::zeros({d}, bias.options()), bias.narrow(0, 2 * d, d)});
   const at::Tensor kv = at::linear(x, weight.narrow(0, d, 2 * d), pad);  // x = 0 gives `pad`
   std::vector<at::Tensor> parts;
-  for (const Group& group : groups) parts.push_back(OfGroup(q, kv, pad, group, training));
+  for (const Group& group : groups) parts.push_back(OfGroup(q, kv, pad, group, keys));
   return Linear(at::embedding(parts.size() == 1 ? parts[0] : at::cat(parts), back),
                 Of("attention_layers", block, ".out_proj.weight"),
                 Of("attention_layers", block, ".out_proj.bias"));
 }
 
-at::Tensor SasRecNetwork::FeedForward(const at::Tensor& x, int64_t block, bool training) const {
+at::Tensor SasRecNetwork::FeedForward(const at::Tensor& x, int64_t block,
+                                      const nn::RowKeys& keys) const {
   const std::string maps = Of("forward_layers", block);
   const at::Tensor inner =
-      at::relu(Dropout(Linear(x, maps + ".conv1.weight", maps + ".conv1.bias"), training));
-  return Dropout(Linear(inner, maps + ".conv2.weight", maps + ".conv2.bias"), training);
+      at::relu(Dropout(Linear(x, maps + ".conv1.weight", maps + ".conv1.bias"), keys.At(0)));
+  return Dropout(Linear(inner, maps + ".conv2.weight", maps + ".conv2.bias"), keys.At(1));
 }
 
 at::Tensor SasRecNetwork::States(const at::Tensor& rows, const SasRecBatch& batch,
-                                 bool training) const {
+                                 const nn::Draws& draws) const {
+  std::vector<nn::RowRun> runs;
+  for (const auto& sequence : batch.sequences) runs.push_back({std::ssize(runs), sequence.count});
+  const nn::RowKeys keys = config_.dropout == 0
+                               ? nn::RowKeys()
+                               : nn::KeysOf(draws, "sasrec", runs, parameters_.device());
   std::vector<int64_t> places;
   const std::vector<Group> groups = Groups(batch, places);
   const at::Tensor back = Indices(places);
   const bool original = config_.form == Form::kOriginal;
   const at::Tensor positions =
       at::embedding(parameters_.Get("pos_emb.weight"), Indices(batch.slots), original ? -1 : 0);
-  at::Tensor x = Dropout(rows * std::sqrt(static_cast<double>(config_.dim)) + positions, training);
+  at::Tensor x = Dropout(rows * std::sqrt(static_cast<double>(config_.dim)) + positions, keys);
   for (int64_t i = 0; i < config_.blocks; ++i) {
     const std::string first = Of("attention_layernorms", i), second = Of("forward_layernorms", i);
+    const nn::RowKeys own = keys.At(i);
     const auto attention = [&](const at::Tensor& q, const at::Tensor& of) {
-      return Attention(q, of, i, groups, back, training);
+      return Attention(q, of, i, groups, back, own.At(0));
     };
     switch (config_.form) {
       case Form::kOriginal: {
         const at::Tensor queries = Norm(x, first);
         x = Norm(queries + attention(queries, x), second);
-        x = x + FeedForward(x, i, training);
+        x = x + FeedForward(x, i, own.At(1));
         break;
       }
       case Form::kPostNorm2025:
         x = Norm(x + attention(x, x), first);
-        x = Norm(x + FeedForward(x, i, training), second);
+        x = Norm(x + FeedForward(x, i, own.At(1)), second);
         break;
       case Form::kPreNorm2025: {
         const at::Tensor normal = Norm(x, first);
         x = x + attention(normal, normal);
-        x = x + FeedForward(Norm(x, second), i, training);
+        x = x + FeedForward(Norm(x, second), i, own.At(1));
         break;
       }
     }
@@ -256,7 +277,7 @@ at::Tensor SasRecNetwork::States(const at::Tensor& rows, const SasRecBatch& batc
 at::Tensor SasRecNetwork::LastStates(const SasRecBatch& batch) const {
   std::vector<int64_t> last;
   for (const auto& sequence : batch.sequences) last.push_back(sequence.first + sequence.count - 1);
-  return States(Rows(Indices(batch.rows)), batch, false).index_select(0, Indices(last));
+  return States(Rows(Indices(batch.rows)), batch, {}).index_select(0, Indices(last));
 }
 
 at::Tensor SasRecNetwork::ItemScores(const at::Tensor& states) const {

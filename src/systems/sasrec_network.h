@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "src/nn/dropout.h"
 #include "src/nn/parameters.h"
 
 namespace whyrec::systems {
@@ -55,8 +56,9 @@ class SasRecNetwork {
 
   // i64 of any shape -> [.., d] of the table; no gradient reaches row 0.
   at::Tensor Rows(const at::Tensor& rows) const;
-  // Items' rows as Rows gives them for batch.rows, [N, d] -> [N, d].
-  at::Tensor States(const at::Tensor& rows, const SasRecBatch& batch, bool training) const;
+  // Items' rows as Rows gives them for batch.rows, [N, d] -> [N, d]. `draws`: one stream for each
+  // of the B sequences in training, else none.
+  at::Tensor States(const at::Tensor& rows, const SasRecBatch& batch, const nn::Draws& draws) const;
   // States at the last events, [B, d].
   at::Tensor LastStates(const SasRecBatch& batch) const;
   // states [n, d] -> scores of all items, [n, I].
@@ -70,13 +72,15 @@ class SasRecNetwork {
   std::vector<Group> Groups(const SasRecBatch& batch, std::vector<int64_t>& places) const;
   at::Tensor Linear(const at::Tensor& x, const std::string& weight, const std::string& bias) const;
   at::Tensor Norm(const at::Tensor& x, const std::string& name) const;
-  at::Tensor Dropout(const at::Tensor& x, bool training) const;
+  at::Tensor Dropout(const at::Tensor& x, const nn::RowKeys& keys) const;
+  at::Tensor KeptWeights(const at::Tensor& weights, const Group& group,
+                         const nn::RowKeys& keys) const;
   at::Tensor Attention(const at::Tensor& queries, const at::Tensor& x, int64_t block,
                        const std::vector<Group>& groups, const at::Tensor& back,
-                       bool training) const;
+                       const nn::RowKeys& keys) const;
   at::Tensor OfGroup(const at::Tensor& q, const at::Tensor& kv, const at::Tensor& pad,
-                     const Group& group, bool training) const;
-  at::Tensor FeedForward(const at::Tensor& x, int64_t block, bool training) const;
+                     const Group& group, const nn::RowKeys& keys) const;
+  at::Tensor FeedForward(const at::Tensor& x, int64_t block, const nn::RowKeys& keys) const;
 
   SasRecConfig config_;
   nn::Parameters& parameters_;

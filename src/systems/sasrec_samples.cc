@@ -18,7 +18,7 @@ Rng SampleRng(uint64_t seed, int64_t sample) {
 }  // namespace
 
 at::Tensor LossSum(const SasRecNetwork& network, const SasRecSamples& samples, bool full_softmax,
-                   bool training) {
+                   const nn::Draws& draws) {
   const int64_t events = samples.batch.events(), targets = std::ssize(samples.events);
   std::vector<int64_t> rows = samples.batch.rows;
   if (!full_softmax) {
@@ -26,7 +26,7 @@ at::Tensor LossSum(const SasRecNetwork& network, const SasRecSamples& samples, b
     rows.insert(rows.end(), samples.negatives.begin(), samples.negatives.end());
   }
   const at::Tensor all = network.Rows(network.Indices(rows));  // one gradient of the table
-  at::Tensor h = network.States(all.narrow(0, 0, events), samples.batch, training);
+  at::Tensor h = network.States(all.narrow(0, 0, events), samples.batch, draws);
   if (events != targets) h = at::embedding(h, network.Indices(samples.events));
   if (full_softmax)
     return nn::TextLoss(network.ItemScores(h), network.Indices(samples.positives) - 1, false).sum;

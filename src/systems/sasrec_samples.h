@@ -18,9 +18,10 @@ struct SasRecSamples {
 };
 
 // Sum over the targets of -log s(h . e+) - log(1 - s(h . e-)), s the sigmoid; with `full_softmax`
-// of -log softmax(h . E)[+] over all items (pulse 1). -> scalar
+// of -log softmax(h . E)[+] over all items (pulse 1). `draws`: of the sequences, in training. ->
+// scalar
 at::Tensor LossSum(const SasRecNetwork& network, const SasRecSamples& samples, bool full_softmax,
-                   bool training);
+                   const nn::Draws& draws);
 
 class SasRecSource {
  public:

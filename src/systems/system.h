@@ -36,6 +36,11 @@ struct Prediction {
   std::vector<int64_t> list;
 };
 
+// From the scores of all items, [I]: those of the query's candidates, or all.
+Prediction FromScores(const Query& query, std::span<const double> scores);
+// The same from a table, F64 [queries, I].
+std::vector<Prediction> FromScores(const std::vector<Query>& queries, const HostTensor& scores);
+
 // What a system is built from.
 struct BuildContext {
   const config::RunConfig& config;  // with the system's own training; execution.device is chosen
@@ -119,8 +124,8 @@ const Variant* FindVariant(const System& system, const std::string& name);
 // Defaults overridden by the configuration; unknown or out of range: Error(kUsage).
 std::map<std::string, double> KnobValues(const System& system, const config::SystemConfig& config);
 
-// Users that early stopping looks at: of those that are evaluated, train.validation_users drawn by
-// seed, or all.
+// Users that early stopping looks at: of those who validate, train.validation_users drawn by seed,
+// or all.
 std::vector<int64_t> ValidationUsers(const data::LabelStore& labels,
                                      const config::RunConfig& config);
 

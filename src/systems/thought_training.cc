@@ -65,10 +65,10 @@ struct ThoughtModel {
   }
 
   // [texts, d]
-  at::Tensor Vectors(const lm::Bert& encoder, const Ids& texts, bool training) const {
+  at::Tensor Vectors(const lm::Bert& encoder, const Ids& texts, const nn::Draws& draws) const {
     if (texts.empty())
       return at::zeros({0, shape.width}, at::TensorOptions(parameters.dtype()).device(device));
-    return encoder.Forward(texts, lm::PoolingOf(thought.pooling()), training);
+    return encoder.Forward(texts, lm::PoolingOf(thought.pooling()), draws);
   }
 
   const config::ThoughtConfig& thought;
@@ -141,10 +141,11 @@ class ThoughtTraining final : public train::Trainable {
     Ids behaviours;
     for (int64_t i = own.begin; i < own.end; ++i)
       behaviours.push_back(TrainedBehaviour(step, batch[static_cast<size_t>(i)]));
+    const nn::Draws draws = nn::DrawsOf(config_.seed(), step, own.begin, own.size());
     const at::Tensor h =
-        tensor::AllGatherGrad(model_.Vectors(model_.behaviour, behaviours, true), comm_);
+        tensor::AllGatherGrad(model_.Vectors(model_.behaviour, behaviours, draws), comm_);
     const at::Tensor z = tensor::AllGatherGrad(
-        model_.Vectors(model_.rationale, Pick(tokens_.rationale, batch, own), true), comm_);
+        model_.Vectors(model_.rationale, Pick(tokens_.rationale, batch, own), draws), comm_);
     const at::Tensor negatives =
         nn::DrawNegatives(std::ssize(batch), model_.thought.negatives(), config_.seed(), step);
     const at::Tensor log_tau = comm_.rank() == 0 ? model_.log_tau : model_.log_tau.detach();
@@ -227,10 +228,10 @@ class ThoughtTraining final : public train::Trainable {
   at::Tensor Encode(const lm::Bert& encoder, const Ids& all, const std::vector<int64_t>& numbers,
                     cluster::Communicator& comm) const {
     const train::Slice own = train::RankSlice(std::ssize(numbers), comm.rank(), comm.size());
-    std::vector<at::Tensor> parts = {model_.Vectors(encoder, {}, false)};
+    std::vector<at::Tensor> parts = {model_.Vectors(encoder, {}, {})};
     for (int64_t begin = own.begin; begin < own.end; begin += kEncodedTexts) {
       const train::Slice part{begin, std::min(own.end, begin + kEncodedTexts)};
-      parts.push_back(model_.Vectors(encoder, Pick(all, numbers, part), false));
+      parts.push_back(model_.Vectors(encoder, Pick(all, numbers, part), {}));
     }
     return tensor::AllGatherGrad(at::cat(parts), comm);
   }
@@ -297,7 +298,7 @@ data::Facts TrainThoughts(const config::RunConfig& config,
   ThoughtTraining training(model, tokens, config, comm);
   const double before = training.Retrieval(comm);
   if (comm.rank() == 0) Info(Cat("  before training: R@1 ", before));
-  data::Facts facts = train::Run(training, config.train(), config.seed(), folder, comm);
+  data::Facts facts = train::Run(training, config.train(), folder, comm);
   if (comm.rank() != 0) return facts;
 
   const fs::path best = folder / "model.safetensors";

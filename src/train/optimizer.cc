@@ -3,6 +3,7 @@
 #include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <c10/core/GradMode.h>
@@ -72,9 +73,11 @@ double ClipGradients(const nn::Parameters& parameters, double limit, cluster::Co
   for (const auto& [path, p] : parameters.all())
     if (p.grad().defined()) gradients.push_back(p.grad());
   double squares = 0;
-  if (!gradients.empty())
-    for (const at::Tensor& norm : at::_foreach_norm(gradients))
-      squares += std::pow(norm.item<double>(), 2);
+  if (!gradients.empty()) {  // read back at once, added in fp64 in their order
+    const at::Tensor norms = at::stack(at::_foreach_norm(gradients)).to(at::kDouble).cpu();
+    const double* each = norms.const_data_ptr<double>();
+    for (int64_t i = 0; i < norms.numel(); ++i) squares += std::pow(each[i], 2);
+  }
   double norm = std::sqrt(squares);
   // The gradients are equal on all ranks, but a rank with more threads adds in another order.
   comm.AllReduce(&norm, 1, DType::kF64, cluster::Reduce::kMax);

@@ -56,7 +56,7 @@ class Trainable {
   virtual nn::Parameters& parameters() = 0;
   virtual ParameterRule RuleFor(const std::string& /*path*/) const { return {}; }
   virtual int64_t steps_per_epoch() const = 0;
-  virtual StepLoss Loss(int64_t step) = 0;  // step = 0, 1, ...; dropout on
+  virtual StepLoss Loss(int64_t step) = 0;  // step = 0, 1, ...; with dropout
   // Loss(step) is PartLoss(step, {}). Error(kUsage) where a system's loss cannot be split.
   virtual StepLoss PartLoss(int64_t step, const Part& part);
   virtual Validation Validate(int64_t epoch) = 0;  // the same value on every rank

@@ -1,17 +1,14 @@
 #include "src/train/trainer.h"
 
-#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
 
 #include <cmath>
 #include <fstream>
 #include <iomanip>
-#include <mutex>
 #include <optional>
 #include <sstream>
 
 #include "src/base/log.h"
-#include "src/base/rng.h"
 #include "src/base/stop.h"
 #include "src/store/workspace.h"
 #include "src/train/checkpoint.h"
@@ -66,11 +63,10 @@ AdamWOptions RulesOf(const config::TrainConfig& config, const Trainable& model) 
 
 class Loop {
  public:
-  Loop(Trainable& model, const config::TrainConfig& config, uint64_t seed, const fs::path& folder,
+  Loop(Trainable& model, const config::TrainConfig& config, const fs::path& folder,
        cluster::Communicator& comm)
       : model_(model),
         config_(config),
-        seed_(seed),
         folder_(folder),
         comm_(comm),
         optimizer_(model.parameters(), RulesOf(config, model)),
@@ -125,7 +121,6 @@ class Loop {
 
   // Forward, backward, sum over ranks, update. Returns task and global loss.
   std::pair<std::string, double> Step() {
-    SeedDropout();
     optimizer_.ZeroGrad();
     const auto [task, own] = Backward();
     const double value = Sum(own.first, comm_) + own.second;
@@ -135,20 +130,6 @@ class Loop {
     Update();
     ++progress_.step;
     return {task, value};
-  }
-
-  // Dropout draws depend on (seed, step, rank) alone, so a resumed run repeats them.
-  void SeedDropout() {
-    const uint64_t seed = Rng(seed_, "dropout", static_cast<uint64_t>(progress_.step),
-                              static_cast<uint64_t>(comm_.rank()))
-                              .Next();
-    const auto set = [seed](at::Generator generator) {
-      std::lock_guard lock(generator.mutex());  // ranks that are threads share it
-      generator.set_current_seed(seed);
-    };
-    set(at::detail::getDefaultCPUGenerator());
-    const at::Device device = model_.parameters().device();
-    if (!device.is_cpu()) set(at::globalContext().defaultGenerator(device));
   }
 
   void Update() {
@@ -240,7 +221,6 @@ class Loop {
 
   Trainable& model_;
   const config::TrainConfig& config_;
-  uint64_t seed_;
   fs::path folder_;
   cluster::Communicator& comm_;
   AdamW optimizer_;
@@ -261,11 +241,11 @@ bool Patience::Continue(bool improved, int64_t& endured) const {
   return endured < limit_;
 }
 
-data::Facts Run(Trainable& model, const config::TrainConfig& config, uint64_t seed,
-                const fs::path& folder, cluster::Communicator& comm) {
+data::Facts Run(Trainable& model, const config::TrainConfig& config, const fs::path& folder,
+                cluster::Communicator& comm) {
   // Operators without a deterministic form throw and say what to do. Of the whole process.
   if (config.deterministic()) at::globalContext().setDeterministicAlgorithms(true, false);
-  return Loop(model, config, seed, folder, comm).Run();
+  return Loop(model, config, folder, comm).Run();
 }
 
 }  // namespace whyrec::train

@@ -27,7 +27,7 @@ class Patience {
 // validation) and losses.csv (step,task,loss). A killed run that is started again continues with
 // the same losses to the last bit on one rank. Stop signals save a checkpoint and throw
 // Error(kStoppedEarly).
-data::Facts Run(Trainable& model, const config::TrainConfig& config, uint64_t seed,
+data::Facts Run(Trainable& model, const config::TrainConfig& config,
                 const std::filesystem::path& folder, cluster::Communicator& comm);
 
 }  // namespace whyrec::train

@@ -53,8 +53,8 @@ void Bench(const std::string& folder, const std::string& file, int64_t repeats) 
     const auto begin = std::chrono::steady_clock::now();
     optimizer.ZeroGrad();
     const at::Tensor loss =
-        nn::InfoNce(behaviour.Forward(behaviours, lm::Pooling::kCls, true),
-                    rationale.Forward(rationales, lm::Pooling::kCls, true), negatives, log_tau);
+        nn::InfoNce(behaviour.Forward(behaviours, lm::Pooling::kCls, {}),
+                    rationale.Forward(rationales, lm::Pooling::kCls, {}), negatives, log_tau);
     loss.backward();
     optimizer.Step();
     const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - begin;

@@ -19,6 +19,7 @@
 #include "src/lm/lora.h"
 #include "src/lm/text_engine.h"
 #include "src/lm/token_tree.h"
+#include "src/nn/dropout.h"
 #include "src/systems/pulse_memory.h"
 #include "src/tensor/device.h"
 #include "src/train/optimizer.h"
@@ -102,6 +103,8 @@ void Train(lm::Phi& model, c10::Device device, int64_t steps) {
   for (int64_t user = 0; user < kUsers; ++user)
     for (int64_t k = 1; k <= kCandidates; ++k)
       last.push_back(user * tokens + kPrefix + k * kBranch - 1);
+  std::vector<nn::RowRun> runs;
+  for (int64_t user = 0; user < kUsers; ++user) runs.push_back({user, tokens});
   const at::Tensor rows = at::tensor(last).to(device);
   const at::Tensor targets = at::zeros({kUsers}, at::kLong).to(device);
   const Peak peak(device);
@@ -110,8 +113,9 @@ void Train(lm::Phi& model, c10::Device device, int64_t steps) {
         at::randint(2, model.config().vocabulary, {kUsers * tokens}, at::kLong).to(device);
     float loss = 0;
     const double seconds = Seconds([&] {
-      const at::Tensor hidden = model.Hidden(ids, positions, lm::TreeAttention(trees),
-                                             tree.longest_path(), /*training=*/true);
+      const at::Tensor hidden =
+          model.Hidden(ids, positions, lm::TreeAttention(trees), tree.longest_path(),
+                       nn::KeysOf(nn::DrawsOf(1, step, 0, kUsers), "scorer", runs, device));
       const at::Tensor logits =
           at::mv(hidden.index_select(0, rows).to(at::kFloat), adapters.Get("score.weight")[0]);
       const at::Tensor value = at::cross_entropy_loss(logits.view({kUsers, kCandidates}), targets);

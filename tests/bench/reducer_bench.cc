@@ -47,8 +47,8 @@ class Step {
     for (const auto& [path, p] : parameters_.all()) p.mutable_grad() = at::Tensor();
     const at::Tensor mask = at::ones_like(ids_).eq(1);
     const at::Tensor memory =
-        model_.Encode(model_.Embed(ids_) + at::embedding(table_, users_), mask, true);
-    nn::TextLoss(model_.Decode(targets_, memory, mask, true), targets_, false).sum.backward();
+        model_.Encode(model_.Embed(ids_) + at::embedding(table_, users_), mask, {});
+    nn::TextLoss(model_.Decode(targets_, memory, mask, {}), targets_, false).sum.backward();
   }
 
   nn::Parameters& parameters() { return parameters_; }

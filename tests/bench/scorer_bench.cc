@@ -35,6 +35,7 @@ double Seconds(const std::function<void()>& run) {
 // Trees of one pass: a user's candidates as branches of one, or a sequence for each.
 struct Pass {
   std::vector<PackedTree> trees;
+  std::vector<nn::RowRun> runs;  // the user of each
   at::Tensor ids, positions;
 
   Pass(int64_t users, int64_t prefix, int64_t branch, bool packed, int64_t vocabulary,
@@ -42,6 +43,8 @@ struct Pass {
     PackedTree tree{.prefix = prefix, .branches = {branch}};
     if (packed) tree.branches.assign(kCandidates, branch);
     trees.assign(static_cast<size_t>(users * (packed ? 1 : kCandidates)), tree);
+    for (int64_t i = 0; i < std::ssize(trees); ++i)
+      runs.push_back({i * users / std::ssize(trees), tree.tokens()});
     positions = at::cat(std::vector<at::Tensor>(trees.size(), TreePositions(tree))).to(device);
     ids = at::randint(2, vocabulary, {positions.size(0)}, at::kLong).to(device);
   }
@@ -81,16 +84,17 @@ int Main(int argc, char** argv) {
   double forward[2], step[2];
   for (const bool packed : {false, true}) {
     const Pass pass(users, prefix, branch, packed, config.vocabulary, device);
-    const auto sum = [&](bool training) {
+    const auto sum = [&](const nn::Draws& draws) {
       return model
-          .Hidden(pass.ids, pass.positions, TreeAttention(pass.trees), prefix + branch, training)
+          .Hidden(pass.ids, pass.positions, TreeAttention(pass.trees), prefix + branch,
+                  nn::KeysOf(draws, "scorer", pass.runs, device))
           .sum(at::kFloat);
     };
     forward[packed] = Seconds([&] {
       const c10::NoGradGuard no_grad;
-      sum(false).item<float>();
+      sum({}).item<float>();
     });
-    step[packed] = Seconds([&] { sum(true).backward(); });
+    step[packed] = Seconds([&] { sum(nn::DrawsOf(1, 0, 0, users)).backward(); });
     std::printf(
         "%-10s %6lld tokens  forward %8.3f s  %7.1f users/s   step %8.3f s  %7.1f users/s\n",
         packed ? "packed" : "pointwise", static_cast<long long>(pass.ids.size(0)), forward[packed],

@@ -71,7 +71,7 @@ class Bench {
     const at::Tensor pieces = at::tensor(pieces_);
     std::vector<std::vector<lm::Hypothesis>> found;
     const auto run = [&] {
-      const at::Tensor memory = model_.Encode(model_.Embed(ids), mask, false);
+      const at::Tensor memory = model_.Encode(model_.Embed(ids), mask, {});
       lm::T5::Cache cache = model_.Start(memory, std::nullopt, restricted ? pieces : at::Tensor());
       const auto step = [&](const lm::StepInput& input) {
         if (!restricted) return model_.Step(cache, input);
@@ -101,7 +101,7 @@ class Bench {
       for (size_t c = 0; c < 100; ++c)
         candidates[b].push_back(items_[(b * 100 + c) * 7 % items_.size()]);
     const auto run = [&] {
-      const at::Tensor memory = model_.Encode(model_.Embed(ids), mask, false);
+      const at::Tensor memory = model_.Encode(model_.Embed(ids), mask, {});
       lm::RankCandidates(model_, memory, std::nullopt, candidates, {.pieces = pieces_});
     };
     std::cout << nlohmann::json{{"name", "direct.exact"}, {"ms", FastestMs(repeats_, run)}}.dump()
@@ -114,9 +114,11 @@ class Bench {
     const at::Tensor start = at::zeros({targets.size(0), 1}, targets.options());
     const at::Tensor read = at::cat({start, targets.narrow(1, 0, targets.size(1) - 1)}, 1);
     train::AdamW optimizer(parameters_, {.learning_rate = 1e-4, .weight_decay = 0.01});
+    int64_t step = 0;
     const auto run = [&] {
-      const at::Tensor memory = model_.Encode(model_.Embed(ids), mask, true);
-      const at::Tensor logits = model_.Decode(read, memory, std::nullopt, true);
+      const nn::Draws draws = nn::DrawsOf(1, step++, 0, ids.size(0));
+      const at::Tensor memory = model_.Encode(model_.Embed(ids), mask, draws);
+      const at::Tensor logits = model_.Decode(read, memory, std::nullopt, draws);
       const nn::LossSum loss = nn::TextLoss(logits, targets, true);
       (loss.sum / loss.count).backward();
       optimizer.Step();

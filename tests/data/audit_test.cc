@@ -20,7 +20,10 @@ double At(const std::vector<AuditValue>& values, const std::string& check,
 NumberedSequences Sequences(int64_t items, const std::vector<std::vector<int64_t>>& rows) {
   NumberedSequences out;
   out.items = items;
-  for (const auto& row : rows) out.sequences.Append(row);
+  for (const auto& row : rows) {
+    out.sequences.Append(row);
+    out.training.push_back(row.size() - 2);
+  }
   return out;
 }
 
@@ -53,6 +56,14 @@ TEST(Rules, R2AndR3ByHand) {
   EXPECT_NEAR(ndcg_of_user_1(RuleR3, 3, "R3"), 0.5, 1e-12);
 }
 
+// Where training sees more of the neighbours, user 1 finds the item that both have (60 + 60).
+TEST(Rules, R2SeesWhatTrainingSees) {
+  NumberedSequences data = Sequences(30, {{8, 7, 1, 20}, {4, 5, 6, 1}, {3, 9, 1, 19}});
+  EXPECT_EQ(At(RuleR2(data), "R2", "HR@1"), 0);
+  data.training = {3, 2, 3};
+  EXPECT_NEAR(At(RuleR2(data), "R2", "HR@1"), 1 / 3.0, 1e-12);
+}
+
 struct Stated {
   const char* name;
   double r1[5], r2[4], r3[4];  // r1 begins with HR@1; then HR@5, NDCG@5, HR@10, NDCG@10
@@ -70,7 +81,10 @@ TEST_P(RealRules, StatedFiguresAndChanceAfterRenumbering) {
   config::SplitConfig config;
   config.set_item_ids(config::SplitConfig::FIRST_APPEARANCE);
   config.set_user_ids(config::SplitConfig::AS_GIVEN);
-  const NumberedSequences published = Number(catalogue, MakeSplit(catalogue, config).train.numbers);
+  const auto numbered = [&] {
+    return Number(catalogue, MakeSplit(catalogue, config).train.numbers, config.held_out());
+  };
+  const NumberedSequences published = numbered();
   const auto r1 = RuleR1(published), r2 = RuleR2(published), r3 = RuleR3(published);
   const char* metrics[] = {"HR@5", "NDCG@5", "HR@10", "NDCG@10"};
   constexpr double kTolerance = .0001;
@@ -86,7 +100,7 @@ TEST_P(RealRules, StatedFiguresAndChanceAfterRenumbering) {
 
   config.set_item_ids(config::SplitConfig::PERMUTED);
   config.set_user_ids(config::SplitConfig::PERMUTED);
-  const NumberedSequences strict = Number(catalogue, MakeSplit(catalogue, config).train.numbers);
+  const NumberedSequences strict = numbered();
   EXPECT_LE(At(RuleR1(strict), "R1", "HR@10"), .003);
   EXPECT_LE(At(RuleR2(strict), "R2", "HR@10"), .003);
   EXPECT_LE(At(RuleR3(strict), "R3", "HR@10"), .003);

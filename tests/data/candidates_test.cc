@@ -121,12 +121,11 @@ TEST(Popularity, InProportionToTrainingCounts) {
   const CandidateDraw all(catalogue, train, Config(SplitConfig::POPULARITY, 3));
   EXPECT_EQ(Counts(all, 6, {0, 5}, {}, 10), (std::vector<int64_t>{10, 10, 10, 10, 0, 0}));
   const CandidateDraw more(catalogue, train, Config(SplitConfig::POPULARITY, 4));
-  EXPECT_EQ(
-      ErrorOf([&] {
-        Counts(more, 6, {0, 5}, {}, 1);
-      }),
-      "split.candidates POPULARITY: 3 items of training can be negatives, 4 are wanted; lower "
-      "split.direct_negatives");
+  EXPECT_EQ(ErrorOf([&] {
+              Counts(more, 6, {0, 5}, {}, 1);
+            }),
+            "candidates POPULARITY: 3 items of training can be negatives, 4 are wanted; lower "
+            "split.direct_negatives");
 }
 
 // An item that is nearly all of training is passed over at once, not by luck.
@@ -157,6 +156,87 @@ TEST(Released, FirstItemsOfTheSourceAndTheTargetMayRecur) {
   EXPECT_EQ(few[1], 0);
   EXPECT_GT(few[0], 300 + 100);
   EXPECT_EQ(few[0] + few[2], 600);
+}
+
+// Scores of 40 items, some equal, and what a plain sort of those that may be drawn puts first.
+struct Ranked {
+  explicit Ranked(bool distinct) {
+    std::vector<std::string> titles;
+    for (int i = 0; i < 40; ++i) titles.push_back(Cat("item ", i % 30));  // 30 reads like 0, ...
+    catalogue = Titled(titles);
+    catalogue.items[7].untitled = true;
+    Rng rng(4, "scores");
+    for (int i = 0; i < 40; ++i) scores.push_back(static_cast<double>(rng.Below(25)));
+    for (int64_t item = 0; item < 40; ++item) {
+      const bool had = std::ranges::count(excluded, item) > 0;
+      const bool like_target = distinct && (item == 5 || item == 35);
+      if (!had && item != 5 && item != 7 && !like_target) order.push_back(item);
+    }
+    std::ranges::stable_sort(order, std::greater(), [&](int64_t item) { return scores[item]; });
+    std::set<int64_t> seen;
+    if (distinct)
+      std::erase_if(order, [&](int64_t item) { return !seen.insert(item % 30).second; });
+  }
+
+  // How often each is drawn beside target 5.
+  std::vector<int64_t> Counts(const SplitConfig& config, int64_t pool, int draws) const {
+    const CandidateDraw draw(catalogue, {}, config);
+    std::vector<int64_t> counts(40, 0);
+    for (int i = 0; i < draws; ++i) {
+      Rng rng(6, "test", 0, static_cast<uint64_t>(i));
+      const auto row = draw.DrawHard(5, excluded, scores, pool, rng);
+      EXPECT_EQ(std::set(row.begin(), row.end()).size(), row.size());
+      for (int64_t item : row) ++counts[static_cast<size_t>(item)];
+    }
+    return counts;
+  }
+
+  Catalogue catalogue;
+  std::vector<double> scores;
+  const std::vector<int64_t> excluded = {1, 2, 33};
+  std::vector<int64_t> order;
+};
+
+TEST(SasrecHard, IsTheTopOfABruteForceRanking) {
+  for (bool distinct : {false, true}) {
+    const Ranked ranked(distinct);
+    for (int count : {1, 9, 20}) {
+      std::vector<int64_t> want(40, 0);
+      want[5] = 3;
+      for (int i = 0; i < count; ++i) want[static_cast<size_t>(ranked.order[i])] = 3;
+      const auto config = Config(SplitConfig::SASREC_HARD, count, distinct);
+      EXPECT_EQ(ranked.Counts(config, count, 3), want) << count;
+    }
+    // Of a wider pool each is as likely; what is behind it never comes.
+    constexpr int kDraws = 4000, kPool = 15;
+    const auto counts = ranked.Counts(Config(SplitConfig::SASREC_HARD, 4, distinct), kPool, kDraws);
+    double chi_square = 0;
+    for (int i = 0; i < std::ssize(ranked.order); ++i) {
+      const auto count = static_cast<double>(counts[static_cast<size_t>(ranked.order[i])]);
+      if (i < kPool) {
+        const double expected = kDraws * 4.0 / kPool;
+        chi_square += (count - expected) * (count - expected) / expected;
+      } else {
+        EXPECT_EQ(count, 0) << i;
+      }
+    }
+    EXPECT_LT(chi_square, 36.1);  // 14 degrees of freedom, p = .001
+    EXPECT_EQ(counts[5], kDraws);
+    EXPECT_EQ(counts[7] + counts[1] + counts[2] + counts[33], 0);
+  }
+}
+
+TEST(SasrecHard, SaysWhenTooFewItemsAreLeft) {
+  const Ranked ranked(false);  // 40 less target, three had and one untitled
+  const auto most = Config(SplitConfig::SASREC_HARD, 35),
+             more = Config(SplitConfig::SASREC_HARD, 36);
+  EXPECT_EQ(std::ranges::count(ranked.Counts(most, 1000, 2), 2), 36);
+  EXPECT_EQ(ErrorOf([&] { ranked.Counts(more, 1000, 1); }),
+            "SASREC_HARD: of 40 items 35 can be negatives, 36 are wanted; lower "
+            "split.direct_negatives");
+  EXPECT_EQ(ErrorOf([&] { MakeSplit(ranked.catalogue, more); }, Exit::kUsage),
+            "split.candidates: SASREC_HARD needs a SASRec that is trained on the split; name it in "
+            "predict.also_candidates");
 }
 
 // Four users over thirty items.

@@ -211,10 +211,11 @@ TEST(ShortUsers, KeptForTrainingOnly) {
   EXPECT_EQ(split.train.reviews.front(), "Dora said this first.");
   EXPECT_EQ(split.train.reviews.back(), "Eve said this only.");
   const LabelStore& labels = split.labels;
-  EXPECT_EQ(labels.EvaluatedUsers(), (std::vector<int64_t>{1, 2, 3}));
+  for (Phase phase : {Phase::kValidation, Phase::kTest})
+    EXPECT_EQ(labels.EvaluatedUsers(phase), (std::vector<int64_t>{1, 2, 3}));
   for (int64_t user : {0, 4})
     for (Phase phase : {Phase::kValidation, Phase::kTest}) {
-      EXPECT_FALSE(labels.Evaluated(user));
+      EXPECT_FALSE(labels.Evaluated(phase, user));
       EXPECT_EQ(labels.Target(phase, user), -1);
       EXPECT_EQ(labels.TargetTime(phase, user), 0);
       EXPECT_TRUE(labels.Candidates(phase, user).empty());
@@ -230,6 +231,131 @@ TEST(ShortUsers, KeptForTrainingOnly) {
   config.set_negative_exclude(SplitConfig::FULL);
   const auto open = PublishedProtocol::ForNegatives(config);
   EXPECT_EQ(labels.FullHistories(*open, split.train).values, WithShortUsers().histories.values);
+}
+
+// PULSE's text: of the ids, SHA-256 (computed elsewhere) lets "a" and "f" validate, not "b", "c",
+// "dora" and "eve".
+TEST(HeldOutText, OneUserInTenValidatesAndTheOthersTrainOnThatItem) {
+  for (const char* id : {"a", "f", "user7", "user15", "user39", "U100001"}) {
+    const Parts parts = PartsOf(id, 5, SplitConfig::TEXT);
+    EXPECT_EQ(parts.training, 3u) << id;
+    EXPECT_TRUE(parts.validates && parts.tests) << id;
+  }
+  for (const char* id : {"b", "c", "dora", "eve", "user8", "U100000"}) {
+    const Parts parts = PartsOf(id, 5, SplitConfig::TEXT);
+    EXPECT_EQ(parts.training, 4u) << id;
+    EXPECT_TRUE(!parts.validates && parts.tests) << id;
+  }
+  for (size_t items = 0; items < 3; ++items)
+    for (const char* id : {"a", "b"})
+      for (auto how : {SplitConfig::TEXT, SplitConfig::LEAVE_TWO_OUT}) {
+        const Parts parts = PartsOf(id, items, how);
+        EXPECT_EQ(parts.training, items);
+        EXPECT_FALSE(parts.validates || parts.tests);
+      }
+  int validating = 0;
+  for (int i = 0; i < 10000; ++i)
+    validating += PartsOf(Cat("A", i), 3, SplitConfig::TEXT).validates;
+  EXPECT_NEAR(validating, 1000, 4 * 30);
+}
+
+TEST(HeldOutText, ByHand) {
+  SplitConfig config = Strict();
+  config.set_held_out(SplitConfig::TEXT);
+  config.set_short_users(SplitConfig::NEVER_EVALUATED);
+  config.set_train_candidates(true);
+  const Split split = MakeSplit(WithShortUsers(), config);
+  const TrainView& train = split.train;
+  const LabelStore& labels = split.labels;
+  // dora: 1 2 | a: 2 0 . 1 . 3 | b: 1 4 . 0 | c: 4 3 2 1 . 0 | eve: 5
+  EXPECT_EQ(train.histories.values, (std::vector<int64_t>{1, 2, 2, 0, 1, 4, 4, 3, 2, 1, 5}));
+  EXPECT_EQ(train.histories.offsets, (std::vector<int64_t>{0, 2, 4, 6, 10, 11}));
+  EXPECT_EQ(train.times, (std::vector<int64_t>{100, 101, 0, 1, 4, 5, 7, 8, 9, 10, 102}));
+  EXPECT_EQ(train.ratings, (std::vector<float>{1, 2, 0, 1, 4, 5, 7, 8, 9, 10, 3}));
+  EXPECT_EQ(train.reviews[9], WithShortUsers().reviews[12]);  // c's last but one
+  EXPECT_EQ(labels.EvaluatedUsers(Phase::kTest), (std::vector<int64_t>{1, 2, 3}));
+  EXPECT_EQ(labels.EvaluatedUsers(Phase::kValidation), (std::vector<int64_t>{1}));
+  const auto targets = [&](Phase phase) {
+    std::vector<int64_t> out;
+    for (int64_t user = 0; user < 5; ++user) out.push_back(labels.Target(phase, user));
+    return out;
+  };
+  EXPECT_EQ(targets(Phase::kTest), (std::vector<int64_t>{-1, 3, 0, 0, -1}));
+  EXPECT_EQ(targets(Phase::kValidation), (std::vector<int64_t>{-1, 1, -1, -1, -1}));
+  EXPECT_EQ(labels.TargetTime(Phase::kValidation, 1), 2);
+  EXPECT_EQ(labels.TargetTime(Phase::kValidation, 3), 0);
+  EXPECT_EQ(labels.TargetTime(Phase::kTest, 3), 11);
+  // The test sees the validation item of who has one, after training; nobody's twice.
+  const std::vector<std::vector<int64_t>> before = {{1, 2}, {2, 0, 1}, {1, 4}, {4, 3, 2, 1}, {5}};
+  for (int64_t user = 0; user < 5; ++user) {
+    const auto& want = before[static_cast<size_t>(user)];
+    EXPECT_EQ(labels.InputHistory(Phase::kTest, train, user), want);
+    const auto events = labels.InputEvents(Phase::kTest, train, user);
+    ASSERT_EQ(events.size(), want.size());
+    for (size_t i = 0; i < want.size(); ++i) EXPECT_EQ(events[i].item, want[i]);
+    const auto row = train.histories.row(user);
+    EXPECT_EQ(labels.InputHistory(Phase::kValidation, train, user),
+              std::vector<int64_t>(row.begin(), row.end()));
+  }
+  EXPECT_EQ(labels.InputEvents(Phase::kTest, train, 1).back().time, 2);
+  EXPECT_EQ(labels.InputEvents(Phase::kTest, train, 3).back().time, 10);
+  // Candidates: where there is a target; training's of the last training item.
+  for (int64_t user = 0; user < 5; ++user) {
+    EXPECT_EQ(labels.Candidates(Phase::kValidation, user).size(), user == 1 ? 2u : 0u);
+    EXPECT_EQ(labels.Candidates(Phase::kTest, user).size(), user % 4 ? 2u : 0u);
+  }
+  EXPECT_EQ(std::ranges::count(train.candidates.row(3), 1), 1);
+  EXPECT_EQ(std::ranges::count(train.candidates.row(1), 0), 1);
+  // Reviews 0 and 4, 8 and 10 have a sentence; 2 is of a's validation item, 10 of c's training.
+  std::vector<std::string> texts;
+  for (const auto& record : train.explanations) texts.push_back(Cat(record.user, " ", record.item));
+  EXPECT_EQ(texts, (std::vector<std::string>{"0 1", "1 2", "2 1", "3 3", "3 1", "4 5"}));
+  ASSERT_EQ(labels.ValidationExplanations().size(), 1u);
+  EXPECT_EQ(labels.ValidationExplanations()[0].user, 1);
+  config.set_negative_exclude(SplitConfig::FULL);
+  const auto open = PublishedProtocol::ForNegatives(config);
+  EXPECT_EQ(labels.FullHistories(*open, train).values, WithShortUsers().histories.values);
+}
+
+TEST(HeldOutText, GivenExplanationsKeepWhatIsTraining) {
+  SplitConfig config = Strict();
+  config.set_held_out(SplitConfig::TEXT);
+  Catalogue catalogue = Small();
+  catalogue.explanations[0] = {
+      {0, 1, "is validation"}, {2, 1, "trains"}, {1, 4, "trains too"}, {2, 0, "is test"}};
+  catalogue.explanations[1] = {{0, 1, "kept"}, {0, 3, "is test"}};
+  const Split split = MakeSplit(catalogue, config);
+  ASSERT_EQ(split.train.explanations.size(), 2u);
+  EXPECT_EQ(split.train.explanations[0].text, "trains");
+  EXPECT_EQ(split.train.explanations[1].text, "trains too");
+  ASSERT_EQ(split.labels.ValidationExplanations().size(), 1u);
+}
+
+// What is held out differs; what training reads is the same.
+TEST(HeldOutText, TrainingFileDoesNotDependOnHeldOutItems) {
+  SplitConfig config = Strict();
+  config.set_held_out(SplitConfig::TEXT);
+  const TemporaryFolder first, second;
+  Catalogue catalogue = Small();
+  Save(MakeSplit(catalogue, config), first.path);
+  catalogue.histories.values[2] = 5;  // a's validation item
+  catalogue.histories.values[3] = 4;  // and the test items
+  catalogue.histories.values[6] = 5;
+  catalogue.histories.values[11] = 5;
+  for (size_t at : {2, 3, 6, 11}) catalogue.reviews[at] = "Something else is said here.";
+  Save(MakeSplit(catalogue, config), second.path);
+  EXPECT_EQ(Sha256OfFile(first.path / "train.h5"), Sha256OfFile(second.path / "train.h5"));
+  EXPECT_NE(Sha256OfFile(first.path / "labels.h5"), Sha256OfFile(second.path / "labels.h5"));
+}
+
+TEST(HeldOutText, NeedsAUserWhoValidates) {
+  SplitConfig config = Strict();
+  config.set_held_out(SplitConfig::TEXT);
+  Catalogue catalogue = Small();
+  catalogue.users[0] = "b2";
+  EXPECT_EQ(ErrorOf([&] { MakeSplit(catalogue, config); }),
+            "split.held_out TEXT: one user in ten validates, but none of these 3 does; set "
+            "LEAVE_TWO_OUT");
 }
 
 TEST(Split, InputEventsTellWhatWasSaid) {

@@ -13,11 +13,12 @@
 
 namespace whyrec {
 
-// Golden files: in the checkout, or beside a bundle (launch/bundle.sh).
-inline std::filesystem::path Golden() {
+// Files of the checkout, or of a bundle (launch/bundle.sh).
+inline std::filesystem::path Source() {
   const char* folder = std::getenv("WHYREC_SOURCE_DIR");
-  return std::filesystem::path(folder != nullptr ? folder : WHYREC_SOURCE_DIR) / "tests/golden";
+  return folder != nullptr ? folder : WHYREC_SOURCE_DIR;
 }
+inline std::filesystem::path Golden() { return Source() / "tests/golden"; }
 
 // WHYREC_GPU_TESTS_ON=cpu tries the tests themselves where there is no GPU.
 inline bool OnCpuByOrder() {

@@ -14,7 +14,7 @@ struct OnDevice {
   // A scalar of all vectors that is no function of their sum; fills the gradients.
   at::Tensor Loss() {
     vectors = UnitRows(
-        model.Forward({{1, 5, 9, 2}, {1, 7, 2}, {1, 8, 8, 6, 4, 3, 2}}, Pooling::kMean, false));
+        model.Forward({{1, 5, 9, 2}, {1, 7, 2}, {1, 8, 8, 6, 4, 3, 2}}, Pooling::kMean, {}));
     const at::Tensor loss = (vectors.narrow(0, 0, 1) * vectors.narrow(0, 1, 2)).sum();
     loss.backward();
     return loss;

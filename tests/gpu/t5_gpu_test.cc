@@ -24,8 +24,8 @@ struct OnDevice {
   at::Tensor Loss() {
     const at::Tensor inputs = tensor::View(tensors.at("inputs")).to(parameters.device());
     const at::Tensor targets = tensor::View(tensors.at("targets")).to(parameters.device());
-    const at::Tensor memory = model.Encode(model.Embed(ids), mask, false);
-    logits = model.Decode(inputs, memory, mask, false);
+    const at::Tensor memory = model.Encode(model.Embed(ids), mask, {});
+    logits = model.Decode(inputs, memory, mask, {});
     const at::Tensor loss =
         at::cross_entropy_loss(logits.to(at::kFloat).flatten(0, 1), targets.flatten());
     loss.backward();
@@ -33,7 +33,7 @@ struct OnDevice {
   }
   std::vector<std::vector<Hypothesis>> Beams() {
     const c10::NoGradGuard no_grad;
-    auto cache = model.Start(model.Encode(model.Embed(ids), mask, false), mask);
+    auto cache = model.Start(model.Encode(model.Embed(ids), mask, {}), mask);
     return BeamSearch([&](const StepInput& input) { return model.Step(cache, input); }, ids.size(0),
                       {.beams = 8, .returned = 4, .max_new_tokens = 12});
   }

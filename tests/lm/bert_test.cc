@@ -33,6 +33,7 @@ BertConfig WithoutHead(BertConfig config) {
 // Tokens text after text as given, which is the reference's order.
 at::Tensor HiddenOf(const Bert& model, const std::vector<std::vector<int64_t>>& texts,
                     bool training) {
+  const auto draws = training ? nn::DrawsOf(1, 0, 0, std::ssize(texts)) : nn::Draws();
   const TextPack pack = PackTexts(texts);
   std::vector<int64_t> starts(texts.size()), places;
   int64_t start = 0;
@@ -42,7 +43,7 @@ at::Tensor HiddenOf(const Bert& model, const std::vector<std::vector<int64_t>>& 
   }
   for (size_t t = 0; t < texts.size(); ++t)
     for (int64_t i = 0; i < std::ssize(texts[t]); ++i) places.push_back(starts[t] + i);
-  return model.Hidden(pack, training).index_select(0, at::tensor(places));
+  return model.Hidden(pack, draws).index_select(0, at::tensor(places));
 }
 
 struct Golden {
@@ -69,7 +70,7 @@ struct Golden {
   at::Tensor Hidden(bool training = false) const { return HiddenOf(model, texts, training); }
   // InfoNCE: text i belongs to text i + 3.
   at::Tensor Loss() const {
-    const at::Tensor x = UnitRows(model.Forward(texts, pooling(), false));
+    const at::Tensor x = UnitRows(model.Forward(texts, pooling(), {}));
     return at::cross_entropy_loss(x.narrow(0, 0, 3).matmul(x.narrow(0, 3, 3).t()) / 0.2,
                                   at::tensor(std::vector<int64_t>{0, 1, 2}));
   }
@@ -110,7 +111,7 @@ TEST_P(BertFamily, EqualsTheReference) {
     for (const auto& [pooling, key] : std::vector<std::pair<Pooling, const char*>>{
              {Pooling::kMean, "mean"}, {Pooling::kCls, "cls"}, {Pooling::kEasyRec, "easyrec"}}) {
       if (pooling == Pooling::kEasyRec && golden.name == "distilbert") continue;
-      EXPECT_LT(Difference(golden.model.Forward(golden.texts, pooling, false), golden.Get(key)),
+      EXPECT_LT(Difference(golden.model.Forward(golden.texts, pooling, {}), golden.Get(key)),
                 tolerance)
           << key;
     }
@@ -129,7 +130,7 @@ TEST_P(BertFamily, EqualsTheReference) {
 TEST_P(BertFamily, HalfPrecisionStaysNear) {
   Golden all(GetParam(), at::kBFloat16);
   EXPECT_EQ(all.Hidden().scalar_type(), at::kBFloat16);
-  const at::Tensor vectors = all.model.Forward(all.texts, all.pooling(), false);
+  const at::Tensor vectors = all.model.Forward(all.texts, all.pooling(), {});
   EXPECT_EQ(vectors.scalar_type(), at::kFloat);
   const double hidden = Difference(all.Hidden(), all.Get("hidden"));
   EXPECT_LT(hidden, 0.03);
@@ -166,11 +167,18 @@ TEST_P(BertFamily, DropoutStandsWhereTheReferenceHasIt) {
 
 TEST_P(BertFamily, RowsKeepTheCallersOrderAndDoNotDependOnBatchMates) {
   const Golden golden(GetParam());
-  const at::Tensor all = golden.model.Forward(golden.texts, golden.pooling(), false);
-  for (size_t i = 0; i < golden.texts.size(); ++i)
-    EXPECT_LT(Difference(golden.model.Forward({golden.texts[i]}, golden.pooling(), false),
-                         all.narrow(0, static_cast<int64_t>(i), 1).detach()),
-              1e-14);
+  for (const bool training : {false, true}) {  // then dropout of weights and hidden states is on
+    const auto draws = [&](int64_t first, int64_t texts) {
+      return training ? nn::DrawsOf(1, 0, first, texts) : nn::Draws();
+    };
+    const int64_t texts = std::ssize(golden.texts);
+    const at::Tensor all = golden.model.Forward(golden.texts, golden.pooling(), draws(0, texts));
+    for (int64_t i = 0; i < texts; ++i)
+      EXPECT_LT(Difference(golden.model.Forward({golden.texts[static_cast<size_t>(i)]},
+                                                golden.pooling(), draws(i, 1)),
+                           all.narrow(0, i, 1).detach()),
+                training ? 1e-12 : 1e-14);
+  }
 }
 
 TEST_P(BertFamily, SavesWhatTheReferenceSaved) {

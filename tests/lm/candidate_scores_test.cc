@@ -46,7 +46,7 @@ double ScoreAlone(const Golden& golden, int64_t sample, const at::Tensor& memory
   if (!options.pieces.empty()) read = at::tensor(options.pieces).index_select(0, read);
   at::Tensor logits = golden.model
                           .Decode(read.unsqueeze(0), memory.narrow(0, sample, 1),
-                                  golden.Mask().narrow(0, sample, 1), false)
+                                  golden.Mask().narrow(0, sample, 1), {})
                           .squeeze(0);
   if (!options.pieces.empty()) {
     logits = logits.index_select(1, at::tensor(options.pieces));

@@ -30,7 +30,7 @@ struct Golden {
     at::set_num_threads(1);  // operators this small only lose by a second thread
     model.Load(kGolden / "t5");
     const at::Tensor mask = tensor::View(t5.at("mask")).to(at::kBool);
-    memory = model.Encode(model.Embed(tensor::View(t5.at("ids"))), mask, false);
+    memory = model.Encode(model.Embed(tensor::View(t5.at("ids"))), mask, {});
   }
   store::TensorMap t5, decode;
   nn::Parameters parameters;
@@ -59,7 +59,7 @@ StepFunction Anew(const Golden& golden) {
                           : last;
     const at::Tensor memory =
         golden.memory.index_select(0, state->batch.repeat_interleave(input.width));
-    return golden.model.Decode(state->prefixes, memory, std::nullopt, false).select(1, -1);
+    return golden.model.Decode(state->prefixes, memory, std::nullopt, {}).select(1, -1);
   };
 }
 

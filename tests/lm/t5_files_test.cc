@@ -130,9 +130,9 @@ TEST(T5Files, SavedFoldersLoadHereAndInTheReference) {
       const Temporary folder;
       Golden golden(form, dtype);
       const at::Tensor memory =
-          golden.model.Encode(golden.model.Embed(golden.Get("ids")), golden.Mask(), false);
+          golden.model.Encode(golden.model.Embed(golden.Get("ids")), golden.Mask(), {});
       const at::Tensor logits =
-          golden.model.Decode(golden.Get("inputs"), memory, golden.Mask(), false);
+          golden.model.Decode(golden.Get("inputs"), memory, golden.Mask(), {});
       golden.model.Save(folder.path());
       nn::Parameters parameters(dtype);
       T5 back(LoadT5Config(folder.path()), parameters);

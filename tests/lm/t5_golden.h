@@ -29,8 +29,7 @@ struct Golden {
   at::Tensor Get(const std::string& name) const { return tensor::View(tensors.at(name)); }
   at::Tensor Mask() const { return Get("mask").to(at::kBool); }
   at::Tensor Memory() const {
-    return model.Encode(model.Embed(Get("ids")) + Get("added").to(parameters.dtype()), Mask(),
-                        false);
+    return model.Encode(model.Embed(Get("ids")) + Get("added").to(parameters.dtype()), Mask(), {});
   }
 
   store::TensorMap tensors;

@@ -55,7 +55,7 @@ TEST_P(Steps, EqualOneDecode) {
     std::optional<at::Tensor> wide_mask;
     if (mask) wide_mask = mask->repeat_interleave(width, 0);
     const at::Tensor whole =
-        golden.model.Decode(rows, memory.repeat_interleave(width, 0), wide_mask, false);
+        golden.model.Decode(rows, memory.repeat_interleave(width, 0), wide_mask, {});
     EXPECT_LT(Difference(logits, whole.select(1, rows.size(1) - 1)),
               c.dtype == at::kDouble ? 1e-12 : 5e-6)
         << rows.size(1);
@@ -144,7 +144,7 @@ TEST(T5Trees, NodesEqualTheirPathsAlone) {
           std::optional<at::Tensor> own_mask;
           if (mask) own_mask = mask->narrow(0, b, 1);
           const at::Tensor alone = golden.model.Decode(at::tensor(path).unsqueeze(0),
-                                                       memory.narrow(0, b, 1), own_mask, false);
+                                                       memory.narrow(0, b, 1), own_mask, {});
           EXPECT_LT(Difference(logits[b][static_cast<int64_t>(n)], alone[0][-1]), 1e-5);
         }
       }

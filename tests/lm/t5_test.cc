@@ -31,7 +31,7 @@ class Parity : public testing::TestWithParam<std::tuple<const char*, bool, at::S
   at::Tensor Logits(const Golden& golden) const {
     std::optional<at::Tensor> memory_mask;
     if (masked()) memory_mask = golden.Mask();
-    return golden.model.Decode(golden.Get("inputs"), golden.Memory(), memory_mask, false);
+    return golden.model.Decode(golden.Get("inputs"), golden.Memory(), memory_mask, {});
   }
 };
 
@@ -72,7 +72,7 @@ TEST(T5, LogitsInHalfPrecision) {
     Golden golden(form, at::kBFloat16);
     const at::Tensor exact = golden.Get("masked.logits");
     const at::Tensor logits =
-        golden.model.Decode(golden.Get("inputs"), golden.Memory(), golden.Mask(), false);
+        golden.model.Decode(golden.Get("inputs"), golden.Memory(), golden.Mask(), {});
     EXPECT_EQ(logits.scalar_type(), at::kBFloat16);
     const double reference = Difference(golden.Get("masked.logits.bf16"), exact);
     EXPECT_LT(Difference(logits, exact), 2 * reference) << form;
@@ -87,9 +87,9 @@ TEST(T5, PaddingMattersUnlessCrossAttentionIsMasked) {
   const auto logits = [&](int64_t width, bool masked) {
     const at::Tensor mask = golden.Mask().narrow(0, 1, 1).narrow(1, 0, width);
     const at::Tensor memory =
-        golden.model.Encode(golden.model.Embed(ids.narrow(1, 0, width)), mask, false);
+        golden.model.Encode(golden.model.Embed(ids.narrow(1, 0, width)), mask, {});
     return golden.model.Decode(inputs.narrow(0, 1, 1), memory,
-                               masked ? std::optional(mask) : std::nullopt, false);
+                               masked ? std::optional(mask) : std::nullopt, {});
   };
   EXPECT_GT(Difference(logits(9, false), logits(40, false)), 1e-3);
   EXPECT_LT(Difference(logits(9, true), logits(40, true)), 2e-6);
@@ -98,12 +98,36 @@ TEST(T5, PaddingMattersUnlessCrossAttentionIsMasked) {
 TEST(T5, DropoutOnlyWhenTraining) {
   Golden golden;
   const at::Tensor x = golden.model.Embed(golden.Get("ids"));
-  EXPECT_EQ(Difference(golden.model.Encode(x, golden.Mask(), false),
-                       golden.model.Encode(x, golden.Mask(), false)),
+  EXPECT_EQ(Difference(golden.model.Encode(x, golden.Mask(), {}),
+                       golden.model.Encode(x, golden.Mask(), {})),
             0);
-  const at::Tensor wet = golden.model.Encode(x, golden.Mask(), true);
+  const at::Tensor wet = golden.model.Encode(x, golden.Mask(), nn::DrawsOf(1, 0, 0, x.size(0)));
   const double zeros = (wet == 0).to(at::kDouble).mean().item<double>();
   EXPECT_NEAR(zeros, 0.1, 0.03);  // the stack output itself is dropped, too
+}
+
+// A sample alone, without the padding that longer ones bring, and in other places of the network.
+TEST(T5, DropoutDoesNotDependOnTheBatch) {
+  for (const char* form : {"t5", "t5_v11"}) {
+    Golden golden(form, at::kDouble);
+    const at::Tensor ids = golden.Get("ids"), inputs = golden.Get("inputs"), mask = golden.Mask();
+    const auto logits = [&](const at::Tensor& own_ids, const at::Tensor& own_mask,
+                            const at::Tensor& own_inputs, const nn::Draws& draws) {
+      const at::Tensor memory = golden.model.Encode(golden.model.Embed(own_ids), own_mask, draws);
+      return golden.model.Decode(own_inputs, memory, own_mask, draws);
+    };
+    const int64_t samples = ids.size(0);
+    const at::Tensor all = logits(ids, mask, inputs, nn::DrawsOf(5, 2, 0, samples));
+    EXPECT_GT(Difference(all, logits(ids, mask, inputs, {})), 0.01);
+    EXPECT_GT(Difference(all, logits(ids, mask, inputs, nn::DrawsOf(5, 3, 0, samples))), 0.01);
+    for (int64_t b = 0; b < samples; ++b) {
+      const int64_t length = mask[b].sum().item<int64_t>();
+      const auto row = [&](const at::Tensor& x) { return x.narrow(0, b, 1); };
+      const at::Tensor alone = logits(row(ids).narrow(1, 0, length), row(mask).narrow(1, 0, length),
+                                      row(inputs), nn::DrawsOf(5, 2, b, 1));
+      EXPECT_LT(Difference(alone, row(all)), 1e-12) << form << " " << b;
+    }
+  }
 }
 
 TEST(T5, InitialisationHasTheStatedSpreadAndOneValuePerPath) {

@@ -10,6 +10,7 @@
 #include <cmath>
 
 #include "src/base/rng.h"
+#include "src/graph/csr.h"
 
 namespace whyrec::nn {
 namespace {
@@ -51,6 +52,54 @@ TEST(SparseOperator, ProductAndGradientEqualTheDenseOnes) {
       EXPECT_TRUE(at::allclose(x.grad(), at::mm(m.dense.t().to(type), weight), 1e-5, tolerance));
     }
   }
+}
+
+double Far(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
+
+// The way of other devices against the CPU's own kernel: interaction graphs (symmetric, their first
+// row is empty) and user graphs (not symmetric), of a made-up shop and of sizes at the border.
+TEST(SparseOperator, OperatorsOfOtherDevicesGiveTheSame) {
+  struct Shape {
+    int64_t users, items, events, neighbours;
+  };
+  double far = 0, far_single = 0;
+  for (const Shape& shape : {Shape{300, 120, 8, 10}, Shape{40, 900, 3, 5}, Shape{2, 1, 1, 1}}) {
+    Rng rng(1, "graphs");
+    store::Ragged<int64_t> histories;
+    std::vector<int32_t> neighbours;
+    for (int64_t user = 0; user < shape.users; ++user) {
+      std::vector<int64_t> items(static_cast<size_t>(rng.Between(1, shape.events)));
+      for (int64_t& item : items)
+        item = static_cast<int64_t>(rng.Below(static_cast<uint64_t>(shape.items)));
+      histories.Append(items);
+      for (int64_t k = 1; k <= shape.neighbours; ++k)
+        neighbours.push_back(static_cast<int32_t>((user + k * k) % shape.users));
+    }
+    const auto check = [&](const graph::Csr& a, bool symmetric) {
+      const auto flat = [](const auto& list) { return HostTensor::From(list, {std::ssize(list)}); };
+      const SparseOperator op(flat(a.offsets), flat(a.indices), flat(a.weights), a.columns,
+                              symmetric);
+      for (const at::ScalarType type : {at::kDouble, at::kFloat}) {
+        const at::Tensor x = at::randn({a.columns, 16}, type).set_requires_grad(true);
+        const at::Tensor y = x.detach().clone().set_requires_grad(true);
+        const at::Tensor weight = at::randn({std::ssize(a.offsets) - 1, 16}, type);
+        const at::Tensor own = op.Multiply(x), other = op.MultiplyByOperators(y);
+        (own * weight).sum().backward();
+        (other * weight).sum().backward();
+        double& furthest = type == at::kDouble ? far : far_single;
+        furthest = std::max({furthest, Far(own, other), Far(x.grad(), y.grad())});
+      }
+    };
+    check(graph::InteractionGraph(histories, shape.items), true);
+    check(graph::UserGraph(HostTensor::From(neighbours, {shape.users, shape.neighbours})), false);
+  }
+  const Random rough = MakeRandom(40, 17);  // empty rows, columns twice in a row
+  const SparseOperator op(rough.offsets, rough.indices, rough.weights, 17, false);
+  const at::Tensor x = at::randn({17, 5}, at::kDouble);
+  far = std::max(far, Far(op.Multiply(x), op.MultiplyByOperators(x)));
+  EXPECT_LT(far, 1e-13);
+  EXPECT_LT(far_single, 1e-5);
+  std::printf("  CSR tensors: fp64 %.1e, fp32 %.1e\n", far, far_single);
 }
 
 TEST(SparseOperator, DoesNotDependOnThreads) {

@@ -4,9 +4,8 @@
 namespace whyrec {
 namespace {
 
-const Words kSettings = {"system[0].name=isrf", "system[1].name=markov", "train.steps=60",
-                         "train.dropout=0",     "train.epoch_steps=20",  "train.checkpoint_steps=1",
-                         "execution.threads=1"};
+const Words kSettings = {"system[0].name=isrf",  "system[1].name=markov",    "train.steps=60",
+                         "train.epoch_steps=20", "train.checkpoint_steps=1", "execution.threads=1"};
 
 class RanksOfThisHost : public TinyRuns {
  protected:

@@ -28,7 +28,7 @@ split { direct_negatives: 19 }
 rationales { unit_size: 2 } embeddings { max_tokens: 16 unit_size: 8 } graphs { neighbours: 5 }
 isrf { task: SEQUENTIAL task: DIRECT
   backbone { tokenizer: "$root/examples/t5-tokenizer/spiece.model" d_model: 16 d_ff: 32 d_kv: 8 heads: 2 layers: 1 } }
-train { steps: 60 epoch_steps: 20 global_batch: 8 validation_users: 16 checkpoint_steps: 1 dropout: 0 }
+train { steps: 60 epoch_steps: 20 global_batch: 8 validation_users: 16 checkpoint_steps: 1 dropout: 0.1 }
 predict { users: 24 batch_users: 8 sequential_beams: 12 sequential_extra: 2 direct_beams: 4 }
 metrics { bootstrap: 100 }
 system { name: "isrf" }

@@ -37,6 +37,8 @@ void ExpectSameOnThreeRanks(const config::RunConfig& config, const fs::path& alo
   EXPECT_TRUE(want.contains("rationales.tree/reasons.h5"));
   EXPECT_TRUE(want.contains("select.thought/selection.h5"));
   EXPECT_TRUE(want.contains("metrics.pulse.thought/metrics.json"));
+  for (const std::string& how : AlsoCandidates(config))
+    EXPECT_TRUE(want.contains("candidates." + how + "/candidates.h5"));
   const Temporary shared;
   CopyArtefacts(alone, shared.path(), trained);
   const Names ran = RunOn(3, config, shared.path());
@@ -70,7 +72,9 @@ void ExpectSameFromReplay(const config::RunConfig& config, const fs::path& alone
 }
 
 TEST(PulseChain, ThreeRanksAndReplayYieldTheSameFromTheTemplate) {
-  const auto config = LoadPulse({"THOUGHT", "BASE", "SBERT"});
+  const auto config = LoadPulse(
+      {"THOUGHT", "BASE", "SBERT"},
+      {"predict.also_candidates[0]=POPULARITY", "predict.also_candidates[1]=SASREC_HARD"});
   const Temporary alone;
   ExpectSameOnThreeRanks(config, alone.path());
   ExpectSameFromReplay(config, alone.path());

@@ -44,7 +44,7 @@ pulse {
 }
 predict { batch_users: 8 }
 metrics { bootstrap: 100 }
-execution { threads: 1 }
+execution { threads: 1 device: "cpu" }
 )";
   return file;
 }

@@ -116,7 +116,7 @@ class Selecting : public testing::Test {
         << "split { direct_negatives: 4 }\n"
            "pulse { behaviour { max_tokens: 40 }\n  thought { vocabulary: \""
         << (folder_.path() / "vocab.txt").string()
-        << "\" width: 16 inner: 32 layers: 1 heads: 2 dropout: 0\n"
+        << "\" width: 16 inner: 32 layers: 1 heads: 2 dropout: 0.1\n"
            "    train { global_batch: 8 epochs: 2 } }\n}\nexecution { device: \"cpu\" }\n";
     config_ = config::Load(folder_.path() / "run.txtpb", overrides);
   }

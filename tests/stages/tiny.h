@@ -41,7 +41,7 @@ isrf {
 train { steps: 8 epoch_steps: 4 global_batch: 8 validation_users: 16 checkpoint_steps: 2 }
 predict { users: 24 batch_users: 8 sequential_beams: 12 sequential_extra: 2 direct_beams: 4 }
 metrics { bootstrap: 100 }
-execution { threads: 1 }
+execution { threads: 1 device: "cpu" }
 )";
   return file;
 }

@@ -194,7 +194,7 @@ TEST(IsrfModel, InputVectorsAreEquations1And5) {
           expected[b][3 + s] = net.Get("t5.shared.weight")[batch.source[b][s].item<int64_t>()] +
                                alpha * table[batch.whole_words[b][s].item<int64_t>()];
       }
-      const auto encoded = net.model.Encode(batch, nodes, false);
+      const auto encoded = net.model.Encode(batch, nodes, {});
       ExpectNear(encoded.memory, Normed(expected), 1e-10);
       ASSERT_TRUE(encoded.memory_mask);
       EXPECT_EQ(encoded.memory_mask->sum().item<int64_t>(), 2 * 3 + 6 + 4);
@@ -209,17 +209,17 @@ TEST(IsrfModel, TextLossCountsPaddingAsTold) {
     config.set_loss_ignore_pad(ignore);
     Net net(config);
     const IsrfBatch batch = SmallBatch(IsrfConfig::DIRECT);
-    const auto encoded = net.model.Encode(batch, net.model.NodeTable(), false);
+    const auto encoded = net.model.Encode(batch, net.model.NodeTable(), {});
     const at::Tensor shifted = Ints({{0, 11, 12}, {0, 13, 1}});
     const at::Tensor log_p = at::log_softmax(
-        net.model.t5().Decode(shifted, encoded.memory, encoded.memory_mask, false), -1);
+        net.model.t5().Decode(shifted, encoded.memory, encoded.memory_mask, {}), -1);
     double sum = 0;
     for (int64_t b = 0; b < 2; ++b)
       for (int64_t t = 0; t < 3; ++t) {
         const auto target = batch.target[b][t].item<int64_t>();
         if (target != 0 || !ignore) sum -= log_p[b][t][target].item<double>();
       }
-    EXPECT_NEAR(net.model.TextLossSum(batch, encoded, false).item<double>(), sum, 1e-10);
+    EXPECT_NEAR(net.model.TextLossSum(batch, encoded, {}).item<double>(), sum, 1e-10);
     EXPECT_EQ(net.model.CountedTokens(batch.target), ignore ? 5 : 6);
   }
 }
@@ -233,7 +233,7 @@ TEST(IsrfModel, LossesMoveTheirParametersOnly) {
     const bool sequential = task == IsrfConfig::SEQUENTIAL;
     const IsrfBatch batch = SmallBatch(task);
     const Net text, alignment;
-    text.model.TextLossSum(batch, text.model.Encode(batch, text.model.NodeTable(), true), true)
+    text.model.TextLossSum(batch, text.model.Encode(batch, text.model.NodeTable(), {}), {})
         .backward();
     EXPECT_EQ(text.Moved(),
               sequential ? (std::set<std::string>{"t5", "prompt", "whole_word"}) : graph);
@@ -309,8 +309,8 @@ TEST(IsrfModel, PaddingMattersUnlessItIsMasked) {
                           cut(batch.whole_words),
                           batch.target.narrow(0, 1, 1),
                           batch.users.narrow(0, 1, 1)};
-      const auto encoded = net.model.Encode(one, nodes, false);
-      return net.model.t5().Decode(Ints({{0, 13}}), encoded.memory, encoded.memory_mask, false);
+      const auto encoded = net.model.Encode(one, nodes, {});
+      return net.model.t5().Decode(Ints({{0, 13}}), encoded.memory, encoded.memory_mask, {});
     };
     const double change = (logits(4) - logits(6)).abs().max().item<double>();
     if (masked) {

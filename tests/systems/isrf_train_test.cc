@@ -10,8 +10,8 @@ namespace {
 
 // With dropout, on one rank: a communicator that fails takes the place of a kill.
 TEST(Isrf, ContinuesToTheLastBit) {
-  const World world(12, {"train.steps=8", "train.epoch_steps=5", "train.dropout=0.1",
-                         "train.checkpoint_steps=3", "train.stop=LOSS_MEAN3"});
+  const World world(12, {"train.steps=8", "train.epoch_steps=5", "train.checkpoint_steps=3",
+                         "train.stop=LOSS_MEAN3"});
   const auto self = cluster::MakeSelf();
   Temporary whole, broken;
   world.Train(*world.Build(), *self, whole.path());
@@ -52,10 +52,11 @@ TEST(Isrf, LearnsEightUsersByHeart) {
   const fs::path plain = folder / "templates.json";
   std::ofstream(plain) << R"({"sequential": ["user_{} item_{}"], "direct": ["user_{} item_{}"],)"
                        << R"( "explanation": ["user_{} item_{}"]})";
-  const World world(8, {"isrf.task[0]=SEQUENTIAL", "isrf.align.sequential=0", "isrf.alpha=1",
-                        "isrf.templates=" + plain.string(), "isrf.backbone.d_model=64",
-                        "isrf.backbone.d_ff=64", "train.steps=240", "train.epoch_steps=240",
-                        "train.global_batch=32", "train.learning_rate=0.005"});
+  const World world(
+      8, {"isrf.task[0]=SEQUENTIAL", "isrf.align.sequential=0", "isrf.alpha=1",
+          "isrf.templates=" + plain.string(), "isrf.backbone.d_model=64", "isrf.backbone.d_ff=64",
+          "train.dropout=0", "train.steps=240", "train.epoch_steps=240", "train.global_batch=32",
+          "train.learning_rate=0.005"});
   const auto self = cluster::MakeSelf();
   const auto system = world.Build();
   world.Train(*system, *self, folder.path());

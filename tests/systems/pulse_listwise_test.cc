@@ -53,7 +53,7 @@ class Reference {
       const std::string key = Cat(kind, ".", i);
       prompts.push_back(PromptOf(key));
       for (const auto& [path, p] : trained.all()) p.mutable_grad() = at::Tensor();
-      const at::Tensor logits = model.Logits({{prompts.back()}}, true);
+      const at::Tensor logits = model.Logits({{prompts.back()}}, nn::DrawsOf(1, 0, 0, 1));
       far.first = std::max(far.first, Difference(logits, Want(key + ".logits")));
       at::cross_entropy_loss(logits.unsqueeze(0), at::tensor({1}, at::kLong)).backward();
       for (const auto& [name, value] : golden_)
@@ -63,7 +63,7 @@ class Reference {
                                            tensor::View(value)));
     }
     const c10::NoGradGuard no_grad;
-    const at::Tensor both = model.Logits(std::span(prompts).first(2), false);
+    const at::Tensor both = model.Logits(std::span(prompts).first(2), {});
     for (int i : {0, 1})
       far.first = std::max(
           far.first, Difference(both.narrow(0, 4 * i, 4), Want(Cat(kind, ".", i, ".logits"))));
@@ -235,7 +235,7 @@ TEST(PulseListwise, TheOrderOfLettersDoesNotMatter) {
     const auto ask = [&](const Query& query) {
       const gen::Choice& reason = choices.at("test").at(static_cast<size_t>(query.user));
       const auto prompt = scoring.prompts->Branched(query.history, 5, &reason, query.candidates);
-      return at::log_softmax(model.Logits({{prompt}}, false), 0);
+      return at::log_softmax(model.Logits({{prompt}}, {}), 0);
     };
     const at::Tensor one = ask(queries[i]), other = ask(turned[i]).flip(0);
     apart = std::max(apart, (one - other).abs().max().item<double>());

@@ -122,8 +122,8 @@ struct Measured {
 };
 
 // One training pass over users of one length, in bytes.
-Measured Pass(const lm::PhiConfig& sizes, at::ScalarType dtype, bool recompute, int64_t users,
-              const lm::PackedTree& tree) {
+Measured Pass(const lm::PhiConfig& sizes, at::ScalarType dtype, double dropout, bool recompute,
+              int64_t users, const lm::PackedTree& tree) {
   static Counting* counting = new Counting;
   c10::SetCPUAllocator(counting, 100);
   at::set_num_threads(1);
@@ -131,19 +131,22 @@ Measured Pass(const lm::PhiConfig& sizes, at::ScalarType dtype, bool recompute, 
   lm::Phi model(sizes, base);
   lm::LoraConfig config;
   config.modules_to_save = {"score"};
-  config.dropout = 0;
+  config.dropout = dropout;
   lm::Lora lora(model, config, trained);
   for (const auto& [path, p] : base.all()) nn::Fill(p, path.ends_with("norm.weight") ? 1 : 0.01);
   lora.Initialise(1);
   model.RecomputeLayers(recompute);
   std::vector<at::Tensor> positions(static_cast<size_t>(users), lm::TreePositions(tree));
   const int64_t tokens = users * tree.tokens();
+  std::vector<nn::RowRun> runs;
+  for (int64_t user = 0; user < users; ++user) runs.push_back({user, tree.tokens()});
+  const nn::RowKeys keys = nn::KeysOf(nn::DrawsOf(1, 0, 0, users), "scorer", runs, at::kCPU);
   const auto once = [&] {
     const int64_t start = counting->now;
     counting->peak = start;
     at::Tensor hidden = model.Hidden(at::ones({tokens}, at::kLong), at::cat(positions),
                                      lm::TreeAttention({static_cast<size_t>(users), tree}),
-                                     tree.longest_path(), true);
+                                     tree.longest_path(), keys);
     const auto kept = static_cast<double>(counting->now - start);
     hidden.sum().backward();
     return Measured{kept, static_cast<double>(counting->peak - start)};
@@ -152,17 +155,26 @@ Measured Pass(const lm::PhiConfig& sizes, at::ScalarType dtype, bool recompute, 
   return once();
 }
 
-// Two layers of full width in bf16 (fewer rows of the vocabulary): the bytes of a token.
+// Two layers of full width (fewer rows of the vocabulary): the bytes of a token.
 TEST(PulseMemory, TheFormulaAgainstCountedBytes) {
   lm::PhiConfig sizes;
   sizes.vocabulary = 512;
   sizes.layers = 2;
   config::RunConfig config;
-  config.mutable_pulse()->mutable_scorer()->set_dropout(0);
-  config.mutable_pulse()->mutable_scorer()->set_dtype(config::ScorerConfig::BF16);
+  auto& scorer = *config.mutable_pulse()->mutable_scorer();
   const lm::PackedTree tree{.prefix = 28, .branches = {6, 6, 6, 6, 6, 6}};
-  for (const bool recompute : {true, false}) {
-    const Measured got = Pass(sizes, at::kBFloat16, recompute, 1, tree);
+  struct Case {
+    bool half;
+    double dropout;
+    bool recompute;
+  };
+  for (const auto& [half, dropout, recompute] :
+       {Case{true, 0, true}, Case{true, 0, false}, Case{true, 0.05, true}, Case{true, 0.05, false},
+        Case{false, 0.05, false}}) {
+    scorer.set_dropout(dropout);
+    scorer.set_dtype(half ? config::ScorerConfig::BF16 : config::ScorerConfig::FP32);
+    const Measured got =
+        Pass(sizes, half ? at::kBFloat16 : at::kFloat, dropout, recompute, 1, tree);
     const MemoryPlan plan =
         PlanMemory(config, ShapeOf(sizes), recompute, {.users = 1, .tokens = tree.tokens()});
     const double kept = Item(plan, recompute ? "inputs of the layers" : "what the layers keep") +
@@ -170,8 +182,11 @@ TEST(PulseMemory, TheFormulaAgainstCountedBytes) {
     const double peak =
         kept + Item(plan, recompute ? "one layer, run again" : "gradients within a layer");
     const double tokens = static_cast<double>(tree.tokens());
-    std::printf("recompute %d: kept %.0f, planned %.0f; peak %.0f, planned %.0f bytes a token\n",
-                recompute, got.kept / tokens, kept / tokens, got.peak / tokens, peak / tokens);
+    std::printf(
+        "%s, dropout %.2f, recompute %d: kept %.0f, planned %.0f; peak %.0f, planned %.0f "
+        "bytes a token\n",
+        half ? "bf16" : "fp32", dropout, recompute, got.kept / tokens, kept / tokens,
+        got.peak / tokens, peak / tokens);
     EXPECT_NEAR(got.peak / peak, 1, 0.15);
     EXPECT_NEAR(got.kept / kept, 1, 0.15);
   }

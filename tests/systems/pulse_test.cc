@@ -59,6 +59,22 @@ TEST(PulseScorer, UsersOfOnePassAreApart) {
   EXPECT_LT(Furthest({together.begin() + 30, together.begin() + 40}, alone), 1e-12);
 }
 
+TEST(PulseScorer, DropoutOfOnePassIsApart) {
+  const Scoring scoring({"train.dtype=FP64", "pulse.scorer.train_weights=LORA",
+                         "pulse.scorer.all_linear=true", "pulse.scorer.dropout=0.3"});
+  const auto prompts = scoring.Drawn();
+  for (const char* kind : {"SCALAR_PACKED", "SCALAR_POINTWISE", "TITLE_LL"}) {
+    const auto together = scoring.Logits(kind, prompts, nn::DrawsOf(1, 0, 0, 5));
+    EXPECT_GT(Furthest(together, scoring.Logits(kind, prompts)), 1e-4) << kind;
+    for (int64_t i = 0; i < 5; ++i) {
+      const auto alone =
+          scoring.Logits(kind, {prompts[static_cast<size_t>(i)]}, nn::DrawsOf(1, 0, i, 1));
+      const auto own = together.begin() + 10 * i;
+      EXPECT_LT(Furthest({own, own + 10}, alone), 1e-12) << kind << " " << i;
+    }
+  }
+}
+
 TEST(PulseScorer, TitleLikelihoodIsThatOfWholeSequences) {
   const Scoring scoring({"train.dtype=FP64", "pulse.scorer.logit=TITLE_LL"});
   const std::vector<ScorerPrompt> prompts = {scoring.Drawn()[2]};

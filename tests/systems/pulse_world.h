@@ -103,10 +103,11 @@ struct PulseWorld {
         << kPhiTokenizer
         << "\" width: 32 inner: 64 layers: 2 heads: 4 key_heads: 2 text_tokens: 32\n"
            "    train { steps: 20 epoch_steps: 20 global_batch: 8 weight_decay: 0 } }\n"
-           "  scorer { train_weights: FULL dropout: 0 validation_users: 40\n"
+           "  scorer { train_weights: FULL dropout: 0.1 validation_users: 40\n"
            "    train { steps: 6 epoch_steps: 3 global_batch: 5 weight_decay: 0 } }\n"
            "}\n"
-           "train { dropout: 0 patience: 1000 }\n";
+           "train { patience: 1000 }\n"
+           "execution { device: \"cpu\" }\n";  // ranks are threads
     return config::Load(folder / "run.txtpb", overrides);
   }
 

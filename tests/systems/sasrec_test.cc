@@ -104,7 +104,7 @@ TEST(SasRec, LossesAndGradientsEqualPaddedOnes) {
       for (const std::string kind : {"bce", "ce"}) {
         const Golden golden(name, form, fp64 ? at::kDouble : at::kFloat);
         const SasRecSamples samples = golden.Samples();
-        const at::Tensor loss = LossSum(golden.network, samples, kind == "ce", /*training=*/false) /
+        const at::Tensor loss = LossSum(golden.network, samples, kind == "ce", /*draws=*/{}) /
                                 static_cast<double>(samples.events.size());
         loss.backward();
         const double far_loss = Difference(loss.view({1}), golden.Get(kind + ".loss"));
@@ -149,7 +149,8 @@ TEST(SasRec, DropoutIsDistributedAsOverPaddedSlots) {
       }
       const at::Tensor states =
           golden.network
-              .States(golden.network.Rows(golden.network.Indices(batch.rows)), batch, true)
+              .States(golden.network.Rows(golden.network.Indices(batch.rows)), batch,
+                      nn::DrawsOf(1, 0, 0, std::ssize(batch.sequences)))
               .index_select(0, golden.network.Indices(last))
               .to(at::kDouble);
       const at::Tensor mean = golden.Get("dropout.mean")[row],
@@ -165,6 +166,30 @@ TEST(SasRec, DropoutIsDistributedAsOverPaddedSlots) {
       std::cout << "  " << name << " history " << row << ": mean "
                 << far_mean.abs().max().item<double>() << ", variance "
                 << far_variance.abs().max().item<double>() << " standard errors\n";
+    }
+  }
+}
+
+// Among others a sequence stands in groups of other widths; the padding's draws are its own, too.
+TEST(SasRec, DropoutDoesNotDependOnTheBatch) {
+  const c10::NoGradGuard no_grad;
+  for (const auto& [name, form] : kForms) {
+    const Golden golden(name, form, at::kDouble);
+    const auto states = [&](const SasRecBatch& batch, const nn::Draws& draws) {
+      return golden.network.States(golden.network.Rows(golden.network.Indices(batch.rows)), batch,
+                                   draws);
+    };
+    const SasRecBatch batch = golden.Batch(true);
+    const at::Tensor all = states(batch, nn::DrawsOf(3, 1, 0, std::ssize(batch.sequences)));
+    EXPECT_GT(Difference(states(batch, {}), all), 0.1);
+    for (int64_t row = 0; row < std::ssize(batch.sequences); ++row) {
+      SasRecBatch alone;
+      golden.network.Append(golden.Line("histories", row), true, alone);
+      const auto& sequence = batch.sequences[static_cast<size_t>(row)];
+      EXPECT_LT(Difference(states(alone, nn::DrawsOf(3, 1, row, 1)),
+                           all.narrow(0, sequence.first, sequence.count)),
+                1e-12)
+          << name << " history " << row;
     }
   }
 }
@@ -400,7 +425,7 @@ TEST(SasRec, ContinuesToTheLastBit) {
 TEST(SasRec, MicroBatchesAddUp) {
   const auto run = [&](const std::string& setting, int ranks) {
     const World world(MakeCatalogue(Circle(), 12),
-                      Settings({{"dim", 8}, {"dropout", 0}},
+                      Settings({{"dim", 8}, {"dropout", 0.3}},
                                {"train.steps=6", "train.epoch_steps=6", "train.dtype=FP64",
                                 "train.global_batch=7", setting}));
     return TrainOn(world, "sasrec", ranks);

@@ -46,7 +46,8 @@ struct Scoring {
     }
     return out;
   }
-  std::vector<double> Logits(const std::string& kind, const std::vector<ScorerPrompt>& of) const {
+  std::vector<double> Logits(const std::string& kind, const std::vector<ScorerPrompt>& of,
+                             const nn::Draws& draws = {}) const {
     const c10::NoGradGuard no_grad;
     config::RunConfig config = world.config;
     config::ScorerConfig::Logit logit = config::ScorerConfig::SCALAR_PACKED;
@@ -57,7 +58,7 @@ struct Scoring {
     // Away from the start, where adapters change nothing.
     for (const auto& [path, p] : model.trained().all())
       if (path.ends_with("lora_B.weight")) nn::FillNormal(p, path, 4, 0.05);
-    const at::Tensor logits = model.Logits(of, false).to(at::kDouble).contiguous();
+    const at::Tensor logits = model.Logits(of, draws).to(at::kDouble).contiguous();
     const double* values = logits.const_data_ptr<double>();
     return {values, values + logits.numel()};
   }

@@ -30,7 +30,8 @@ fs::path WriteVocabulary(const fs::path& folder) {
 config::RunConfig Configure(const fs::path& folder, const std::vector<std::string>& overrides) {
   std::ofstream(folder / "run.txtpb")
       << "pulse {\n  behaviour { max_tokens: 24 fields: TITLES_REVIEWS }\n"
-         "  thought { width: 16 inner: 32 layers: 1 heads: 2 dropout: 0 pooling: MEAN vocabulary: "
+         "  thought { width: 16 inner: 32 layers: 1 heads: 2 dropout: 0.1 pooling: MEAN "
+         "vocabulary: "
          "\""
       << WriteVocabulary(folder).string()
       << "\"\n    train { global_batch: 7 epochs: 2 learning_rate: 1e-3 clip_norm: 1\n"

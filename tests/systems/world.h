@@ -52,7 +52,8 @@ inline config::RunConfig SmallConfig(const fs::path& folder,
          "/examples/t5-tokenizer/spiece.model\" }\n"
          "  explanation_tokens: 6\n"
          "}\n"
-         "train { global_batch: 7 dropout: 0 validation_users: 8 patience: 1000 }\n";
+         "train { global_batch: 7 dropout: 0.1 validation_users: 8 patience: 1000 }\n"
+         "execution { device: \"cpu\" }\n";  // ranks are threads
   return config::Load(folder / "run.txtpb", overrides);
 }
 
@@ -73,6 +74,7 @@ struct World {
   // The catalogue that the configuration names.
   explicit World(config::RunConfig given)
       : config(std::move(given)), split(data::MakeSplit(Read(config), config.split())) {
+    config.mutable_execution()->set_device("cpu");  // ranks are threads
     WriteInputs();
   }
 
@@ -81,9 +83,8 @@ struct World {
     config::SystemConfig chosen;
     for (const auto& given : config.system())
       if (given.name() == name) chosen = given;
-    BuildContext context{.config = config,
-                         .train = split.train,
-                         .knobs = KnobValues(system, chosen)};
+    BuildContext context{
+        .config = config, .train = split.train, .knobs = KnobValues(system, chosen)};
     for (const std::string& need : system.needs(config, ""))
       context.artefacts[need] = folder / need;
     return system.build(context);

@@ -85,7 +85,8 @@ class Encoder final : public Module {
   StepLoss Forward(int64_t step, const Part&) override {
     const auto vectors = [&](const char* purpose) {
       const auto own = Cut(Texts(purpose, step, model_.config().vocabulary), Mine());
-      const at::Tensor pooled = model_.Forward(own, lm::Pooling::kMean, /*training=*/true);
+      const nn::Draws draws = nn::DrawsOf(3, step, Mine().begin, Mine().size());
+      const at::Tensor pooled = model_.Forward(own, lm::Pooling::kMean, draws);
       return tensor::AllGatherGrad(lm::UnitRows(pooled), comm_);
     };
     const at::Tensor left = vectors("left"), right = vectors("right");
@@ -99,7 +100,6 @@ class Encoder final : public Module {
   static lm::BertConfig Config() {
     lm::BertConfig config = lm::LoadBertConfig(kGolden / "bert/distilbert");
     config.head = lm::BertConfig::Head::kNone;
-    config.dropout = config.attention_dropout = 0;
     return config;
   }
   nn::Parameters parameters_;
@@ -113,7 +113,7 @@ class Adapters final : public Module {
         base_(dtype),
         adapters_(dtype),
         model_(lm::LoadPhiConfig(kGolden / "phi"), base_),
-        lora_(model_, {.dropout = 0}, adapters_) {
+        lora_(model_, {.dropout = 0.1}, adapters_) {
     model_.Load(kGolden / "phi");
     lora_.Initialise(1);
     model_.RecomputeLayers(recompute);
@@ -130,14 +130,18 @@ class Adapters final : public Module {
     }
     std::vector<int64_t> ids, targets, lengths;
     std::vector<at::Tensor> positions;
-    for (const auto& text : Cut(all, PartSlice(Mine(), part))) {
+    std::vector<nn::RowRun> runs;
+    const Slice here = PartSlice(Mine(), part);
+    for (const auto& text : Cut(all, here)) {
       ids.insert(ids.end(), text.begin(), text.end() - 1);
       targets.insert(targets.end(), text.begin() + 1, text.end());
       lengths.push_back(std::ssize(text) - 1);
+      runs.push_back({std::ssize(runs), lengths.back()});
       positions.push_back(at::arange(lengths.back()));
     }
-    const at::Tensor hidden = model_.Hidden(at::tensor(ids), at::cat(positions),
-                                            lm::CausalAttention(lengths), 12, /*training=*/true);
+    const at::Tensor hidden = model_.Hidden(
+        at::tensor(ids), at::cat(positions), lm::CausalAttention(lengths), 12,
+        nn::KeysOf(nn::DrawsOf(3, step, here.begin, here.size()), "phi", runs, at::kCPU));
     return {.own = model_.CausalLoss(hidden, at::tensor(targets)).sum / tokens_,
             .shared = {},
             .task = "causal"};
@@ -179,7 +183,7 @@ Trained TrainOn(int ranks, const Make& make, int micro_batch) {
   std::mutex mutex;
   cluster::RunThreads(ranks, [&](Communicator& comm) {
     const auto module = make(comm);
-    train::Run(*module, config, 11, folder.path(), comm);
+    train::Run(*module, config, folder.path(), comm);
     std::lock_guard lock(mutex);
     out.losses.resize(kSteps);
     for (size_t step = 0; step < kSteps; ++step)

@@ -88,7 +88,7 @@ double Furthest(const Case& c, at::ScalarType dtype, int ranks) {
   double furthest = 0;
   cluster::RunThreads(ranks, [&](cluster::Communicator& comm) {
     Given model(comm, dtype);
-    train::Run(model, ConfigOf(c), 1, folder.path(), comm);
+    train::Run(model, ConfigOf(c), folder.path(), comm);
     comm.Barrier();
     if (comm.rank() != 0) return;
     for (const std::string path : kPaths) {

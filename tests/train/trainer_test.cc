@@ -2,7 +2,6 @@
 #include "src/train/trainer.h"
 
 #include <ATen/Context.h>
-#include <ATen/ops/dropout.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
@@ -21,6 +20,7 @@
 #include "src/base/log.h"
 #include "src/base/rng.h"
 #include "src/base/stop.h"
+#include "src/nn/dropout.h"
 #include "src/store/safetensors.h"
 #include "src/store/workspace.h"
 #include "src/tensor/dist_ops.h"
@@ -56,7 +56,10 @@ class Toy final : public Trainable {
     for (double& draw : draws) draw = rng.Normal();
     const at::Tensor rows = at::tensor(draws).view({kRows, kWidth + 1}).narrow(0, begin, n);
     const std::string task = step % 2 == 0 ? "even" : "odd";
-    const at::Tensor x = at::dropout(rows.narrow(1, 0, kWidth), dropout_, true);
+    const nn::RowKeys keys =
+        nn::KeysOf(nn::DrawsOf(11, step, begin, n), "toy", 1, rows.device()).At(0);
+    const at::Tensor x =
+        nn::Dropout(rows.narrow(1, 0, kWidth).unsqueeze(1), dropout_, keys).squeeze(1);
     const at::Tensor y = at::matmul(x, parameters_.Get("both") + parameters_.Get(task));
     const at::Tensor own = (y - rows.select(1, kWidth)).pow(2).sum() / kRows;
     return {own * factor, tensor::AllGatherGrad(y.unsqueeze(1), comm_).mean().pow(2), task};
@@ -109,7 +112,7 @@ void Train(
   const auto comm = cluster::MakeSelf();
   Toy toy(*comm, 0.3);
   prepare(toy);
-  train::Run(toy, Config(steps), 11, folder, *comm);
+  train::Run(toy, Config(steps), folder, *comm);
 }
 
 Result Undisturbed(int steps) {
@@ -156,7 +159,7 @@ TEST(Trainer, StopsByPatience) {
   toy.validation = [&](int64_t step) { return values.at(static_cast<size_t>(step / 4 - 1)); };
   TrainConfig config = Config(28);
   config.set_patience(2);
-  const data::Facts facts = train::Run(toy, config, 11, folder.path(), *comm);
+  const data::Facts facts = train::Run(toy, config, folder.path(), *comm);
   EXPECT_EQ(facts[0], (std::pair<std::string, std::string>("steps", "20")));  // 6 and 7 endured
   EXPECT_EQ(facts[1].second, "16");
 }
@@ -166,7 +169,7 @@ TEST(Trainer, KeepsTheBestModel) {
   const auto comm = cluster::MakeSelf();
   Toy toy(*comm, 0.3);
   toy.validation = [](int64_t step) { return std::abs(step - 8.0); };
-  train::Run(toy, Config(20), 11, folder.path(), *comm);
+  train::Run(toy, Config(20), folder.path(), *comm);
   Toy loaded(*comm, 0);
   LoadParameters(loaded.parameters(), folder / "model.safetensors");
   EXPECT_TRUE(loaded.parameters().Get("both").equal(toy.seen.at(8)));
@@ -180,14 +183,16 @@ TEST(Trainer, WritesLosses) {
   std::string line;
   std::getline(lines, line);
   EXPECT_EQ(line, "step,task,loss");
+  size_t longest = 0;  // zeros at the end are not written
   for (int step = 1; step <= 6; ++step) {
     ASSERT_TRUE(std::getline(lines, line));
     const std::string start = Cat(step, step % 2 == 1 ? ",even," : ",odd,");
     ASSERT_EQ(line.substr(0, start.size()), start);
     const std::string digits = line.substr(start.size());
     EXPECT_EQ(Cat(std::setprecision(9), std::stod(digits)), digits);
-    EXPECT_GE(digits.size(), 9u) << digits;
+    longest = std::max(longest, digits.size());
   }
+  EXPECT_GE(longest, 10u);
   EXPECT_FALSE(std::getline(lines, line));
 }
 
@@ -223,8 +228,8 @@ TEST(Trainer, EqualOnOneTwoAndThreeRanks) {
   for (int ranks : {1, 2, 3}) {
     Temporary folder;
     cluster::RunThreads(ranks, [&](cluster::Communicator& comm) {
-      Toy toy(comm, 0);
-      train::Run(toy, Config(20), 11, folder.path(), comm);
+      Toy toy(comm, 0.3);
+      train::Run(toy, Config(20), folder.path(), comm);
       comm.Barrier();
       if (comm.rank() != 0) return;
       LoadParameters(toy.parameters(), folder / "model.safetensors");
@@ -278,7 +283,7 @@ void TrainOn(
           return static_cast<double>(-step);
         };  // the last is best
         prepare(toy, comm.rank());
-        train::Run(toy, config, 11, folder, comm);
+        train::Run(toy, config, folder, comm);
         comm.Barrier();
       },
       options);
@@ -347,7 +352,7 @@ TEST(Trainer, ALostRankEndsTheOthersWithTheStandingCheckpoint) {
                               throw Interrupted();
                             };
                             try {
-                              train::Run(toy, Config(20), 11, folder.path(), comm);
+                              train::Run(toy, Config(20), folder.path(), comm);
                             } catch (const Error& error) {
                               EXPECT_EQ(error.code(), Exit::kLaunch);
                               std::lock_guard lock(mutex);
