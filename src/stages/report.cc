@@ -48,6 +48,7 @@ std::string Tables(const json& rows, const std::vector<std::string>& names, cons
     std::vector<std::vector<std::string>> lines;
     for (const json& row : tasks[task]) {
       const std::string name = SystemName(row), metric = row.at("metric");
+      if (AmongCandidates(task) && chance.at(metric) == 1) continue;  // everybody hits
       if (lines.empty() || lines.back()[0] != name) lines.push_back({name});
       if (lines.size() == 1) head.push_back(metric);
       lines.back().push_back(eval::Fixed(row.at("value")) + " [" + eval::Fixed(row.at("low"), 3) +
