@@ -55,13 +55,4 @@ std::string Gzip(const std::string& text) {
   return out;
 }
 
-void WriteGzip(const std::filesystem::path& file, const std::string& text) {
-  gzFile out = gzopen(file.c_str(), "wb6");
-  const bool written =
-      out != nullptr && gzwrite(out, text.data(), static_cast<unsigned>(text.size())) ==
-                            static_cast<int>(text.size());
-  if ((out != nullptr && gzclose(out) != Z_OK) || !written)
-    Fail(Exit::kCannotWrite, file.string(), ": cannot be written (disk full?)");
-}
-
 }  // namespace whyrec

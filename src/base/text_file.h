@@ -24,10 +24,8 @@ class LineReader {
   int64_t line_number_ = 0;
 };
 
-// One gzip member without a time stamp: equal texts give equal bytes.
+// One gzip member without a time stamp: equal texts give equal bytes, and members one after the
+// other are again a gzip file.
 std::string Gzip(const std::string& text);
-// Writes text as one gzip member without a time stamp: equal texts are equal files, and
-// concatenated files are again a gzip file. Error(kCannotWrite).
-void WriteGzip(const std::filesystem::path& file, const std::string& text);
 
 }  // namespace whyrec

@@ -109,13 +109,28 @@ ReasonPool LoadPool(const std::filesystem::path& h5) {
   return pool;
 }
 
-void SaveRecords(const std::vector<ReasonTree>& trees, const std::filesystem::path& jsonl_gz) {
-  std::string lines;
-  for (const ReasonTree& tree : trees) {
-    for (const Node& node : tree.nodes) lines += node.record + "\n";
-    for (const std::string& record : tree.repeated) lines += record + "\n";
-  }
-  WriteGzip(jsonl_gz, lines);
+void RecordWriter::Take(ReasonTree& tree) {
+  constexpr size_t kMember = 1 << 20;
+  const auto take = [&](std::string& record) {
+    lines_ += record + "\n";
+    record = {};
+  };
+  for (Node& node : tree.nodes) take(node.record);
+  std::ranges::for_each(tree.repeated, take);
+  tree.repeated.clear();
+  if (lines_.size() >= kMember) Flush();
+}
+
+void RecordWriter::Flush() {
+  if (!out_.is_open()) out_.open(file_, std::ios::binary);
+  out_ << Gzip(lines_);
+  lines_.clear();
+}
+
+void RecordWriter::Close() {
+  Flush();
+  out_.close();
+  if (!out_) Fail(Exit::kCannotWrite, file_.string(), ": cannot be written (disk full?)");
 }
 
 void SaveChoices(const Choices& choices, const std::filesystem::path& h5) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <string>
 #include <vector>
@@ -18,8 +19,22 @@ using ReasonPool = std::map<std::string, std::vector<ReasonTree>>;
 // row a node, in the order of users. Records are not among them.
 void SavePool(const ReasonPool& pool, const std::filesystem::path& h5);
 ReasonPool LoadPool(const std::filesystem::path& h5);
-// All answers as they came: the lines of the trees' records, gzip.
-void SaveRecords(const std::vector<ReasonTree>& trees, const std::filesystem::path& jsonl_gz);
+
+// All answers as they came: the lines of the trees' records, as gzip members of about a megabyte.
+// They take more memory than the trees, so they are written, and given up, as the trees arrive.
+class RecordWriter {
+ public:
+  explicit RecordWriter(std::filesystem::path jsonl_gz) : file_(std::move(jsonl_gz)) {}
+  void Take(ReasonTree& tree);  // leaves it without records
+  void Close();                 // Error(kCannotWrite)
+
+ private:
+  void Flush();
+
+  std::filesystem::path file_;
+  std::ofstream out_;  // opened by the first member: only who merges writes
+  std::string lines_;
+};
 
 // r* of a user; node -1 and an empty text: none.
 struct Choice {

@@ -17,6 +17,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
   const auto generator = MakeBackend(context, context.config, Prompts::kPulse);
   gen::ReasonEngine engine(*generator, context.config);
   std::vector<gen::ReasonTree> all;
+  gen::RecordWriter records(partial / "records.jsonl.gz");
   const bool merged = DoUnits(
       context, partial,
       {"  rationales", "users", train.user_count(), context.config.rationales().unit_size()},
@@ -34,14 +35,17 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
         return gen::Pack(trees);
       },
       [&](const std::string& unit) {
-        for (gen::ReasonTree& tree : gen::UnpackTrees(unit)) all.push_back(std::move(tree));
+        for (gen::ReasonTree& tree : gen::UnpackTrees(unit)) {
+          records.Take(tree);
+          all.push_back(std::move(tree));
+        }
       });
   if (!merged) return {};
   gen::ReasonCounts counts;
   for (int64_t user = 0; user < std::ssize(all); ++user)
     for (const gen::Node& node : all[static_cast<size_t>(user)].nodes)
       counts.Add(node, users.TrainTarget(user));
-  gen::SaveRecords(all, partial / "records.jsonl.gz");
+  records.Close();
   gen::SavePool({{"train", std::move(all)}}, partial / "reasons.h5");
   return FactsOf(counts, context.config);
 }

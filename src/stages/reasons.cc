@@ -92,6 +92,7 @@ class Grower {
 Facts Run(const RunContext& context, const std::filesystem::path& partial) {
   Grower grower(context);
   std::vector<gen::ReasonTree> all;
+  gen::RecordWriter records(partial / "records.jsonl.gz");
   const bool merged = DoUnits(
       context, partial,
       {"  trees", "users", grower.rows(), context.config.rationales().unit_size()},
@@ -99,10 +100,13 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
         return grower.Grow(begin, end, progress);
       },
       [&](const std::string& unit) {
-        for (gen::ReasonTree& tree : gen::UnpackTrees(unit)) all.push_back(std::move(tree));
+        for (gen::ReasonTree& tree : gen::UnpackTrees(unit)) {
+          records.Take(tree);
+          all.push_back(std::move(tree));
+        }
       });
   if (!merged) return {};
-  gen::SaveRecords(all, partial / "records.jsonl.gz");
+  records.Close();
   gen::ReasonPool pool;
   gen::ReasonCounts counts;
   for (int64_t row = 0; row < std::ssize(all); ++row) {

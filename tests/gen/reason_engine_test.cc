@@ -231,7 +231,11 @@ TEST(ReasonEngine, ChainsWithEqualTextsAreOne) {
   // All answers are kept, those that were chains already, too: they give the same tree again.
   EXPECT_EQ(tree.repeated.size(), 1u + 2u);
   const Temporary folder;
-  SaveRecords({tree}, folder / "records.jsonl.gz");
+  RecordWriter records(folder / "records.jsonl.gz");
+  ReasonTree written = tree;
+  records.Take(written);
+  records.Close();
+  EXPECT_THROW(RecordWriter(folder / "absent" / "records.jsonl.gz").Close(), Error);
   const auto replay = MakeReplay(folder / "records.jsonl.gz");
   EXPECT_EQ(Pack(ReasonEngine(*replay, config, &judge).Grow(users.evidence, users.behaviours)),
             Pack({tree}));
