@@ -77,6 +77,7 @@ Stage ThoughtsStage(const config::RunConfig& config) {
   const auto& thought = config.pulse().thought();
   Stage stage{
       .name = "thoughts",
+      .revision = 2,  // dropout by sample
       .config_parts = {"seed", "split.held_out", "pulse.behaviour", "pulse.thought"},
       .inputs = {"split", "rationales.positive"},
       .files = {thought.has_encoder()

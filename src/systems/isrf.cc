@@ -384,6 +384,7 @@ const Registration kRegistration({
                      "predict.direct_decode", "predict.fill", "predict.sequential_beams",
                      "predict.sequential_extra", "predict.direct_beams", "predict.max_new_tokens",
                      "predict.length_penalty", "predict.batch_users"},
+    .revision = 2,  // dropout by sample
     .variant = [](const auto& config) { return IsrfConfig::Variant_Name(config.isrf().variant()); },
     .needs = Needs,
     .files = ExternalFiles,

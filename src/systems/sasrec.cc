@@ -201,6 +201,7 @@ const Registration kRegistration({
                "once an epoch"},
               {"mask_history", 1, 0, 1, "leave items of the history out of the ranking"}},
     .config_parts = {"seed", "split.negative_exclude", "train"},
+    .revision = 2,  // dropout by sample
     .build = [](const BuildContext& c) { return std::make_unique<SasRecRecommender>(c); },
 });
 
