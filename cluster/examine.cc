@@ -10,8 +10,8 @@
 #include <set>
 #include <thread>
 
+#include "cluster/collective/module.h"
 #include "cluster/doctor.h"
-#include "cluster/module.h"
 
 extern char** environ;
 

@@ -3,8 +3,8 @@
 #include <cstring>
 #include <optional>
 
-#include "cluster/by_place.h"
-#include "cluster/communicator.h"
+#include "cluster/collective/by_place.h"
+#include "cluster/collective/communicator.h"
 
 namespace whyrec::cluster {
 namespace {

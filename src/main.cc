@@ -1,4 +1,4 @@
-// whyrec: the command line. Each command is a function of src/stages/commands.h.
+// whyrec: the command line. Each command is a function of src/commands/commands.h.
 #include <malloc.h>
 
 #include <CLI/CLI.hpp>
@@ -8,14 +8,14 @@
 #include "src/base/error.h"
 #include "src/base/log.h"
 #include "src/base/stop.h"
-#include "src/stages/commands.h"
+#include "src/commands/commands.h"
 
 namespace {
 
 using whyrec::Exit;
-using whyrec::stages::EmbedCommand;
-using whyrec::stages::GenerateCommand;
-using whyrec::stages::RunOptions;
+using whyrec::commands::EmbedCommand;
+using whyrec::commands::GenerateCommand;
+using whyrec::commands::RunOptions;
 namespace fs = std::filesystem;
 
 void AddRunOptions(CLI::App& command, RunOptions& options) {
@@ -27,7 +27,7 @@ void AddRunOptions(CLI::App& command, RunOptions& options) {
       ->expected(1);
 }
 
-void AddWork(CLI::App& app, whyrec::stages::WorkOptions& work, bool& quiet) {
+void AddWork(CLI::App& app, whyrec::commands::WorkOptions& work, bool& quiet) {
   CLI::App* command =
       app.add_subcommand("work", "join a run elsewhere: texts, embeddings, predictions");
   AddRunOptions(*command, work.run);
@@ -144,7 +144,7 @@ int main(int argc, char** argv) {
   plan->footer("Example:\n  whyrec plan configs/demo.txtpb --set train.steps=100");
   bool next = false, quiet = false;
   plan->add_flag("--next", next, "print the kind of the first stage that would run, no more");
-  whyrec::stages::WorkOptions work;
+  whyrec::commands::WorkOptions work;
   AddWork(app, work, quiet);
   CLI::App* report = app.add_subcommand("report", "print the report of a finished run");
   report->add_option("WHERE", target, "workspace or configuration")->required();
@@ -201,28 +201,28 @@ int main(int argc, char** argv) {
                                                   : ProgressMode::kAuto);
     if (*run) {
       whyrec::CatchStopSignals();
-      whyrec::stages::Run(options, whyrec::cluster::ReadLaunch());
+      whyrec::commands::Run(options, whyrec::cluster::ReadLaunch());
     }
     if (app.got_subcommand("generate")) {
       whyrec::CatchStopSignals();
-      whyrec::stages::Generate(generate);
+      whyrec::commands::Generate(generate);
     }
     if (app.got_subcommand("embed")) {
       whyrec::CatchStopSignals();
-      whyrec::stages::Embed(embed);
+      whyrec::commands::Embed(embed);
     }
     if (app.got_subcommand("work")) {
       whyrec::CatchStopSignals();
       if (quiet) whyrec::SetLogRank(1);
-      whyrec::stages::Work(work);
+      whyrec::commands::Work(work);
     }
-    if (*plan) next ? whyrec::stages::PrintNext(options) : whyrec::stages::Plan(options);
-    if (*report) whyrec::stages::PrintReport(target, format);
-    if (*describe) whyrec::stages::Describe(target);
-    if (*systems) whyrec::stages::ListSystems();
-    if (*verify) whyrec::stages::Verify(target);
-    if (*answers) whyrec::stages::Answers(target, recorded);
-    if (*audit) whyrec::stages::Audit(target, format);
+    if (*plan) next ? whyrec::commands::PrintNext(options) : whyrec::commands::Plan(options);
+    if (*report) whyrec::commands::PrintReport(target, format);
+    if (*describe) whyrec::commands::Describe(target);
+    if (*systems) whyrec::commands::ListSystems();
+    if (*verify) whyrec::commands::Verify(target);
+    if (*answers) whyrec::commands::Answers(target, recorded);
+    if (*audit) whyrec::commands::Audit(target, format);
     if (*doctor) return whyrec::cluster::Doctor(examine, std::cout);
   } catch (const whyrec::Error& error) {
     std::cerr << "whyrec: " << error.what() << "\n";

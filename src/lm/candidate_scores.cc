@@ -80,12 +80,11 @@ std::vector<std::vector<double>> CandidateScores(const T5& model, const at::Tens
   return scores;
 }
 
-std::vector<std::vector<Hypothesis>> RankCandidates(const T5& model, const at::Tensor& memory,
-                                                    const std::optional<at::Tensor>& memory_mask,
-                                                    std::span<const Candidates> candidates,
-                                                    const CandidateOptions& options) {
+std::vector<std::vector<decode::Hypothesis>> RankCandidates(
+    const T5& model, const at::Tensor& memory, const std::optional<at::Tensor>& memory_mask,
+    std::span<const Candidates> candidates, const CandidateOptions& options) {
   const auto scores = CandidateScores(model, memory, memory_mask, candidates, options);
-  std::vector<std::vector<Hypothesis>> out(candidates.size());
+  std::vector<std::vector<decode::Hypothesis>> out(candidates.size());
   for (size_t b = 0; b < candidates.size(); ++b) {
     for (size_t c = 0; c < candidates[b].size(); ++c) {
       const auto length = static_cast<double>(candidates[b][c].size() + 1);

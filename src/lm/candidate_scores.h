@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "src/lm/beam_search.h"
+#include "src/decode/beam_search.h"
 #include "src/lm/t5.h"
 
 namespace whyrec::lm {
@@ -37,9 +37,8 @@ std::vector<std::vector<double>> CandidateScores(const T5& model, const at::Tens
 
 // The candidates of each sample, best first, with BeamSearch's scores: what it would return over
 // their trie with beams enough.
-std::vector<std::vector<Hypothesis>> RankCandidates(const T5& model, const at::Tensor& memory,
-                                                    const std::optional<at::Tensor>& memory_mask,
-                                                    std::span<const Candidates> candidates,
-                                                    const CandidateOptions& options = {});
+std::vector<std::vector<decode::Hypothesis>> RankCandidates(
+    const T5& model, const at::Tensor& memory, const std::optional<at::Tensor>& memory_mask,
+    std::span<const Candidates> candidates, const CandidateOptions& options = {});
 
 }  // namespace whyrec::lm

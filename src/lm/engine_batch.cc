@@ -163,14 +163,14 @@ void BatchRun::Step(const TextEngine::Done& done) {
   }
   ++counts_->steps;
   if (rows_.empty()) return;
-  std::vector<Stream> streams;
+  std::vector<decode::Stream> streams;
   for (const Row& row : rows_) streams.push_back({job_.requests[row.request].name, row.own});
   const at::Tensor last = hidden.index_select(0, at::tensor(pass.plan.rows).to(device_));
-  Advance(Draw(job_.model.Logits(last), job_.sampling, streams), done);
+  Advance(decode::Draw(job_.model.Logits(last), job_.sampling, streams), done);
 }
 
 // Slots are freed from the last, whose sequence moves into each that is freed before it.
-void BatchRun::Advance(const std::vector<Drawn>& drawn, const TextEngine::Done& done) {
+void BatchRun::Advance(const std::vector<decode::Drawn>& drawn, const TextEngine::Done& done) {
   const std::vector<int64_t>& ends = job_.model.config().eos;
   counts_->decoded_tokens += std::ssize(drawn);
   for (size_t slot = rows_.size(); slot-- > 0;) {

@@ -29,7 +29,7 @@ class BatchRun {
     const EngineOptions& options;
     const std::vector<EngineRequest>& requests;
     const Batch& batch;
-    const Sampling& sampling;
+    const decode::Sampling& sampling;
   };
   BatchRun(const Job& job, PrefixCache& cache, EngineCounts& counts);
   ~BatchRun();  // gives back what unfinished sequences hold
@@ -66,7 +66,7 @@ class BatchRun {
   Pass Pack(const std::vector<Segment*>& read) const;
   void PackBranch(const Tree& tree, Segment* segment, Pass& pass) const;
   void Step(const TextEngine::Done& done);
-  void Advance(const std::vector<Drawn>& drawn, const TextEngine::Done& done);
+  void Advance(const std::vector<decode::Drawn>& drawn, const TextEngine::Done& done);
   void Leave(size_t slot);
 
   Job job_;

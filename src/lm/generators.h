@@ -4,7 +4,7 @@
 #include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
 
-#include "src/lm/beam_search.h"
+#include "src/decode/beam_search.h"
 #include "src/lm/language_model.h"
 
 namespace whyrec::lm {
@@ -23,7 +23,7 @@ std::unique_ptr<LanguageModel> MakePhi(const std::filesystem::path& folder,
 // needs more than `context` tokens with its answer (0: no limit).
 void CheckRequests(const std::vector<TextRequest>& requests, int64_t vocabulary, int64_t context,
                    int64_t max_new_tokens);
-BeamOptions BeamsOf(const GenerateOptions& options, int64_t start, int64_t eos);
+decode::BeamOptions BeamsOf(const GenerateOptions& options, int64_t start, int64_t eos);
 // The random stream of a request's sample number `copy`.
 std::string StreamName(const std::string& request, int64_t copy);
 // Error(kData) when the tokenizer knows more tokens than the model has rows.

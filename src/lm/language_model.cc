@@ -35,8 +35,8 @@ void CheckRequests(const std::vector<TextRequest>& requests, int64_t vocabulary,
   }
 }
 
-BeamOptions BeamsOf(const GenerateOptions& options, int64_t start, int64_t eos) {
-  BeamOptions beams;
+decode::BeamOptions BeamsOf(const GenerateOptions& options, int64_t start, int64_t eos) {
+  decode::BeamOptions beams;
   beams.beams = options.beams;
   beams.returned = options.returned;
   beams.max_new_tokens = options.max_new_tokens;

@@ -2,7 +2,7 @@
 #include <c10/core/GradMode.h>
 
 #include "src/base/error.h"
-#include "src/lm/beam_search.h"
+#include "src/decode/beam_search.h"
 #include "src/lm/generators.h"
 #include "src/lm/lora.h"
 #include "src/lm/phi_steps.h"
@@ -87,12 +87,12 @@ class PhiGenerator final : public LanguageModel {
     for (size_t r = 0; r < requests.size(); ++r) {
       if (stop && stop()) return;
       PhiSteps steps(model_, requests[r].ids, options.max_new_tokens);
-      const BeamOptions beams =
+      const decode::BeamOptions beams =
           BeamsOf(options, requests[r].ids.back(), model_.config().eos.front());
-      const auto found =
-          BeamSearch([&](const StepInput& input) { return steps.Step(input); }, 1, beams);
+      const auto found = decode::BeamSearch(
+          [&](const decode::StepInput& input) { return steps.Step(input); }, 1, beams);
       std::vector<TextOutput> outputs;
-      for (const Hypothesis& hypothesis : found[0])
+      for (const decode::Hypothesis& hypothesis : found[0])
         outputs.push_back(Output(hypothesis.tokens, hypothesis.score, hypothesis.finished));
       done(r, std::move(outputs));
     }

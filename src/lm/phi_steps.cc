@@ -37,7 +37,7 @@ PhiSteps::PhiSteps(const Phi& model, const std::vector<int64_t>& prompt, int64_t
                total_length_);
 }
 
-at::Tensor PhiSteps::Step(const StepInput& input) {
+at::Tensor PhiSteps::Step(const decode::StepInput& input) {
   const c10::NoGradGuard no_grad;
   WR_CHECK(!input.kept.defined(), "one sample has nobody to leave behind");
   const at::Device device = model_.table().front().second.device();

@@ -4,8 +4,8 @@
 
 #include <vector>
 
+#include "src/decode/step_model.h"
 #include "src/lm/phi.h"
-#include "src/lm/step_model.h"
 
 namespace whyrec::lm {
 
@@ -13,7 +13,7 @@ class PhiSteps {
  public:
   // Reads all of the prompt but its last token, which is the search's start token.
   PhiSteps(const Phi& model, const std::vector<int64_t>& prompt, int64_t max_new_tokens);
-  at::Tensor Step(const StepInput& input);  // step_model.h; one sample
+  at::Tensor Step(const decode::StepInput& input);  // step_model.h; one sample
 
  private:
   struct Past {

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "src/lm/step_model.h"
+#include "src/decode/step_model.h"
 #include "src/lm/t5_cache.h"
 #include "src/lm/weights.h"
 #include "src/nn/dropout.h"
@@ -79,7 +79,7 @@ class T5 {
   using Cache = T5Cache;
   Cache Start(const at::Tensor& memory, const std::optional<at::Tensor>& memory_mask,
               const at::Tensor& pieces = {}) const;
-  at::Tensor Step(Cache& cache, const StepInput& input) const;
+  at::Tensor Step(Cache& cache, const decode::StepInput& input) const;
 
  private:
   struct Attention {

@@ -8,9 +8,9 @@
 #include <numeric>
 
 #include "src/base/error.h"
-#include "src/lm/beam_search.h"
+#include "src/decode/beam_search.h"
+#include "src/decode/sample_search.h"
 #include "src/lm/generators.h"
-#include "src/lm/sample_search.h"
 #include "src/lm/t5.h"
 
 namespace whyrec::lm {
@@ -106,40 +106,40 @@ class T5Generator final : public LanguageModel {
     ids = ids.to(parameters_.device());
     mask = mask.to(parameters_.device());
     T5::Cache cache = model_.Start(model_.Encode(model_.Embed(ids), mask, {}), mask);
-    const auto step = [&](const StepInput& input) { return model_.Step(cache, input); };
+    const auto step = [&](const decode::StepInput& input) { return model_.Step(cache, input); };
     const auto outputs =
         options.beams > 1 ? Search(step, samples, options) : Sample(step, names, options);
     for (size_t i = 0; i < batch.size(); ++i) done(batch[i], outputs[i]);
   }
 
-  std::vector<std::vector<TextOutput>> Search(const StepFunction& step, int64_t samples,
+  std::vector<std::vector<TextOutput>> Search(const decode::StepFunction& step, int64_t samples,
                                               const GenerateOptions& options) const {
-    const BeamOptions beams = BeamsOf(options, model_.config().start, model_.config().eos);
+    const decode::BeamOptions beams = BeamsOf(options, model_.config().start, model_.config().eos);
     std::vector<std::vector<TextOutput>> outputs;
-    for (const auto& found : BeamSearch(step, samples, beams)) {
+    for (const auto& found : decode::BeamSearch(step, samples, beams)) {
       outputs.emplace_back();
-      for (const Hypothesis& h : found)
+      for (const decode::Hypothesis& h : found)
         outputs.back().push_back({h.tokens, tokenizer_->Decode(h.tokens), h.score, h.finished});
     }
     return outputs;
   }
 
-  std::vector<std::vector<TextOutput>> Sample(const StepFunction& step,
+  std::vector<std::vector<TextOutput>> Sample(const decode::StepFunction& step,
                                               const std::vector<std::string>& names,
                                               const GenerateOptions& options) const {
     std::vector<std::string> streams;
     for (const std::string& name : names)
       for (int64_t copy = 0; copy < options.returned; ++copy)
         streams.push_back(StreamName(name, copy));
-    const auto found = SampleSearch(step, streams,
-                                    {.temperature = options.temperature,
-                                     .top_k = options.top_k,
-                                     .top_p = options.top_p,
-                                     .seed = options.seed},
-                                    {.continuations = options.returned,
-                                     .max_new_tokens = options.max_new_tokens,
-                                     .start = model_.config().start,
-                                     .eos = model_.config().eos});
+    const auto found = decode::SampleSearch(step, streams,
+                                            {.temperature = options.temperature,
+                                             .top_k = options.top_k,
+                                             .top_p = options.top_p,
+                                             .seed = options.seed},
+                                            {.continuations = options.returned,
+                                             .max_new_tokens = options.max_new_tokens,
+                                             .start = model_.config().start,
+                                             .eos = model_.config().eos});
     std::vector<std::vector<TextOutput>> outputs(names.size());
     for (size_t i = 0; i < found.size(); ++i)
       outputs[i / static_cast<size_t>(options.returned)].push_back(

@@ -16,7 +16,7 @@ namespace {
 
 // Finished samples leave; live rows follow their ancestors, and a row of ancestors is added: the
 // rows themselves.
-void Advance(T5Cache& cache, const StepInput& input) {
+void Advance(T5Cache& cache, const decode::StepInput& input) {
   const at::Device device = cache.head.device();
   if (input.kept.defined()) {
     const at::Tensor kept = input.kept.to(device);
@@ -62,7 +62,7 @@ T5::Cache T5::Start(const at::Tensor& memory, const std::optional<at::Tensor>& m
   return cache;
 }
 
-at::Tensor T5::Step(Cache& cache, const StepInput& input) const {
+at::Tensor T5::Step(Cache& cache, const decode::StepInput& input) const {
   const c10::NoGradGuard no_grad;
   Advance(cache, input);
   const at::Tensor bias = StepBias(cache.steps());

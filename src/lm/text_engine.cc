@@ -31,8 +31,8 @@ class TextEngine::State {
     }
   }
 
-  void Run(const std::vector<EngineRequest>& requests, const Sampling& sampling, const Done& done,
-           const std::function<bool()>& stop) {
+  void Run(const std::vector<EngineRequest>& requests, const decode::Sampling& sampling,
+           const Done& done, const std::function<bool()>& stop) {
     const c10::NoGradGuard no_grad;
     for (size_t i = 0; i < requests.size(); ++i) Check(requests[i], i);
     std::vector<Batch> batches = Cut(requests);
@@ -128,7 +128,7 @@ TextEngine::TextEngine(const Phi& model, const EngineOptions& options)
 
 TextEngine::~TextEngine() = default;
 
-void TextEngine::Run(const std::vector<EngineRequest>& requests, const Sampling& sampling,
+void TextEngine::Run(const std::vector<EngineRequest>& requests, const decode::Sampling& sampling,
                      const Done& done, const std::function<bool()>& stop) {
   state_->Run(requests, sampling, done, stop);
 }

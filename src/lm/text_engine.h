@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "src/decode/sampling.h"
 #include "src/lm/phi.h"
-#include "src/lm/sampling.h"
 
 namespace whyrec::lm {
 
@@ -61,8 +61,8 @@ class TextEngine {
   // Error(kData), before anything runs, names a request whose prompt is empty, has ids outside the
   // vocabulary, or does not fit the context or the cache. A true return of `stop` ends the call
   // between two steps; what was not finished is never reported.
-  void Run(const std::vector<EngineRequest>& requests, const Sampling& sampling, const Done& done,
-           const std::function<bool()>& stop = {});
+  void Run(const std::vector<EngineRequest>& requests, const decode::Sampling& sampling,
+           const Done& done, const std::function<bool()>& stop = {});
   const EngineCounts& counts() const;  // since construction
 
  private:

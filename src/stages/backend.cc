@@ -1,7 +1,7 @@
 #include "src/stages/backend.h"
 
 #include "src/base/error.h"
-#include "src/gen/http.h"
+#include "src/http/http.h"
 #include "src/lm/in_process.h"
 
 namespace whyrec::stages {
@@ -94,7 +94,7 @@ std::unique_ptr<gen::Generator> MakeBackend(const RunContext& context,
                                Plain(config, prompts) ? lm::Turns::kPlain : lm::Turns::kChat);
     }
     case RationalesConfig::HTTP:
-      return gen::MakeHttp(gen::HttpOptionsOf(rationales.http(), config.seed()));
+      return http::MakeHttp(http::HttpOptionsOf(rationales.http(), config.seed()));
   }
   Fail(Exit::kUsage, "rationales.backend has no known value");
 }

@@ -1,5 +1,5 @@
 // language: the scorer's base where no folder is given, trained on the catalogue's text.
-#include "src/systems/language.h"
+#include "src/systems/pulse/language.h"
 
 #include "src/config/run_config.h"
 #include "src/stages/stage.h"

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "cluster/communicator.h"
+#include "cluster/collective/communicator.h"
 #include "proto/config.pb.h"
 #include "src/store/workspace.h"
 

@@ -1,5 +1,5 @@
 // thoughts: Phase I of PULSE, the encoders whose space reasons are compared in (pulse 5.4).
-#include "src/systems/thought_training.h"
+#include "src/systems/pulse/thought_training.h"
 
 #include "src/base/error.h"
 #include "src/base/rng.h"

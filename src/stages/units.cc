@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "cluster/leased_work.h"
+#include "cluster/lease/leased_work.h"
 #include "src/base/error.h"
 #include "src/base/stop.h"
 

@@ -7,7 +7,7 @@
 #include <functional>
 #include <string>
 
-#include "cluster/worker.h"
+#include "cluster/lease/worker.h"
 #include "src/stages/stage.h"
 
 namespace whyrec::stages {

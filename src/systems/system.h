@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "cluster/communicator.h"
+#include "cluster/collective/communicator.h"
 #include "proto/config.pb.h"
 #include "src/base/host_tensor.h"
 #include "src/data/split.h"

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "cluster/communicator.h"
+#include "cluster/collective/communicator.h"
 
 namespace whyrec::tensor {
 

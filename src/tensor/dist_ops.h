@@ -3,7 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "cluster/communicator.h"
+#include "cluster/collective/communicator.h"
 
 namespace whyrec::tensor {
 

@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 
-#include "cluster/communicator.h"
+#include "cluster/collective/communicator.h"
 #include "src/nn/parameters.h"
 
 namespace whyrec::train {

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "cluster/communicator.h"
+#include "cluster/collective/communicator.h"
 #include "src/nn/parameters.h"
 #include "src/train/bucket_plan.h"
 

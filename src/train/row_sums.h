@@ -1,7 +1,7 @@
 // Gradients of large tables of which a batch reads few rows, summed over the ranks row by row.
 #pragma once
 
-#include "cluster/communicator.h"
+#include "cluster/collective/communicator.h"
 #include "src/nn/at.h"
 
 namespace whyrec::train {

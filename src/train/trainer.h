@@ -4,7 +4,7 @@
 
 #include <filesystem>
 
-#include "cluster/communicator.h"
+#include "cluster/collective/communicator.h"
 #include "proto/config.pb.h"
 #include "src/data/catalogue.h"
 #include "src/train/trainable.h"

@@ -7,7 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "cluster/leased_work.h"
+#include "cluster/lease/leased_work.h"
 #include "src/base/log.h"
 #include "tests/store/temporary.h"
 

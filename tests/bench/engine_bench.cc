@@ -50,7 +50,7 @@ std::vector<Level> Trees(int64_t users, int64_t block, int64_t own, int64_t fres
 void Measure(const char* name, const Phi& model, const EngineOptions& options,
              const std::vector<Level>& levels) {
   TextEngine engine(model, options);
-  const Sampling sampling{.temperature = 0.7, .top_k = 51, .top_p = 0.95, .seed = 1};
+  const decode::Sampling sampling{.temperature = 0.7, .top_k = 51, .top_p = 0.95, .seed = 1};
   const auto start = std::chrono::steady_clock::now();
   const std::clock_t cpu = std::clock();
   for (const Level& level : levels) engine.Run(level, sampling, [](size_t, EngineOutput) {});

@@ -20,7 +20,7 @@
 #include "src/lm/text_engine.h"
 #include "src/lm/token_tree.h"
 #include "src/nn/dropout.h"
-#include "src/systems/pulse_memory.h"
+#include "src/systems/pulse/memory.h"
 #include "src/tensor/device.h"
 #include "src/train/optimizer.h"
 

@@ -17,7 +17,7 @@
 #include <nlohmann/json.hpp>
 
 #include "src/base/error.h"
-#include "src/lm/beam_search.h"
+#include "src/decode/beam_search.h"
 #include "src/lm/candidate_scores.h"
 #include "src/lm/t5.h"
 #include "src/nn/losses.h"
@@ -52,7 +52,7 @@ class Bench {
     const auto numbers = inputs_.at("numbers").values<int64_t>();  // pieces of item numbers
     for (const int64_t piece : numbers)
       if (piece > 1 && std::ranges::find(pieces_, piece) == pieces_.end()) pieces_.push_back(piece);
-    lm::Trie::Builder builder;
+    decode::Trie::Builder builder;
     for (int64_t row = 0; row < inputs_.at("numbers").dim(0); ++row) {
       std::vector<int64_t> columns;
       for (const int64_t piece : inputs_.at("numbers").row<int64_t>(row))
@@ -66,24 +66,24 @@ class Bench {
   void Beams(const std::string& task, int64_t beams, bool restricted) const {
     const c10::NoGradGuard no_grad;
     const at::Tensor ids = tensor::View(inputs_.at(task + ".ids")), mask = at::ones_like(ids).eq(1);
-    const lm::BeamOptions options{
+    const decode::BeamOptions options{
         .beams = beams, .returned = 10, .max_new_tokens = kNewTokens, .length_penalty = 1};
     const at::Tensor pieces = at::tensor(pieces_);
-    std::vector<std::vector<lm::Hypothesis>> found;
+    std::vector<std::vector<decode::Hypothesis>> found;
     const auto run = [&] {
       const at::Tensor memory = model_.Encode(model_.Embed(ids), mask, {});
       lm::T5::Cache cache = model_.Start(memory, std::nullopt, restricted ? pieces : at::Tensor());
-      const auto step = [&](const lm::StepInput& input) {
+      const auto step = [&](const decode::StepInput& input) {
         if (!restricted) return model_.Step(cache, input);
-        lm::StepInput in_vocabulary = input;
+        decode::StepInput in_vocabulary = input;
         in_vocabulary.tokens = pieces.index_select(0, input.tokens);
         at::Tensor logits = model_.Step(cache, in_vocabulary);
         logits.select(1, 0).fill_(-std::numeric_limits<float>::infinity());
         return logits;
       };
-      const std::vector<const lm::Trie*> tries(
+      const std::vector<const decode::Trie*> tries(
           restricted ? static_cast<size_t>(ids.size(0)) : size_t{0}, &trie_);
-      found = lm::BeamSearch(step, ids.size(0), options, tries);
+      found = decode::BeamSearch(step, ids.size(0), options, tries);
     };
     nlohmann::json line = {{"name", Cat(task, restricted ? ".trie" : ".free")},
                            {"ms", FastestMs(repeats_, run)}};
@@ -135,7 +135,7 @@ class Bench {
   int64_t repeats_;
   std::vector<int64_t> pieces_ = {0, 1};
   lm::Candidates items_;
-  lm::Trie trie_;
+  decode::Trie trie_;
 };
 
 }  // namespace

@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <map>
 
-#include "cluster/communicator.h"
+#include "cluster/collective/communicator.h"
 
 namespace whyrec::cluster {
 namespace {

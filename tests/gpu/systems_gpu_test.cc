@@ -1,9 +1,9 @@
 // Every system that trains, on a GPU and on the CPU: the same losses, weights and answers after
 // some steps, dropout included. In fp64, so that anything but rounding shows.
-#include "src/systems/language.h"
-#include "src/systems/thought_training.h"
+#include "src/systems/pulse/language.h"
+#include "src/systems/pulse/thought_training.h"
 #include "tests/gpu/device.h"
-#include "tests/systems/pulse_world.h"
+#include "tests/systems/pulse/world.h"
 #include "tests/systems/training.h"
 
 namespace whyrec::systems {

@@ -3,7 +3,7 @@
 #include <ATen/ops/tensor.h>
 #include <c10/core/GradMode.h>
 
-#include "src/lm/beam_search.h"
+#include "src/decode/beam_search.h"
 #include "src/lm/t5.h"
 #include "src/store/safetensors.h"
 #include "src/tensor/bridge.h"
@@ -31,11 +31,12 @@ struct OnDevice {
     loss.backward();
     return loss;
   }
-  std::vector<std::vector<Hypothesis>> Beams() {
+  std::vector<std::vector<decode::Hypothesis>> Beams() {
     const c10::NoGradGuard no_grad;
     auto cache = model.Start(model.Encode(model.Embed(ids), mask, {}), mask);
-    return BeamSearch([&](const StepInput& input) { return model.Step(cache, input); }, ids.size(0),
-                      {.beams = 8, .returned = 4, .max_new_tokens = 12});
+    return decode::BeamSearch(
+        [&](const decode::StepInput& input) { return model.Step(cache, input); }, ids.size(0),
+        {.beams = 8, .returned = 4, .max_new_tokens = 12});
   }
   store::TensorMap tensors;
   nn::Parameters parameters;

@@ -27,20 +27,28 @@ const std::map<std::string, Names> kMayInclude = {
     {"src/store", {"proto"}},
     {"src/text", {"proto"}},
     {"src/eval", {"src/base"}},
-    {"cluster", {"proto"}},
-    {"src/data", {"src/config", "src/store", "src/text", "src/eval", "cluster"}},
-    {"src/graph", {"src/config", "src/store", "src/text", "src/eval", "cluster"}},
-    {"src/gen", {"src/config", "src/store", "src/text", "src/eval", "cluster"}},
-    {"src/tensor", {"cluster"}},
+    {"cluster/collective", {"src/base"}},
+    {"cluster/lease", {"proto"}},
+    {"cluster", {"cluster/collective", "cluster/lease"}},
+    {"src/data", {"src/config", "src/store", "src/text", "src/eval"}},
+    {"src/graph", {"src/store"}},
+    {"src/gen", {"src/config", "src/store", "src/text"}},
+    {"src/http", {"src/gen"}},
+    {"src/tensor", {"cluster/collective"}},
     {"src/nn", {"src/tensor"}},
-    {"src/lm", {"src/nn", "src/text", "src/store", "src/gen"}},
-    {"src/train", {"src/nn", "src/store", "src/data", "src/graph"}},
+    {"src/decode", {"src/nn"}},
+    {"src/lm", {"src/decode", "src/text", "src/store", "src/gen"}},
+    {"src/train", {"src/nn", "src/store", "src/data"}},
     {"src/systems", {"src/data", "src/graph", "src/gen", "src/lm", "src/train"}},
+    {"src/systems/isrf", {"src/systems"}},
+    {"src/systems/pulse", {"src/systems"}},
     // Plain headers only of the storeys that see torch.
-    {"src/stages", {"src/data", "src/graph", "src/gen", "src/systems"}},
-    {"src", {"src/stages"}},
+    {"src/stages", {"src/data", "src/graph", "src/http", "src/systems", "cluster"}},
+    {"src/commands", {"src/stages"}},
+    {"src", {"src/commands"}},
 };
-const Names kTorch = {"src/tensor", "src/nn", "src/lm", "src/train", "src/systems"};
+const Names kTorch = {"src/tensor", "src/nn",      "src/decode",       "src/lm",
+                      "src/train",  "src/systems", "src/systems/isrf", "src/systems/pulse"};
 
 bool MayInclude(const std::string& from, const std::string& to) {
   if (from == to) return true;
@@ -89,7 +97,7 @@ Names Faults(const fs::path& root) {
       faults.insert(Cat(file, ":1: ", library, " is no library of the table"));
       continue;
     }
-    const bool module = file.starts_with("cluster/module_");
+    const bool module = file.starts_with("cluster/collective/module_");
     for (const Include& line : lines) {
       const std::string from = fs::path(line.path).parent_path();
       auto fault = [&](const auto&... what) { faults.insert(Cat(line.place, ": ", what...)); };
@@ -114,7 +122,9 @@ Names Faults(const fs::path& root) {
         }
       };
   for (const auto& [file, lines] : includes) {
-    if (!file.starts_with("src/stages/") && file != "src/main.cc") continue;
+    if (!file.starts_with("src/stages/") && !file.starts_with("src/commands/") &&
+        file != "src/main.cc")
+      continue;
     Names seen;
     follow(file, file, seen);
   }
@@ -137,7 +147,8 @@ TEST(Layering, PlantedFaultsAreFound) {
   write("src/nn/at.h", "#include <ATen/core/Tensor.h>\n");
   write("src/nn/plain.h", "#include \"src/base/error.h\"\n");
   write("src/stages/good.cc", "#include \"src/nn/plain.h\"\n#include \"proto/config.pb.h\"\n");
-  write("cluster/module_x.cc", "#include <mpi.h>\n#include \"cluster/x_table.h\"\n");
+  write("cluster/collective/module_x.cc",
+        "#include <mpi.h>\n#include \"cluster/collective/x_table.h\"\n");
   EXPECT_EQ(Faults(root), Names{});
 
   write("src/base/up.cc", "// a comment\n#include \"src/config/run_config.h\"\n");
@@ -148,10 +159,10 @@ TEST(Layering, PlantedFaultsAreFound) {
   write("src/lm/facade.h", "#include \"src/nn/at.h\"\n");
   write("src/stages/leak.cc", "#include \"src/lm/facade.h\"\n");
   write("src/new/x.cc", "");
-  write("cluster/module_y.cc", "#include \"cluster/communicator.h\"\n");
+  write("cluster/collective/module_y.cc", "#include \"cluster/collective/communicator.h\"\n");
   EXPECT_EQ(Faults(root),
             (Names{
-                "cluster/module_y.cc:1: a module links nothing of ours",
+                "cluster/collective/module_y.cc:1: a module links nothing of ours",
                 "src/base/up.cc:2: src/base stands below or beside src/config",
                 "src/data/side.cc:1: src/data stands below or beside src/graph",
                 "src/data/torch.cc:1: src/data sees no torch",

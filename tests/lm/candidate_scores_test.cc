@@ -84,10 +84,10 @@ TEST(CandidateScores, EqualOneDecodePerCandidate) {
 TEST(CandidateScores, RankingIsThatOfBeamSearchWithBeamsEnough) {
   const c10::NoGradGuard no_grad;
   const auto candidates = Drawn(6);
-  std::vector<Trie> tries(3);
-  std::vector<const Trie*> pointers;
+  std::vector<decode::Trie> tries(3);
+  std::vector<const decode::Trie*> pointers;
   for (size_t b = 0; b < 3; ++b) {
-    Trie::Builder builder;
+    decode::Trie::Builder builder;
     for (const auto& candidate : candidates[b]) builder.Insert(candidate);
     tries[b] = builder.Build();
     pointers.push_back(&tries[b]);
@@ -95,9 +95,9 @@ TEST(CandidateScores, RankingIsThatOfBeamSearchWithBeamsEnough) {
   for (const double penalty : {0.0, 1.0}) {
     const Golden golden;
     T5::Cache cache = golden.model.Start(golden.Memory(), std::nullopt);
-    const auto found =
-        BeamSearch([&](const StepInput& input) { return golden.model.Step(cache, input); }, 3,
-                   {.beams = 31, .returned = 30, .length_penalty = penalty}, pointers);
+    const auto found = decode::BeamSearch(
+        [&](const decode::StepInput& input) { return golden.model.Step(cache, input); }, 3,
+        {.beams = 31, .returned = 30, .length_penalty = penalty}, pointers);
     const auto ranked = RankCandidates(golden.model, golden.Memory(), std::nullopt, candidates,
                                        {.length_penalty = penalty});
     for (size_t b = 0; b < 3; ++b) {

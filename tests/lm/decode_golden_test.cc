@@ -9,8 +9,8 @@
 #include <memory>
 #include <numeric>
 
-#include "src/lm/beam_search.h"
-#include "src/lm/sample_search.h"
+#include "src/decode/beam_search.h"
+#include "src/decode/sample_search.h"
 #include "src/lm/t5.h"
 #include "src/store/safetensors.h"
 #include "src/tensor/bridge.h"
@@ -39,19 +39,20 @@ struct Golden {
 };
 
 // The network's own steps: one row per sample first, finished samples leave its cache.
-StepFunction Incremental(const Golden& golden) {
+decode::StepFunction Incremental(const Golden& golden) {
   auto cache = std::make_shared<T5::Cache>(golden.model.Start(golden.memory, std::nullopt));
-  return [cache, &golden](const StepInput& input) { return golden.model.Step(*cache, input); };
+  return
+      [cache, &golden](const decode::StepInput& input) { return golden.model.Step(*cache, input); };
 }
 
 // Every row is decoded anew from its first token, so no cache can be wrong.
-StepFunction Anew(const Golden& golden) {
+decode::StepFunction Anew(const Golden& golden) {
   struct State {
     at::Tensor prefixes;                      // [rows, length], the start token first
     at::Tensor batch = at::arange(kSamples);  // samples
   };
   auto state = std::make_shared<State>();
-  return [state, &golden](const StepInput& input) {
+  return [state, &golden](const decode::StepInput& input) {
     if (input.kept.defined()) state->batch = state->batch.index_select(0, input.kept);
     const at::Tensor last = input.tokens.unsqueeze(1);
     state->prefixes = input.origin.defined()
@@ -71,8 +72,8 @@ Tokens Stored(const HostTensor& sequences, int64_t row) {
 }
 
 // Largest difference of the scores.
-double Compare(const std::vector<std::vector<Hypothesis>>& got, const store::TensorMap& tensors,
-               const std::string& key) {
+double Compare(const std::vector<std::vector<decode::Hypothesis>>& got,
+               const store::TensorMap& tensors, const std::string& key) {
   const HostTensor &sequences = tensors.at(key + ".sequences"),
                    &scores = tensors.at(key + ".scores");
   const auto returned = static_cast<size_t>(sequences.dim(0) / kSamples);
@@ -83,7 +84,7 @@ double Compare(const std::vector<std::vector<Hypothesis>>& got, const store::Ten
       ADD_FAILURE() << key << ": " << list.size() << " hypotheses";
       return 1;
     }
-    const Hypothesis& h = list[i % returned];
+    const decode::Hypothesis& h = list[i % returned];
     EXPECT_EQ(h.tokens, Stored(sequences, static_cast<int64_t>(i))) << key << " row " << i;
     worst = std::max(worst, std::abs(h.score - scores.values<float>()[i]));
   }
@@ -96,9 +97,10 @@ TEST(DecodeGolden, BeamSearchGivesWhatGenerateGives) {
   double worst = 0;
   for (const auto& [beams, returned, limit] :
        std::vector<std::array<int64_t, 3>>{{4, 4, 12}, {20, 10, 8}, {3, 2, 50}, {30, 20, 6}}) {
-    const BeamOptions options{.beams = beams, .returned = returned, .max_new_tokens = limit};
+    const decode::BeamOptions options{
+        .beams = beams, .returned = returned, .max_new_tokens = limit};
     for (const auto& step : {Incremental(golden), Anew(golden)}) {
-      const auto got = BeamSearch(step, kSamples, options);
+      const auto got = decode::BeamSearch(step, kSamples, options);
       worst =
           std::max(worst, Compare(got, golden.t5, Cat("beam.", beams, ".", returned, ".", limit)));
     }
@@ -127,15 +129,16 @@ TEST(DecodeGolden, DiverseGroupsAndLeastLengthsGiveWhatGenerateGives) {
   };
   double worst = 0;
   for (const Case& c : cases) {
-    const BeamOptions options{.beams = c.beams,
-                              .returned = c.returned,
-                              .max_new_tokens = c.limit,
-                              .length_penalty = c.penalty,
-                              .min_new_tokens = c.least,
-                              .groups = c.groups,
-                              .diversity = c.diversity};
+    const decode::BeamOptions options{.beams = c.beams,
+                                      .returned = c.returned,
+                                      .max_new_tokens = c.limit,
+                                      .length_penalty = c.penalty,
+                                      .min_new_tokens = c.least,
+                                      .groups = c.groups,
+                                      .diversity = c.diversity};
     for (const auto& step : {Incremental(golden), Anew(golden)}) {
-      worst = std::max(worst, Compare(BeamSearch(step, kSamples, options), golden.decode, c.key));
+      worst = std::max(worst,
+                       Compare(decode::BeamSearch(step, kSamples, options), golden.decode, c.key));
     }
   }
   std::printf("largest difference of a score: %.2g\n", worst);
@@ -145,10 +148,11 @@ TEST(DecodeGolden, GreedyGivesWhatGenerateGives) {
   const Golden golden;
   const HostTensor& sequences = golden.decode.at("greedy.sequences");
   const HostTensor& steps = golden.decode.at("greedy.log_probabilities");
-  const auto got = SampleSearch(Incremental(golden), {"a", "b", "c"}, {}, {.max_new_tokens = 25});
+  const auto got =
+      decode::SampleSearch(Incremental(golden), {"a", "b", "c"}, {}, {.max_new_tokens = 25});
   const auto beams =
-      BeamSearch(Incremental(golden), kSamples,
-                 {.beams = 1, .returned = 1, .max_new_tokens = 25, .length_penalty = 0});
+      decode::BeamSearch(Incremental(golden), kSamples,
+                         {.beams = 1, .returned = 1, .max_new_tokens = 25, .length_penalty = 0});
   double worst = 0;
   for (size_t i = 0; i < 3; ++i) {
     EXPECT_EQ(got[i].tokens, Stored(sequences, static_cast<int64_t>(i)));

@@ -36,7 +36,7 @@ TEST_P(Steps, EqualOneDecode) {
   int64_t samples = 3, width = 1;
   for (const int64_t next_width : {4, 4, 6, 2, 1, 4, 3, 3}) {
     at::Tensor kept = at::arange(samples);
-    StepInput input{.width = next_width};
+    decode::StepInput input{.width = next_width};
     if (rows.size(1) == 3 || rows.size(1) == 6) {  // the first leaves, then what was the third
       kept = rows.size(1) == 3 ? at::tensor({1, 2}) : at::tensor({0});
       input.kept = kept;

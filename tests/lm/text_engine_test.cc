@@ -51,14 +51,14 @@ struct Tiny {
     }
   }
   Outputs Run(const EngineOptions& options, const std::vector<EngineRequest>& requests,
-              const Sampling& sampling = {}) {
+              const decode::Sampling& sampling = {}) {
     TextEngine engine(model, options);
     Outputs outputs = RunOn(engine, requests, sampling);
     counts = engine.counts();
     return outputs;
   }
   static Outputs RunOn(TextEngine& engine, const std::vector<EngineRequest>& requests,
-                       const Sampling& sampling = {}) {
+                       const decode::Sampling& sampling = {}) {
     Outputs outputs(requests.size());
     std::vector<int> done(requests.size());
     engine.Run(requests, sampling, [&](size_t i, EngineOutput output) {
@@ -297,7 +297,7 @@ TEST(TextEngine, RandomRequestsAgreeWithAndWithoutSharing) {
 // Texts by name, under another order and with strangers in the run.
 TEST(TextEngine, DeterministicTextsDependOnTheirGroupOnly) {
   Tiny tiny;
-  const Sampling sampling{.temperature = 0.9, .seed = 11};
+  const decode::Sampling sampling{.temperature = 0.9, .seed = 11};
   const auto forest = Forest(12, 20);
   for (const bool deterministic : {true, false}) {
     const EngineOptions options{.prefill_tokens = 64, .deterministic = deterministic};

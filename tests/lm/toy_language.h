@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "src/base/rng.h"
-#include "src/lm/step_model.h"
+#include "src/decode/step_model.h"
 
 namespace whyrec::lm {
 
@@ -41,7 +41,7 @@ struct ToyCounts {
 
 // Keeps the prefix and sample of every row, so a wrong `origin` or `kept` gives wrong logits.
 // `samples`: the keys of the samples of the batch.
-inline StepFunction ToyStep(std::vector<int64_t> samples, ToyCounts* counts = nullptr) {
+inline decode::StepFunction ToyStep(std::vector<int64_t> samples, ToyCounts* counts = nullptr) {
   struct State {
     std::vector<int64_t> batch;
     std::vector<Tokens> prefixes;
@@ -49,7 +49,7 @@ inline StepFunction ToyStep(std::vector<int64_t> samples, ToyCounts* counts = nu
   };
   auto state = std::make_shared<State>();
   state->batch = std::move(samples);
-  return [state, counts](const StepInput& input) {
+  return [state, counts](const decode::StepInput& input) {
     const int64_t rows = input.tokens.size(0);
     const auto at = [](const at::Tensor& t, int64_t i) { return t.const_data_ptr<int64_t>()[i]; };
     if (input.kept.defined()) {
@@ -82,7 +82,7 @@ inline StepFunction ToyStep(std::vector<int64_t> samples, ToyCounts* counts = nu
   };
 }
 
-inline StepFunction ToyStep(int64_t samples) {
+inline decode::StepFunction ToyStep(int64_t samples) {
   std::vector<int64_t> all;
   for (int64_t i = 0; i < samples; ++i) all.push_back(i);
   return ToyStep(all);

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "cluster/doctor.h"
-#include "tests/cluster/conformance.h"
+#include "tests/cluster/collective/conformance.h"
 
 namespace whyrec::cluster {
 namespace {

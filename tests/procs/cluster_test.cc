@@ -3,7 +3,7 @@
 
 #include <filesystem>
 
-#include "tests/cluster/conformance.h"
+#include "tests/cluster/collective/conformance.h"
 #include "tests/procs/command.h"
 
 namespace whyrec {

@@ -7,9 +7,9 @@
 #include <cstring>
 #include <string>
 
-#include "cluster/by_place.h"
-#include "cluster/module.h"
-#include "tests/cluster/conformance.h"
+#include "cluster/collective/by_place.h"
+#include "cluster/collective/module.h"
+#include "tests/cluster/collective/conformance.h"
 
 namespace whyrec::cluster {
 namespace {

@@ -3,7 +3,7 @@
 // real devices is procs.nccl_gpu (label gpu).
 #include <gtest/gtest.h>
 
-#include "tests/cluster/conformance.h"
+#include "tests/cluster/collective/conformance.h"
 #include "tests/procs/command.h"
 
 namespace whyrec {

@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "src/stages/commands.h"
-#include "src/systems/pulse_prompt.h"
+#include "src/commands/commands.h"
+#include "src/systems/pulse/prompt.h"
 #include "src/text/tokenizer.h"
 #include "tests/stages/pulse_run.h"
 

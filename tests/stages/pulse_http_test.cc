@@ -1,7 +1,7 @@
 // PULSE's reasons from a server that goes away or answers badly, in the middle of the chain.
 #include <limits>
 
-#include "tests/gen/http_stub.h"
+#include "tests/http/stub.h"
 #include "tests/stages/pulse_run.h"
 
 namespace whyrec::stages {

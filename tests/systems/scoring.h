@@ -7,9 +7,9 @@
 
 #include <cmath>
 
-#include "src/systems/pulse_model.h"
-#include "src/systems/pulse_prompt.h"
-#include "tests/systems/pulse_world.h"
+#include "src/systems/pulse/model.h"
+#include "src/systems/pulse/prompt.h"
+#include "tests/systems/pulse/world.h"
 
 namespace whyrec::systems {
 

@@ -1,0 +1,1 @@
+// Only carries torch_pch.h.

@@ -1,0 +1,69 @@
+// HTTP/1.1 client of one server: connections that stay open, TLS, time-outs. It knows nothing of
+// what is asked. Beast stays inside http_client.cc.
+#pragma once
+
+#include <utility>  // before awaitable.hpp of Boost 1.74, which lacks it
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace whyrec::http {
+
+inline constexpr size_t kLongestAnswer = 8 << 20;  // bytes
+
+struct Url {
+  bool tls = false;
+  std::string host, port, path;  // path: "/v1", without a slash at its end
+  std::string text;              // all of it again
+};
+// Error(kUsage) for anything but http[s]://HOST[:PORT][/PATH].
+Url ParseUrl(const std::string& text);
+
+struct HttpQuestion {
+  std::string path;  // below the URL's: "/models"
+  std::string body;  // JSON, sent by POST; empty: GET
+  double connect_s = 10, first_byte_s = 30, total_s = 60;
+};
+
+struct HttpAnswer {
+  enum class Trouble { kNone, kNoConnection, kCertificate, kBroken, kTooLong, kSilent };
+  Trouble trouble = Trouble::kNone;
+  std::string why;  // of the trouble
+  int status = 0;
+  std::string body, retry_after;
+};
+
+// All calls are on the thread that runs the io_context.
+class HttpClient {
+ public:
+  // `key` goes out as a bearer token and nowhere else.
+  HttpClient(boost::asio::io_context& io, Url url, std::string key);
+  ~HttpClient();
+  // A question is sent once, or a second time when the server had closed an idle connection.
+  boost::asio::awaitable<HttpAnswer> Ask(HttpQuestion question);
+  // Cuts what is under way; it and all that follows comes back as kBroken until Resume.
+  void Abort();
+  void Resume() { aborted_ = false; }
+  bool aborted() const { return aborted_; }
+  const Url& url() const { return url_; }
+
+ private:
+  struct Connection;
+  struct Tls;
+  boost::asio::awaitable<HttpAnswer> Connect(Connection& connection, double limit_s);
+  boost::asio::awaitable<HttpAnswer> Exchange(Connection& connection, const HttpQuestion& question);
+
+  boost::asio::io_context& io_;
+  Url url_;
+  std::string key_;
+  std::unique_ptr<Tls> tls_;  // made with the first connection
+  std::vector<std::shared_ptr<Connection>> idle_;
+  std::set<std::shared_ptr<Connection>> active_;
+  bool aborted_ = false;
+};
+
+}  // namespace whyrec::http

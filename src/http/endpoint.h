@@ -1,0 +1,89 @@
+// One server: how it is addressed, what its answers mean, whether it still is the one it was.
+#pragma once
+
+#include <utility>  // before awaitable.hpp of Boost 1.74, which lacks it
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <string>
+#include <vector>
+
+#include "src/base/error.h"
+#include "src/http/client.h"
+#include "src/http/http.h"
+#include "src/http/json.h"
+
+namespace whyrec::http {
+
+// What came of one try.
+struct HttpTry {
+  enum class Verdict {
+    kDone,
+    kAgain,    // may go better later
+    kTooMuch,  // the same, and fewer at a time
+    kNever,    // the request or the configuration is wrong: ends the run
+    kGone      // this server is of no more use: certificate, another model
+  };
+  Verdict verdict = Verdict::kDone;
+  std::string why;
+  Exit code = Exit::kUnavailable;  // of kNever
+  double wait_s = 0;               // the server asks for it
+  bool for_good = false;           // of kGone: it is another model now
+  bool unreachable = false;        // no connection: perhaps it is started anew, with another model
+  std::string body;
+  Completion completion;
+};
+
+// A server is of no more use; `for_good`: not even later.
+struct HttpGone {
+  std::string why;
+  bool for_good = false;
+};
+
+class HttpEndpoint {
+ public:
+  HttpEndpoint(boost::asio::io_context& io, const HttpOptions& options, const std::string& url);
+
+  // The first time: the model list, a canary prompt against silent truncation, the fingerprint.
+  // Later: whether the fingerprint is the same. Throws HttpGone, or Error when nothing helps.
+  boost::asio::awaitable<void> Examine();
+  // Whether top_k does anything; asked once, by two draws that it makes equal.
+  boost::asio::awaitable<void> TestTopK();
+  boost::asio::awaitable<HttpTry> Try(const gen::Request& request, const gen::Sampling& sampling);
+  // 0 before the first retry. Jittered, keyed by `what`.
+  double WaitOf(const std::string& what, int64_t retry) const;
+
+  bool examined() const { return !greedy_.empty(); }
+  const std::string& model() const { return model_; }
+  const std::string& url() const { return client_.url().text; }
+  // What is done instead of the sampling asked for; empty: nothing.
+  std::string SamplingDiffers(const gen::Sampling& sampling) const;
+
+  void Abort();  // what is under way comes back at once
+  void Resume() { client_.Resume(); }
+
+ private:
+  using Task = boost::asio::awaitable<void>;
+  boost::asio::awaitable<HttpTry> TryOnce(std::string path, std::string body, double first_byte_s);
+  // Until it is answered; HttpGone after the retries, Error for kNever.
+  boost::asio::awaitable<HttpTry> Insist(std::string path, std::string body, double first_byte_s,
+                                         std::string what);
+  boost::asio::awaitable<HttpTry> Insist(const gen::Request& request, const gen::Sampling& sampling,
+                                         double more_s);
+  void Judge(const gen::Request& request, HttpTry& tried) const;
+  Task ReadList();
+  Task SendCanary();
+  Task Fingerprint();
+  std::string Hidden(std::string text) const;  // without the key
+
+  const HttpOptions& options_;
+  HttpClient client_;
+  boost::asio::steady_timer timer_;
+  std::string asked_, model_, entry_;  // asked for, answered with, and its place in the list
+  std::vector<std::string> greedy_;    // answers to the fixed prompts
+  int64_t taken_ = 0;                  // tokens of the canary
+  bool counts_ = true;                 // it says how long prompts are
+  enum class TopK { kUnknown, kTaken, kRefused, kIgnored } top_k_ = TopK::kUnknown;
+};
+
+}  // namespace whyrec::http

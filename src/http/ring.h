@@ -1,0 +1,37 @@
+// Consistent hashing: a group of prompts meets the same server each time, and the loss of a server
+// moves its own groups only (Karger et al., STOC 1997).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "src/base/rng.h"
+
+namespace whyrec::http {
+
+class HttpRing {
+ public:
+  explicit HttpRing(const std::vector<std::string>& endpoints) {
+    for (size_t i = 0; i < endpoints.size(); ++i)
+      for (uint64_t point = 0; point < kPoints; ++point)
+        ring_.emplace(Rng(point, endpoints[i]).Next(), i);
+  }
+
+  // The endpoint of the group among those that live; -1 when none does.
+  int64_t Owner(const std::string& group, const std::vector<bool>& lives) const {
+    auto at = ring_.lower_bound(Rng(kPoints, group).Next());
+    for (size_t step = 0; step < ring_.size(); ++step, ++at) {
+      if (at == ring_.end()) at = ring_.begin();
+      if (lives[at->second]) return static_cast<int64_t>(at->second);
+    }
+    return -1;
+  }
+
+ private:
+  static constexpr uint64_t kPoints = 128;  // per endpoint: shares within about a tenth
+  std::map<uint64_t, size_t> ring_;
+};
+
+}  // namespace whyrec::http

@@ -1,0 +1,33 @@
+// How many requests are under way at a server: grows by one per window of successes, halves when
+// the server says that it is too much.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+namespace whyrec::http {
+
+class HttpWindow {
+ public:
+  explicit HttpWindow(int64_t start) : size_(static_cast<double>(start)) {}
+  int64_t size() const { return static_cast<int64_t>(size_); }
+  int64_t number() const { return number_; }  // of windows so far; a request remembers it
+
+  // A window that was not full says nothing about a larger one.
+  void Success(int64_t under_way) {
+    if (under_way >= size()) size_ = std::min(size_ + 1 / size_, kMost);
+  }
+  // Requests of one window are refused together: that halves it once.
+  void TooMuch(int64_t number) {
+    if (number != number_) return;
+    size_ = std::max(1.0, size_ / 2);
+    ++number_;
+  }
+
+ private:
+  static constexpr double kMost = 4096;
+  double size_;
+  int64_t number_ = 0;
+};
+
+}  // namespace whyrec::http

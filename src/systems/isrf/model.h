@@ -1,0 +1,83 @@
+// The network of ISRF and of its ancestors POD and ELMRec: T5 with prompt vectors, whole-word
+// vectors, two graphs and two alignment losses. Equations in the paper's order, with its numbers
+// (isrf section 6).
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "cluster/collective/communicator.h"
+#include "proto/isrf.pb.h"
+#include "src/graph/csr.h"
+#include "src/lm/t5.h"
+#include "src/nn/parameters.h"
+#include "src/nn/sparse.h"
+
+namespace whyrec::systems {
+
+// Rows of the table of ordinal whole-word vectors.
+inline constexpr int64_t kWholeWordRows = 512;
+
+// Frozen inputs. POD has none of them, ELMREC the interactions, ISRF_CODE all.
+struct IsrfInputs {
+  int64_t users = 0, items = 0;
+  std::optional<graph::Csr> interactions;  // A_hat, [M, M], M = users + items + 1
+  std::optional<graph::Csr> user_graph;    // S_hat, [users + 1, users + 1]
+  HostTensor item_vectors;                 // C, F32 [items, p]
+};
+
+// One batch on the device. Shapes: B samples, S source tokens, T target tokens.
+struct IsrfBatch {
+  config::IsrfConfig::Task task;
+  at::Tensor source, mask, whole_words;  // i64, bool, i64 [B,S]
+  at::Tensor target;                     // i64 [B,T]
+  at::Tensor users;                      // i64 [B], node rows
+};
+
+class IsrfModel {
+ public:
+  IsrfModel(const config::IsrfConfig& config, const lm::T5Config& t5, const IsrfInputs& inputs,
+            nn::Parameters& parameters);
+  void Initialise(uint64_t seed);
+
+  lm::T5& t5() { return t5_; }
+
+  // E: user and item rows after propagation (eq. 2-4) [M, d]; undefined in POD.
+  at::Tensor NodeTable() const;
+  // G: users after propagation over the user graph (eq. 6, 7) [users + 1, d]; undefined without it.
+  at::Tensor UserTable() const;
+
+  struct Encoded {
+    at::Tensor memory;                      // [B, P + S, d]
+    std::optional<at::Tensor> memory_mask;  // bool [B, P + S], when cross-attention is masked
+  };
+  // Eq. 1 and 5, then the encoder. `nodes` is NodeTable(), used by the tasks that name graph rows.
+  // `draws`: of the batch's samples, in training.
+  Encoded Encode(const IsrfBatch& batch, const at::Tensor& nodes, const nn::Draws& draws) const;
+
+  // Eq. 11 without its denominator: the sum of -log p over target tokens, padding included or not.
+  at::Tensor TextLossSum(const IsrfBatch& batch, const Encoded& encoded,
+                         const nn::Draws& draws) const;
+  // Tokens that TextLossSum counts in `target`.
+  int64_t CountedTokens(const at::Tensor& target) const;
+
+  // Eq. 8 (explanation, direct) or 9 (sequential), times its weight, over the rows of all ranks;
+  // undefined when the variant has no alignment or its weight is 0.
+  at::Tensor AlignmentLoss(const IsrfBatch& batch, const at::Tensor& nodes,
+                           cluster::Communicator& comm) const;
+
+ private:
+  bool Has(config::IsrfConfig::Variant variant) const { return config_.variant() == variant; }
+  double Alpha() const;
+  at::Tensor AdaptedItems() const;
+  at::Tensor WordTable(config::IsrfConfig::Task task, const at::Tensor& nodes) const;
+
+  config::IsrfConfig config_;
+  nn::Parameters& parameters_;
+  lm::T5 t5_;
+  int64_t users_, items_;
+  std::unique_ptr<nn::SparseOperator> a_hat_, s_hat_;
+  at::Tensor item_vectors_;
+};
+
+}  // namespace whyrec::systems

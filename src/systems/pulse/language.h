@@ -1,0 +1,24 @@
+// The scorer's base where none is given: a small Phi, trained as a causal language model on the
+// catalogue's text. Plain header.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "cluster/collective/communicator.h"
+#include "proto/config.pb.h"
+#include "src/data/split.h"
+
+namespace whyrec::systems {
+
+// What the base reads, one document each: of every item its title, brand, categories and the
+// beginning of its description; of every training interaction the review under the item's title.
+std::vector<std::string> LanguageTexts(const data::TrainView& train);
+
+// Trains in `folder`, continuing from what an earlier try left there, and leaves a Hugging Face
+// folder (config.json, model.safetensors, tokenizer.json). All ranks call it.
+data::Facts TrainLanguage(const config::RunConfig& config, const data::TrainView& train,
+                          cluster::Communicator& comm, const std::filesystem::path& folder);
+
+}  // namespace whyrec::systems

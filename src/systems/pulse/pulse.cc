@@ -1,0 +1,385 @@
+// pulse: a language model scores candidates from titles and a chosen reason (PULSE, ECIR 2026). The
+// reasons come from earlier stages; here f_theta is trained (eq. 3) and asked. Equation numbers are
+// those of pulse section 1.
+#include <ATen/core/Reduction.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/cross_entropy_loss.h>
+#include <ATen/ops/tensor.h>
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "src/base/rng.h"
+#include "src/data/samplers.h"
+#include "src/systems/pulse/memory.h"
+#include "src/systems/pulse/model.h"
+#include "src/systems/pulse/prompt.h"
+#include "src/systems/pulse/reasons.h"
+#include "src/systems/system.h"
+#include "src/train/checkpoint.h"
+#include "src/train/reducer.h"
+#include "src/train/trainer.h"
+
+namespace whyrec::systems {
+namespace {
+
+using config::RunConfig;
+using config::ScorerConfig;
+
+std::filesystem::path BaseFolder(const BuildContext& context) {
+  const auto& language = context.config.pulse().language();
+  return language.has_folder() ? std::filesystem::path(language.folder())
+                               : context.artefacts.at("language");
+}
+
+class PulseRecommender final : public Recommender {
+ public:
+  explicit PulseRecommender(const BuildContext& context)
+      : config_(context.config),
+        scorer_(config_.pulse().scorer()),
+        train_(context.train),
+        prior_(context.variant == "PRIOR"),
+        reasons_(context),
+        base_(BaseFolder(context)),
+        tokenizer_(text::LoadTokenizer(base_)),
+        prompts_(train_, config_, *tokenizer_),
+        model_(config_, base_) {}
+
+  data::Facts Train(TrainContext& context) override;
+
+  void Load(const std::filesystem::path& folder) override {
+    if (!prior_) train::LoadParameters(model_.trained(), folder / "model.safetensors");
+  }
+
+  std::vector<Prediction> Predict(Task, const std::vector<Query>& queries) override {
+    return Scores("test", scorer_.test_history(), queries);
+  }
+
+  // l_{u,c} = f_theta(H_u, r_u*, c) for the candidates of every query; of LETTER the mean log p
+  // over the candidates in their order and in reverse, so that no place in the list is better.
+  std::vector<Prediction> Scores(const std::string& split, int64_t history,
+                                 const std::vector<Query>& queries) const;
+
+  const RunConfig& config_;
+  const ScorerConfig& scorer_;
+  const data::TrainView& train_;
+  const bool prior_;
+  const Reasons reasons_;
+  const std::filesystem::path base_;
+  const std::unique_ptr<text::Tokenizer> tokenizer_;
+  const ScorerPrompts prompts_;
+  PulseModel model_;
+
+ private:
+  std::vector<Prediction> InOrder(const std::string& split, int64_t history,
+                                  const std::vector<Query>& queries) const;
+  std::vector<Prediction> Generated(const std::string& split, int64_t history,
+                                    const std::vector<Query>& queries) const;
+};
+
+void LogSoftmax(std::vector<double>& logits) {
+  const double highest = *std::ranges::max_element(logits);
+  double sum = 0;
+  for (const double l : logits) sum += std::exp(l - highest);
+  for (double& l : logits) l -= highest + std::log(sum);
+}
+
+std::vector<Prediction> PulseRecommender::Scores(const std::string& split, int64_t history,
+                                                 const std::vector<Query>& queries) const {
+  const c10::NoGradGuard no_grad;
+  if (scorer_.logit() == ScorerConfig::TITLE_GENERATE && !prior_)
+    return Generated(split, history, queries);
+  std::vector<Prediction> out = InOrder(split, history, queries);
+  if (scorer_.logit() != ScorerConfig::LETTER || prior_) return out;
+  std::vector<std::vector<int64_t>> turned;
+  std::vector<Query> again = queries;
+  for (Query& query : again) {
+    turned.emplace_back(query.candidates.rbegin(), query.candidates.rend());
+    query.candidates = turned.back();
+  }
+  auto other = InOrder(split, history, again);
+  for (size_t i = 0; i < out.size(); ++i) {
+    LogSoftmax(out[i].scores);
+    LogSoftmax(other[i].scores);
+    std::ranges::reverse(other[i].scores);
+    for (size_t c = 0; c < out[i].scores.size(); ++c)
+      out[i].scores[c] = (out[i].scores[c] + other[i].scores[c]) / 2;
+  }
+  return out;
+}
+
+std::vector<Prediction> PulseRecommender::InOrder(const std::string& split, int64_t history,
+                                                  const std::vector<Query>& queries) const {
+  std::vector<ScorerPrompt> prompts;
+  for (const Query& query : queries)
+    prompts.push_back(prior_ ? prompts_.TitlesAlone(query.candidates)
+                             : prompts_.Branched(query.history, history,
+                                                 reasons_.Of(split, query.user), query.candidates));
+  const at::Tensor logits =
+      (prior_ ? model_.MeanLogLikelihoods(prompts, {}) : model_.Logits(prompts, {}))
+          .to(at::kDouble)
+          .cpu();
+  const double* next = logits.const_data_ptr<double>();
+  std::vector<Prediction> out;
+  for (const Query& query : queries) {
+    out.push_back({.scores = {next, next + query.candidates.size()}, .list = {}});
+    next += query.candidates.size();
+  }
+  return out;
+}
+
+// The published reading (pulse 8, SUBSTRING): every candidate whose title is in the output's first
+// line scores 1, the others miss.
+std::vector<Prediction> PulseRecommender::Generated(const std::string& split, int64_t history,
+                                                    const std::vector<Query>& queries) const {
+  constexpr decode::Sampling kSampling{.temperature = 0.3, .top_k = 50, .top_p = 0.9};
+  constexpr int64_t kMostTokens = 59;
+  std::vector<ScorerPrompt> prompts;
+  std::vector<std::string> names;
+  for (const Query& query : queries) {
+    prompts.push_back(prompts_.Completion(query.user, query.history, history,
+                                          reasons_.Of(split, query.user), query.candidates, -1));
+    names.push_back(Cat(split, " title ", query.user));
+  }
+  decode::Sampling sampling = kSampling;
+  sampling.seed = config_.seed();
+  const auto outputs = model_.Complete(prompts, names, sampling, kMostTokens);
+  std::vector<Prediction> out;
+  for (size_t i = 0; i < queries.size(); ++i) {
+    std::vector<std::string> titles;
+    for (const int64_t item : queries[i].candidates) titles.push_back(prompts_.Title(item));
+    Prediction prediction;
+    for (const bool found : FoundTitles(tokenizer_->Decode(outputs[i]), titles))
+      prediction.scores.push_back(found ? 1 : std::numeric_limits<double>::quiet_NaN());
+    out.push_back(std::move(prediction));
+  }
+  return out;
+}
+
+eval::Ties TiesOf(const RunConfig& config) {
+  return config.pulse().scorer().logit() == ScorerConfig::TITLE_GENERATE ? eval::Ties::kOptimistic
+                                                                         : eval::Ties::kPessimistic;
+}
+
+// The recommender as the training loop sees it. One example a user: the last training item, from
+// those before it, among its candidates.
+class PulseTraining final : public train::Trainable {
+ public:
+  PulseTraining(PulseRecommender& system, TrainContext& context)
+      : system_(system), config_(system.config_), context_(context) {
+    const auto& candidates = system.train_.candidates;
+    if (candidates.rows() == 0)
+      Fail(Exit::kUsage, "the scorer learns from candidates: set split.train_candidates to true");
+    for (int64_t user = 0; user < candidates.rows(); ++user)
+      if (!candidates.row(user).empty()) users_.push_back(user);
+    if (users_.empty()) Fail(Exit::kData, "no user has two training items, a history and a target");
+    tokens_.resize(static_cast<size_t>(candidates.rows()));
+    sampler_ = std::make_unique<data::CursorSampler>(std::ssize(users_), config_.seed(), "scorer",
+                                                     config_.train().shuffle_first_pass());
+  }
+
+  nn::Parameters& parameters() override { return system_.model_.trained(); }
+
+  train::ParameterRule RuleFor(const std::string& path) const override {
+    if (path != "score.weight") return {};
+    return {.learning_rate = system_.scorer_.head_rate()};
+  }
+
+  int64_t steps_per_epoch() const override {
+    const int64_t given = config_.train().epoch_steps(), size = config_.train().global_batch();
+    return given > 0 ? given : (std::ssize(users_) + size - 1) / size;
+  }
+
+  train::StepLoss Loss(int64_t step) override { return PartLoss(step, {}); }
+
+  train::StepLoss PartLoss(int64_t step, const train::Part& part) override {
+    const int64_t size = config_.train().global_batch();
+    std::vector<int64_t> users, tokens;  // of the global batch
+    for (int64_t i = 0; i < size; ++i) {
+      users.push_back(users_[static_cast<size_t>(sampler_->At(step * size + i))]);
+      tokens.push_back(Tokens(users.back()));
+    }
+    const std::vector<int64_t> places =
+        train::BalancedPart(tokens, context_.comm.rank(), context_.comm.size(), part);
+    std::vector<int64_t> own;
+    for (const int64_t i : places) own.push_back(users[static_cast<size_t>(i)]);
+    const nn::Draws draws = nn::DrawsOf(config_.seed(), step, places);
+    return {.own = generates() ? TitleLoss(own, users, draws)
+                               : ChoiceLoss(own, step, draws) / static_cast<double>(size),
+            .shared = {},
+            .task = "SFT"};
+  }
+
+  train::Validation Validate(int64_t) override;
+
+ private:
+  std::span<const int64_t> History(int64_t user) const {
+    const auto row = system_.train_.histories.row(user);
+    return row.first(row.size() - 1);
+  }
+  int64_t Target(int64_t user) const { return system_.train_.histories.row(user).back(); }
+
+  bool generates() const { return system_.scorer_.logit() == ScorerConfig::TITLE_GENERATE; }
+
+  // The target and its negatives, shuffled; LETTER shuffles again at every step.
+  std::vector<int64_t> Candidates(int64_t user, int64_t step) const {
+    const auto row = system_.train_.candidates.row(user);
+    std::vector<int64_t> candidates(row.begin(), row.end());
+    if (system_.scorer_.logit() == ScorerConfig::LETTER)
+      Rng(config_.seed(), "letters", static_cast<uint64_t>(step), static_cast<uint64_t>(user))
+          .Shuffle(candidates);
+    return candidates;
+  }
+
+  ScorerPrompt Question(int64_t user, std::span<const int64_t> candidates) const {
+    const auto* reason = system_.reasons_.Of("train", user);
+    const int64_t most = system_.scorer_.history();
+    return generates() ? system_.prompts_.Completion(user, History(user), most, reason, candidates,
+                                                     Target(user))
+                       : system_.prompts_.Branched(History(user), most, reason, candidates);
+  }
+
+  // Of a user's question, whatever the order of its candidates.
+  int64_t Tokens(int64_t user) {
+    int64_t& tokens = tokens_.at(static_cast<size_t>(user));
+    if (tokens == 0) tokens = Question(user, Candidates(user, 0)).tokens();
+    return tokens;
+  }
+
+  // Eq. 3: L_SFT = - sum_u log p_{u,i+}, p_{u,c} = exp(l_{u,c}) / sum_c' exp(l_{u,c'}).
+  at::Tensor ChoiceLoss(std::span<const int64_t> users, int64_t step, const nn::Draws& draws) {
+    std::vector<ScorerPrompt> prompts;
+    std::vector<int64_t> targets;
+    size_t width = 0;
+    for (const int64_t user : users) {
+      const auto candidates = Candidates(user, step);
+      WR_CHECK(width == 0 || width == candidates.size(), width, " and ", candidates.size());
+      width = candidates.size();
+      targets.push_back(std::ranges::find(candidates, Target(user)) - candidates.begin());
+      prompts.push_back(Question(user, candidates));
+    }
+    const at::Tensor logits = system_.model_.Logits(prompts, draws)
+                                  .view({std::ssize(users), static_cast<int64_t>(width)});
+    return at::cross_entropy_loss(logits, at::tensor(targets, at::kLong).to(logits.device()), {},
+                                  at::Reduction::Sum);
+  }
+
+  // The published reading: -log p of the target's title, mean over the tokens of the global batch.
+  at::Tensor TitleLoss(std::span<const int64_t> users, std::span<const int64_t> all,
+                       const nn::Draws& draws) {
+    int64_t tokens = 0;
+    for (const int64_t user : all) tokens += system_.prompts_.CompletionTokens(Target(user));
+    std::vector<ScorerPrompt> prompts;
+    for (const int64_t user : users)
+      prompts.push_back(Question(user, system_.train_.candidates.row(user)));
+    return system_.model_.CompletionLossSum(prompts, draws) / static_cast<double>(tokens);
+  }
+
+  PulseRecommender& system_;
+  const RunConfig& config_;
+  TrainContext& context_;
+  std::vector<int64_t> users_;   // who have an example
+  std::vector<int64_t> tokens_;  // of a user's question; 0: not counted yet
+  std::unique_ptr<data::CursorSampler> sampler_;
+};
+
+// HR@1 on fixed users and their validation items, with reasons of the validation split.
+train::Validation PulseTraining::Validate(int64_t) {
+  const data::LabelStore& labels = context_.labels;
+  RunConfig config = config_;
+  config.mutable_train()->set_validation_users(system_.scorer_.validation_users());
+  const std::vector<int64_t> users = ValidationUsers(labels, config);
+  const auto unit = static_cast<size_t>(config_.predict().batch_users());
+  double hits = 0;
+  for (size_t begin = unit * static_cast<size_t>(context_.comm.rank()); begin < users.size();
+       begin += unit * static_cast<size_t>(context_.comm.size())) {
+    const auto part = std::span(users).subspan(begin, std::min(unit, users.size() - begin));
+    std::vector<Query> queries;
+    for (const int64_t user : part)
+      queries.push_back({user, labels.InputHistory(data::Phase::kValidation, system_.train_, user),
+                         labels.Candidates(data::Phase::kValidation, user)});
+    const auto predictions = system_.Scores("validation", system_.scorer_.history(), queries);
+    for (size_t i = 0; i < queries.size(); ++i) {
+      const int64_t target = labels.Target(data::Phase::kValidation, queries[i].user);
+      const auto place = std::ranges::find(queries[i].candidates, target);
+      hits +=
+          eval::HitRate(eval::RankOf(predictions[i].scores, place - queries[i].candidates.begin()),
+                        1, TiesOf(config_));
+    }
+  }
+  const double value = train::Sum(hits, context_.comm) / static_cast<double>(users.size());
+  return {value, false, {{"HR@1", value}}};
+}
+
+data::Facts PulseRecommender::Train(TrainContext& context) {
+  const std::string base =
+      config_.pulse().language().has_folder()
+          ? Cat("folder ", base_.filename().string())
+          : std::string("random start, causal language model of the catalogue's text");
+  if (prior_) return {{"scorer base", base}, {"training", "none"}};
+  if (context.comm.size() > config_.train().global_batch())
+    Fail(Exit::kUsage, "train.global_batch is ", config_.train().global_batch(),
+         ", fewer than the ", context.comm.size(), " ranks");
+  model_.Initialise(config_.seed());
+  const bool recompute = RecomputesLayers(config_, ShapeOf(model_.phi().config()));
+  model_.RecomputeLayers(recompute);
+  PulseTraining training(*this, context);
+  data::Facts facts = train::Run(training, config_.train(), context.folder, context.comm);
+  if (context.comm.rank() == 0) {
+    train::LoadParameters(model_.trained(), context.folder / "model.safetensors");
+    model_.Save(context.folder);
+  }
+  facts.emplace_back("scorer base", base);
+  facts.emplace_back("trained weights", ScorerConfig::Tuned_Name(scorer_.train_weights()));
+  facts.emplace_back("layers run again in the backward pass", recompute ? "yes" : "no");
+  return facts;
+}
+
+System::Names Needs(const RunConfig& config, const std::string& variant) {
+  if (variant != "PRIOR" && !config.split().train_candidates())
+    Fail(Exit::kUsage, "the scorer learns from candidates: set split.train_candidates to true");
+  System::Names needs;
+  if (const std::string select = AblationOf(variant).select; !select.empty())
+    needs.push_back("select." + select);
+  if (!config.pulse().language().has_folder()) needs.push_back("language");
+  return needs;
+}
+
+System::Files ExternalFiles(const RunConfig& config) {
+  if (!config.pulse().language().has_folder()) return {};
+  return {{"language model", config.pulse().language().folder()}};
+}
+
+std::vector<Variant> Variants() {
+  std::vector<Variant> variants;
+  for (const Ablation& row : kAblations)
+    variants.push_back({.name = row.name, .doc = row.doc, .trained_as = row.trained_as});
+  return variants;
+}
+
+const Registration kRegistration({
+    .name = "pulse",
+    .description = "language model scores candidates from titles and a chosen reason (PULSE 2026)",
+    .config_parts = {"protocol", "pulse.scorer", "seed", "split", "train", "predict.batch_users"},
+    .revision = 2,  // batches dealt by length
+    .ties_of = TiesOf,
+    .variants = Variants(),
+    .tasks = {Task::kDirect},
+    .training = [](const auto& config) { return config.pulse().scorer().train(); },
+    .needs = Needs,
+    .files = ExternalFiles,
+    .build = [](const BuildContext& c) { return std::make_unique<PulseRecommender>(c); },
+    .memory =
+        [](const RunConfig& config) {
+          const ModelShape shape = ShapeOf(config);
+          MemoryPlan plan = PlanMemory(config, shape, /*recompute=*/true, {.gpu = true});
+          const MemoryPlan kept = PlanMemory(config, shape, /*recompute=*/false, {.gpu = true});
+          plan.emplace_back("total without running layers again", kept.back().second);
+          return plan;
+        },
+});
+
+}  // namespace
+}  // namespace whyrec::systems
