@@ -13,9 +13,9 @@
 namespace whyrec {
 namespace {
 
-int g_rank = 0;  // set once at start; the log is the one process-wide thing
+int g_rank = 0;  // set once at start; the log is the only process-wide state
 ProgressMode g_mode = ProgressMode::kAuto;
-std::atomic<bool> g_bar_stands = false;  // on the terminal's last line, which has no end yet
+std::atomic<bool> g_bar_stands = false;  // a progress bar occupies the terminal's last line
 
 bool DrawsBar() {
   if (g_mode != ProgressMode::kAuto) return g_mode == ProgressMode::kBar;

@@ -9,7 +9,7 @@ namespace {
 volatile std::sig_atomic_t g_stop = 0;
 
 void OnSignal(int) {
-  if (g_stop) std::signal(SIGINT, SIG_DFL);  // the third Ctrl-C means it
+  if (g_stop) std::signal(SIGINT, SIG_DFL);  // the next Ctrl-C kills the program at once
   g_stop = 1;
 }
 

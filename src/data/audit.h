@@ -1,5 +1,10 @@
-// Learning-free rules that read item and user numbers alone (isrf 12.1): what they hit is leak.
-// Users with fewer than three items are not asked.
+// Rules without any learning that look at item and user numbers only. Whatever they find has leaked
+// through the numbering. m is the largest number in a user's history, l the last one; history,
+// repeats and numbers outside 1..items are skipped:
+//   R1  m+1, l+1, m+2, l-1, l+2, m-1, m+3, l-2, ...
+//   R2  training items of the users up to six numbers away, by sum of 60/distance
+//   R3  m+1, R2's first four, l+1, m+2, the rest of R2
+// Users with fewer than three items are left out.
 #pragma once
 
 #include <string>

@@ -1,6 +1,6 @@
-// What a review catalogue holds under the rules that a paper may have meant: thresholds 4 and 5,
-// repeats kept or not, one pass or iterated (pulse 2.3); and whether the catalogue of a run is the
-// published one.
+// How many users, items and events a review catalogue has under each filter that a paper may have
+// meant (thresholds 4 and 5, repeats kept or not, one pass or iterated), and whether a run's
+// catalogue matches PULSE's Table 2.
 #pragma once
 
 #include <optional>

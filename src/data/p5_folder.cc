@@ -1,5 +1,5 @@
-// The P5 folder (isrf section 2): sequential.txt, datamaps.json, items.jsonl[.gz]; negative.txt and
-// explanation.json where present. Rows are the folder's numbers minus 1.
+// Reads a P5 folder (docs/formats.md): sequential.txt, datamaps.json, items.jsonl[.gz];
+// negative.txt and explanation.json where present. Rows are the folder's numbers minus 1.
 #include <openssl/evp.h>
 
 #include <algorithm>
@@ -17,7 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Git blob hashes of the files that ELMRec and RDRec ship (isrf section 2).
+// Git blob hashes of the files in the public repositories of ELMRec and RDRec, which are identical.
 using KnownFile = std::pair<std::string_view, const char*>;
 constexpr KnownFile kKnownFiles[] = {
     {"a29773026846d857ec8176cb25f37b23ecf20155", "beauty"},

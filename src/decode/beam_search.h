@@ -1,4 +1,7 @@
-// Beam search exactly as isrf 9.1, over any model that can score the next token of its beams.
+// Beam search with the rules of transformers 4.39 with early_stopping, which the papers' code uses,
+// over any model that can score the next token of its beams. In every step the 2b best
+// continuations of b beams are walked in order: one that ends in EOS is kept as a hypothesis if its
+// rank is below b, others fill the next b beams. A sample is finished when it has b hypotheses.
 #pragma once
 
 #include <cstdint>

@@ -76,7 +76,7 @@ double Ndcg(std::span<const int64_t> list, int64_t target, int64_t k, bool dedup
     sum += Gain(hits[i]);
     best += Gain(static_cast<int64_t>(i));
   }
-  // isrf 9.2 divides by the ideal list; with one hit that is 1.
+  // `best` is the ideal list's sum; with one hit it is 1.
   return hits.empty() ? 0 : sum / best;
 }
 

@@ -1,4 +1,5 @@
-// Ranks and metrics (baselines section 7, isrf 9.2). One relevant item per user.
+// Ranks and metrics with one relevant item per user: HR@k = [rank < k],
+// NDCG@k = [rank < k] / log2(rank + 2), reciprocal rank 1 / (rank + 1), ranks from 0.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +30,9 @@ double HitRate(const Rank& rank, int64_t k, Ties ties);
 double Ndcg(const Rank& rank, int64_t k, Ties ties);
 double ReciprocalRank(const Rank& rank, Ties ties);
 
-// Lists of ids (beams). dedupe false counts a repeated correct id repeatedly, as published.
+// Of lists of ids (beams). With dedupe false a correct id that is repeated counts each time, as in
+// the published code, so HR can exceed 1; NDCG is then divided by that of an ideal list with as
+// many hits.
 double HitRate(std::span<const int64_t> list, int64_t target, int64_t k, bool dedupe);
 double Ndcg(std::span<const int64_t> list, int64_t target, int64_t k, bool dedupe);
 double ReciprocalRank(std::span<const int64_t> list, int64_t target);  // 0 where it is not there
@@ -44,8 +47,9 @@ struct Interval {
 std::vector<Interval> Bootstrap(const std::vector<std::vector<double>>& columns, int resamples,
                                 uint64_t seed);
 
-// Warnings where a row of HR@5, NDCG@5, HR@10, NDCG@10 breaks the arithmetic that links them when
-// no duplicate is counted (isrf 9.2); rounding slack 1e-4.
+// Warnings where HR@5, NDCG@5, HR@10, NDCG@10 of one row cannot come from lists without duplicates:
+// NDCG@5 lies in [0.3869, 1] * HR@5, NDCG@10 - NDCG@5 in [0.2891, 0.3562] * (HR@10 - HR@5).
+// Rounding slack 1e-4.
 std::vector<std::string> ImpossibleCells(double hr5, double ndcg5, double hr10, double ndcg10);
 
 }  // namespace whyrec::eval

@@ -1,4 +1,5 @@
-// What a language model's raw answer says (isrf 7.3, rules 1 to 5; pulse 5.2).
+// Parses a language model's raw answer: drops its thinking, special tokens and code fences, reads
+// the first JSON object (tolerantly), and falls back to labelled text or the first words.
 #pragma once
 
 #include <cstdint>
@@ -11,12 +12,12 @@ namespace whyrec::gen {
 struct AnswerRules {
   std::vector<std::string> keys;      // of the text, in any case; the first of them counts
   std::vector<std::string> why_keys;  // of the thoughts behind it
-  int64_t least_words = 0;            // fewer are of no use
+  int64_t least_words = 0;            // a shorter text is unusable
   int64_t most_words = 0;
-  bool cut = false;         // longer texts are cut at a sentence's end; else they are of no use
+  bool cut = false;         // longer texts are cut at a sentence's end; else they are unusable
   bool may_miss = false;    // "None" is an answer
-  bool any_script = false;  // else text mostly in another script than the prompt's Latin one is of
-                            // no use: its words cannot be counted
+  bool any_script = false;  // else text mostly in another script than the prompt's Latin one is
+                            // unusable: its words cannot be counted
   int64_t prose_words = 0;  // taken from an answer without object and label; 0: all
 };
 

@@ -1,4 +1,5 @@
-// Asks until an answer is of use: draws with new random streams, then text made of the facts.
+// Asks until an answer is usable, each time with a new random stream; after the last attempt the
+// text is made from the facts.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,7 @@
 
 namespace whyrec::gen {
 
-// One record of isrf 7.3 (6).
+// What is stored of one answer (record.h).
 struct Answer {
   std::string text;  // empty when missing
   std::string why;
@@ -21,9 +22,9 @@ struct Answer {
   std::string prompt_sha256;
   uint64_t seed = 0;
   int64_t tokens_in = 0, tokens_out = 0;
-  std::string parse;  // as ParsedAnswer; "fallback text": no answer was of use, made of the facts
+  std::string parse;  // as ParsedAnswer; "fallback text": no usable answer, made from the facts
   double log_probability = std::numeric_limits<double>::quiet_NaN();  // sum, as Reply; of `raw`
-  bool finished = true;  // as Reply; of `raw`
+  bool finished = true;                                               // as Reply; of `raw`
 };
 
 inline constexpr const char* kFallbackText = "fallback text";
@@ -32,7 +33,7 @@ struct Asking {
   AnswerRules rules;
   int64_t attempts = 3;                            // draws, the first one included
   std::function<Sampling(int64_t attempt)> draws;  // by attempt
-  bool raw = false;  // the raw output is the text, whatever it says (pulse 5.2, public code)
+  bool raw = false;  // take the raw output as the text, as PULSE's public code does
 };
 
 // Answers in the order of the requests, which come with attempt 0. One call of the generator per

@@ -1,4 +1,4 @@
-// b_u: what a user did, as the text that reasons are compared with (pulse 5.3).
+// PULSE's behaviour text b_u: what a user did, as the text that reasons are compared with.
 #pragma once
 
 #include <string>
@@ -9,9 +9,10 @@
 
 namespace whyrec::gen {
 
-// "history: TITLE; TITLE chosen: TITLE", newest first, so that a tokenizer's limit cuts the oldest;
-// with chosen_first the chosen item comes before it. `history`: oldest first. `target`: null where
-// the text may not show it. With TITLES_REVIEWS an entry is "TITLE | stars 5/5 | wrote: REVIEW".
+// "history: TITLE; TITLE chosen: TITLE", newest first, so that an encoder's token limit cuts off
+// the oldest; with chosen_first the chosen item comes before the history. `history`: oldest first.
+// `target`: null when the text must not show it. With TITLES_REVIEWS an entry is
+// "TITLE | stars 5/5 | wrote: REVIEW".
 std::string BehaviourText(const std::vector<Event>& history, const Target* target,
                           const config::BehaviourConfig& config);
 

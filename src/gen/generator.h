@@ -1,5 +1,5 @@
-// Generator: prompts in, texts out (pulse 13.1). Back ends are chosen by name; none of them knows
-// about recommendation data beyond what the request carries.
+// Generator: prompts in, texts out. Back ends (TEMPLATE, REPLAY, IN_PROCESS, HTTP) know nothing of
+// the recommendation data beyond what a request carries.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +28,7 @@ struct Request {
   // language model reads the prompt alone.
   std::string facts;
   std::string system = {};  // the system's turn; may be empty
-  int64_t attempt = 0;      // how often an answer to it was of no use
+  int64_t attempt = 0;      // unusable answers so far
 
   std::string Group() const { return kind + " " + std::to_string(id); }  // prompts that begin alike
   std::string Name() const {
@@ -36,7 +36,7 @@ struct Request {
   }
 };
 
-// What a back end answered, before anybody read it (answer.h).
+// A back end's raw answer; answer.h parses it.
 struct Reply {
   std::string text;
   std::string model;  // what wrote it: "template", a folder's name, the server's name for it
@@ -53,14 +53,13 @@ class Generator {
  public:
   virtual ~Generator() = default;
   virtual std::string name() const = 0;  // "template", "replay", or the model
-  // Replies in the order of the requests. Throws Error(kData) when a replay file lacks one or a
-  // prompt does not fit, Error(kUnavailable) when a server is not to be had after all retries.
+  // Replies in the order of the requests. Error(kData) when a replay file lacks one or a prompt
+  // does not fit the model, Error(kUnavailable) when no server answers after all retries.
   virtual std::vector<Reply> Generate(const std::vector<Request>& requests,
                                       const Sampling& sampling) = 0;
 };
 
-// Deterministic text from the facts. Never called a language model in a report: its name is
-// "template".
+// Deterministic text made from the facts. Reports call it "template", never a language model.
 std::unique_ptr<Generator> MakeTemplate(uint64_t seed = 0);
 // Records (record.h) matched by (kind, id, step, prompt_sha256); the error of a missing one names
 // all four.

@@ -9,7 +9,7 @@
 namespace whyrec::gen {
 namespace {
 
-using Json = nlohmann::ordered_json;  // a prompt shows fields in the order of the specification
+using Json = nlohmann::ordered_json;  // prompts show fields in the order in which we add them
 
 std::string OrNone(const std::string& text) { return text.empty() ? "None" : text; }
 
@@ -44,7 +44,8 @@ std::string Purchases(const UserFacts& facts) {
   return "\nPURCHASES: " + Dump(list);
 }
 
-// Colder with every attempt (isrf 7.3, rule 5). Thoughts before the answer need room, too.
+// The temperature falls with every attempt, so that a later answer is more likely to keep to the
+// requested form. max_new_tokens leaves room for a reasoning model's thoughts before the answer.
 Sampling DrawOf(int64_t attempt) {
   constexpr double kTemperatures[] = {0.6, 0.3, 0};
   return {.temperature = kTemperatures[std::min<int64_t>(attempt, 2)], .max_new_tokens = 1024};

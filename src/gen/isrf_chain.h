@@ -1,5 +1,6 @@
-// The chain of texts about an item or a user (isrf 7.1): who is pleased, who is let down, and both
-// views merged. Each step is one request; the summaries of earlier steps are part of its prompt.
+// ISRF's chain of texts about an item or a user: who would be pleased, who would be let down, and
+// both views merged. Each step is one request; the summaries of earlier steps are part of its
+// prompt.
 #pragma once
 
 #include <cstdint>
@@ -41,7 +42,8 @@ struct ChainTexts {
   Answer pos, neg, fused;
 };
 
-// Prompts of isrf 7.2. `pos` and `neg` are the summaries of the steps before; empty: "None".
+// Our wording: the paper's examples are figures, and the public code differs from them. `pos` and
+// `neg` are the summaries of the earlier steps; empty: "None".
 std::string ItemPosPrompt(const std::string& domain, const ItemFacts& facts);
 std::string ItemNegPrompt(const ItemFacts& facts, const std::string& pos);
 std::string ItemFusedPrompt(const ItemFacts& facts, const std::string& pos, const std::string& neg);
@@ -50,7 +52,8 @@ std::string UserNegPrompt(const UserFacts& facts, const std::string& pos);
 std::string UserFusedPrompt(const UserFacts& facts, const std::string& pos, const std::string& neg);
 
 // Three batches, one per step, over a block of (row of the catalogue, facts); answers in its order.
-// `attempts`: draws of each text until one is of use (isrf 7.3, rule 5); then it is made of facts.
+// `attempts`: how often each text is asked for until one is usable; after that it is made from the
+// facts.
 std::vector<ChainTexts> RunItemChain(Generator& generator, const std::string& domain,
                                      std::span<const std::pair<int64_t, ItemFacts>> block,
                                      int64_t attempts = 3);

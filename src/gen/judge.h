@@ -1,4 +1,5 @@
-// Judge: how well a reason agrees with what a user did, S(r) = cos(E_r(r), E_b(b)) (pulse eq. 2).
+// Judge: how well a reason agrees with what a user did, S(r) = cos(E_r(r), E_b(b)) of PULSE
+// equation 2.
 #pragma once
 
 #include <string>

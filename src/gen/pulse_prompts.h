@@ -1,5 +1,7 @@
-// PULSE's prompts P1 to P4 (pulse 5.1, 6.2). The system line and the evidence of P2, P3 and P4 are
-// the same bytes for a user: a decoder reads them once.
+// PULSE's prompts, in our wording (the public code has no licence): P1 explains the training
+// target, P2 asks for the base reason, P3 refines a reason, P4 adds one thought to a chain. For one
+// user the system line and the evidence of P2, P3 and P4 are the same bytes, so a decoder reads
+// them once.
 #pragma once
 
 #include <cstdint>

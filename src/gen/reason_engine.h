@@ -1,5 +1,5 @@
-// ReasonEngine: prompts, levels, answers, second tries (pulse 5.1, 5.2, 6.2, 6.3), the same above
-// every back end.
+// ReasonEngine: grows PULSE's trees of thoughts over any back end: prompts, levels, parsing, second
+// tries.
 #pragma once
 
 #include <functional>
@@ -21,21 +21,23 @@ inline constexpr const char* kMaskedTitle = "the chosen item";
 
 class ReasonEngine {
  public:
-  // `judge`: for BEAM_CHAIN, which prunes by score; else may be null. All outlive the engine.
+  // `judge`: for BEAM_CHAIN, which prunes by score; otherwise it may be null. All arguments must
+  // outlive the engine.
   ReasonEngine(Generator& generator, const config::RunConfig& config, Judge* judge = nullptr)
       : generator_(generator), config_(config), judge_(judge) {}
 
   // r+ of prompt P1, one a user.
   std::vector<Node> Positive(std::span<const std::pair<Evidence, Target>> users);
 
-  // Trees of the users, grown level by level over all of them; `begun` holds what an earlier try
-  // completed (empty: nothing). `behaviours`: b_u, read by the judge only. `level_done` sees all
-  // trees after each level. A tree depends on its user alone, as far as generator and judge do.
+  // One tree per user, grown level by level over all users at once. `begun`: the levels that an
+  // interrupted earlier run completed, or empty. `behaviours`: b_u of each user, for the judge
+  // only. `level_done` is called with all trees after each level. A tree does not depend on the
+  // other users, unless generator or judge do.
   //
-  // Level 0 is the base reason, node 0 "base". FULL_TREE: levels 1..depth hold `branch` rewritings
-  // of each node before, "base/2/0". BEAM_CHAIN: the chains of levels 1..depth hang on nothing,
-  // "chain/2", then on the `beam` best of the level before, "chain/2/0"; of chains with equal texts
-  // the first stays.
+  // Level 0 is the base reason, node 0 "base". FULL_TREE: each node of the previous level gets
+  // `branch` refinements, "base/2/0". BEAM_CHAIN: level 1 starts chains of thoughts ("chain/2"),
+  // later levels extend the `beam` best chains of the level before ("chain/2/0"); of chains with
+  // equal texts the first is kept.
   std::vector<ReasonTree> Grow(
       std::span<const Evidence> users, std::span<const std::string> behaviours,
       std::vector<ReasonTree> begun = {},
@@ -58,7 +60,7 @@ class ReasonEngine {
 // For a stage's report, from what it stores.
 struct ReasonCounts {
   int64_t texts = 0;
-  int64_t made_of_facts = 0;     // no answer was of use
+  int64_t made_of_facts = 0;     // no answer was usable
   int64_t words = 0;             // of all texts
   int64_t told = 0, titled = 0;  // texts with a known target; those that held its title
 

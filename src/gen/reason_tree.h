@@ -1,5 +1,4 @@
-// A tree of thoughts of one user (pulse 6.3): node 0 is the base reason; children follow their
-// parents.
+// One user's tree of thoughts: node 0 is the base reason; children come after their parents.
 #pragma once
 
 #include <cstdint>
@@ -10,10 +9,10 @@
 namespace whyrec::gen {
 
 struct Node {
-  int64_t parent = -1, level = 0;  // -1: hangs on nothing (base reason; first thoughts of a chain)
+  int64_t parent = -1, level = 0;  // -1: no parent (base reason; first thoughts of a chain)
   std::string path;                // "base/2/0": the step of its request
   std::string text;                // the reason; of a chain all thoughts so far
-  std::string parse;  // as ParsedAnswer; "fallback text": made of facts, no answer was of use
+  std::string parse;  // as ParsedAnswer; "fallback text": no usable answer, made from the facts
   std::string model;
   int64_t tokens = 0;
   float log_likelihood = std::numeric_limits<float>::quiet_NaN();  // mean per token

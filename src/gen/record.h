@@ -1,4 +1,5 @@
-// Records of generated texts (isrf 7.3 rule 6), one JSON object a line:
+// Records of generated texts, so that a run can be resumed, audited and replayed. One JSON object a
+// line:
 // {kind, id, step, text, why, raw, raw_sha256, model, prompt_sha256, seed, tokens_in, tokens_out,
 // parse, log_probability where known, finished where false}. A missing text is stored as "None".
 // kind and step as in a Request.

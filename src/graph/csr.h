@@ -1,4 +1,4 @@
-// Sparse graphs in compressed rows, and the two of ISRF.
+// Sparse matrices in compressed rows (CSR), and the two graphs of ISRF.
 #pragma once
 
 #include <cstdint>
@@ -10,26 +10,29 @@
 
 namespace whyrec::graph {
 
+// Row r holds the entries offsets[r] .. offsets[r + 1] of `indices` and `weights`.
 struct Csr {
   int64_t columns = 0;
-  std::vector<int64_t> offsets{0};
-  std::vector<int64_t> indices;  // ascending within a row
-  std::vector<float> weights;
+  std::vector<int64_t> offsets{0};  // [rows + 1]
+  std::vector<int64_t> indices;     // column of each entry, ascending within a row
+  std::vector<float> weights;       // parallel to indices
 
   int64_t rows() const { return static_cast<int64_t>(offsets.size()) - 1; }
 };
 
 Csr Transpose(const Csr& a);
 
-// A_hat = D^-1/2 A D^-1/2 of isrf 6.4 over M = users + items + 1 nodes: row 0 isolated, row u+1
-// user row u, row users+1+i item row i; one edge per training interaction (repeats add up), no self
-// loops.
+// ISRF equation 3: A_hat = D^-1/2 A D^-1/2, [M, M] over M = users + items + 1 nodes. Node 0 ("no
+// id") is isolated, node u + 1 is user row u, node users + 1 + i is item row i. One edge per
+// training interaction (repeats add up), no self loops.
 Csr InteractionGraph(const store::Ragged<int64_t>& train_histories, int64_t items);
 
-// S_hat of isrf 6.5: `neighbours` is I32 [users, K] (user rows); row 0 has its self loop only;
-// every other row u+1 has itself and its K neighbours with weight 1/(K+1).
+// ISRF equations 6 and 7 as the published code has them: S_hat, [users + 1, users + 1]. Row 0 has
+// its self loop only; every other row u + 1 has itself and the K neighbours of user row u, each
+// with weight 1/(K + 1). `neighbours` I32 [users, K] holds user rows. Not symmetric.
 Csr UserGraph(const HostTensor& neighbours);
 
+// The group `name` of an HDF5 file: <name>/offsets, indices, weights, columns.
 void Save(const Csr& graph, store::Hdf5Writer& file, const std::string& name);
 Csr LoadCsr(const store::Hdf5Reader& file, const std::string& name);
 

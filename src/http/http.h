@@ -1,5 +1,5 @@
-// HTTP: texts from servers with OpenAI's interface (Ollama, vLLM, llama.cpp server; pulse 13.3).
-// Texts from a server are not reproducible to the bit: what counts is what is stored of them.
+// The HTTP back end: texts from servers with OpenAI's interface (Ollama, vLLM, llama.cpp's server).
+// A server's texts are not reproducible to the bit, so later stages read only the stored ones.
 #pragma once
 
 #include <cstdint>
@@ -35,7 +35,7 @@ HttpOptions HttpOptionsOf(const config::HttpConfig& config, uint64_t seed);
 // Does not ask the servers yet; name() and Generate() do. Their errors, besides Generator's:
 // kUsage: a key, model or route the server does not know; endpoints with different models.
 // kData: the server refuses a prompt, or cuts prompts silently.
-// kUnavailable: every endpoint stayed away, or went over to another model.
+// kUnavailable: no endpoint is left that answers and serves the same model.
 // kStoppedEarly: a stop signal came while requests were under way.
 std::unique_ptr<gen::Generator> MakeHttp(const HttpOptions& options);
 

@@ -1,4 +1,5 @@
-// What goes over the wire: bodies of questions, what answers say (ecosystem 2.9). No sockets here.
+// Request and response bodies of OpenAI's completion and chat-completion routes, as Ollama, vLLM
+// and llama.cpp's server implement them. No sockets here.
 #pragma once
 
 #include <chrono>

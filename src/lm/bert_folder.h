@@ -1,5 +1,5 @@
-// What a sentence-transformers folder says beyond the network: modules.json, the Pooling module's
-// config.json, sentence_bert_config.json.
+// What a sentence-transformers folder states besides the network: modules.json, the Pooling
+// module's config.json, sentence_bert_config.json.
 #pragma once
 
 #include <cstdint>
@@ -10,10 +10,10 @@
 
 namespace whyrec::lm {
 
-// AUTO: what the files say; without them the published use of the model: DistilBERT the first token
-// (pulse 3.2), RoBERTa with EasyRec's layer EASYREC (isrf 7.4). Error(kUsage) when neither settles
-// it or the network lacks EASYREC's layer; Error(kData) names a module or a kind of pooling in the
-// files that is not supported.
+// AUTO: what the files say; without them, what the papers' public code does with the model: for
+// DistilBERT the first token (PULSE), for RoBERTa with EasyRec's layer EASYREC (ISRF).
+// Error(kUsage) when neither decides it or the network lacks EASYREC's layer; Error(kData) names a
+// module or pooling in the files that is not supported.
 Pooling ChoosePooling(Pooling asked, const BertConfig& config, const std::filesystem::path& folder);
 
 // Tokens of a text, special tokens included, where the files limit them.

@@ -1,4 +1,4 @@
-// A language model of this process as a back end of texts (pulse 13.2).
+// The IN_PROCESS back end: texts from a language model that runs in this process.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,8 @@
 
 namespace whyrec::lm {
 
-// How a prompt becomes tokens. kChat: turns of a conversation, where the tokenizer has their
-// tokens; else, and with kPlain, the system line and the prompt as text.
+// How a prompt becomes tokens. kChat: with the chat template, where the tokenizer has its tokens;
+// otherwise, and with kPlain, the system line and the prompt as plain text.
 enum class Turns { kChat, kPlain };
 
 // A Phi or T5 folder. A request's name is its random stream, its group shares a batch under

@@ -1,5 +1,5 @@
-// A model folder as a text generator: prompts in, texts out. Plain facade over T5 and the Phi
-// decoder.
+// A model folder as a text generator: prompts in, texts out, over T5 or the Phi decoder. No
+// LibTorch types.
 #pragma once
 
 #include <cstdint>
@@ -44,7 +44,8 @@ struct TextRequest {
 struct TextOutput {
   std::vector<int64_t> ids;  // without start and end tokens
   std::string text;
-  double score = 0;       // beams: isrf 9.1; else the sum of log probabilities, end token included
+  // Sum of log probabilities, end token included; of beams, over its length (beam_search.h).
+  double score = 0;
   bool finished = false;  // false: cut at max_new_tokens
 };
 

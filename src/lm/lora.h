@@ -1,4 +1,4 @@
-// Low-rank adapters with peft's semantics (pulse 3.5; Hu et al. 2022): y = W x + s B A dropout(x),
+// Low-rank adapters with peft's semantics (Hu et al. 2022): y = W x + s B A dropout(x),
 // s = alpha / r, or alpha / sqrt(r) with rslora.
 #pragma once
 
@@ -42,7 +42,7 @@ struct Projection {
   at::Tensor weight;  // [out, in], frozen or not
   at::Tensor a, b;    // [r, in], [out, r]; undefined: no adapter
   double scale = 0, dropout = 0;
-  // What stands in a fused map, top to bottom, by the names of split models, with rows.
+  // The blocks of a fused map, top to bottom: the name each has in split models, and its rows.
   std::vector<std::pair<std::string, int64_t>> parts = {};
 
   // x [N, in]; keys [N] in training, else none.

@@ -1,4 +1,4 @@
-// peft's adapter folder (pulse 3.5, ecosystem 2.2).
+// peft's adapter folder: adapter_config.json and adapter_model.safetensors.
 #include <ATen/ops/isfinite.h>
 
 #include <algorithm>

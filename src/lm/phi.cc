@@ -86,7 +86,7 @@ ModuleTable Phi::modules() {
   return all;
 }
 
-// Half types: inside in fp32, rounded before the weight (pulse 3.4).
+// Half types are normalised in fp32 and rounded before the weight is applied, as in transformers.
 at::Tensor Phi::Norm(const at::Tensor& x, const at::Tensor& weight) const {
   return at::rms_norm(x, {config_.width}, {}, config_.epsilon) * weight;
 }

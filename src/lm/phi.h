@@ -1,7 +1,6 @@
-// Phi3ForCausalLM as Phi-4-mini configures it (pulse 3.4): grouped-query attention, partial rotary
-// embedding with LongRoPE, fused qkv_proj and gate_up_proj, RMSNorm, tied head. Shapes: N tokens of
-// a batch, packed end to end; d = hidden size; H query heads, G key heads, dk head size; V rows of
-// the vocabulary.
+// Phi3ForCausalLM as Phi-4-mini configures it: grouped-query attention, partial rotary embedding
+// with LongRoPE, fused qkv_proj and gate_up_proj, RMSNorm, tied head. Shapes: N tokens of a batch,
+// packed end to end; d hidden size; H query heads, G key heads of size dk; V vocabulary rows.
 #pragma once
 
 #include <filesystem>
@@ -105,8 +104,8 @@ class Phi {
 // Attention for whole sequences without a cache: packed sequences of the given lengths, each causal
 // in itself.
 Phi::Attend CausalAttention(const std::vector<int64_t>& lengths);
-// One packed sequence under an explicit mask, bool [N,N] (true: row may read column); pulse 7.2's
-// tree.
+// One packed sequence under an explicit mask, bool [N,N] (true: the row may attend to the column),
+// such as TreeMask (token_tree.h).
 Phi::Attend MaskedAttention(const at::Tensor& mask);
 
 }  // namespace whyrec::lm

@@ -1,5 +1,5 @@
-// Keys and values of prompts as a radix tree over tokens (pulse 13.2): what prompts begin with
-// alike is one chain of segments, computed once. L layers, G key heads of size dk.
+// Keys and values of prompts as a radix tree over tokens: a common prefix is one chain of segments,
+// computed once. Shapes: L layers, G key heads of size dk.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ struct KeyShape {
   at::Device device = at::kCPU;
 };
 
-// A run of tokens between two branchings. Its keys and values hang on all tokens before it too.
+// A run of tokens between two branching points. Its keys and values depend on all tokens before it.
 struct Segment {
   enum class Stage { kWaiting, kReading, kRead };
 

@@ -1,4 +1,4 @@
-// Rotary position embedding with LongRoPE's factors (pulse 3.4; Ding et al. 2024): half-split
+// Rotary position embedding with LongRoPE's factors (Ding et al. 2024): half-split
 // rotation of the first `rotary` entries of a head, angles in fp32.
 #pragma once
 

@@ -1,6 +1,6 @@
-// Attention of one pass over cached segments (pulse 13.2): all rows that hang on a segment read its
-// keys in one product, and the partial results are merged by their log-sum-exp. N packed tokens, H
-// query and G key heads of size dk, R sequences that decode, t own tokens of the longest.
+// Attention of one pass over cached segments: all rows that share a segment read its keys in one
+// product, and the partial results are merged by their log-sum-exp. Shapes: N packed tokens, H
+// query and G key heads of size dk, R decoding sequences, t tokens of the longest one's own suffix.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,7 @@
-// T5: encoder-decoder with relative position bias (isrf 6.1), in both published forms. v1.0: ReLU,
-// head tied to the embeddings. v1.1: gated GELU, a head of its own. Parameters carry the published
-// names. Shapes: B samples, S source and T target positions, d = d_model, H heads of dk = d_kv, V
-// vocabulary.
+// T5: encoder-decoder with relative position bias (Raffel et al. 2020), in both published forms.
+// v1.0: ReLU, head tied to the embeddings. v1.1: gated GELU, separate head. Parameters have their
+// published names. Shapes: B samples, S source and T target positions, d = d_model, H heads of
+// dk = d_kv, V vocabulary.
 #pragma once
 
 #include <filesystem>

@@ -1,5 +1,5 @@
-// Continuous batching over a decoder with shared prefixes (pulse 13.2): tokens that prompts begin
-// with alike are read once, and every branch attends to the one copy of their keys and values.
+// Continuous batching over a decoder with shared prefixes: a common prefix of several prompts is
+// read once, and all sequences attend to the one copy of its keys and values.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +20,8 @@ struct EngineOptions {
   int64_t max_rows = 256;         // sequences that decode together
   int64_t prefill_tokens = 2048;  // prompt tokens read in one pass, beside the rows that decode
   bool share_prefixes = true;
-  // One group of requests at a time, with an empty cache: its numbers depend on nobody else, nor on
-  // the order of requests. Prompts of one group in two calls are then read twice.
+  // One group of requests at a time, with an empty cache: its results do not depend on other groups
+  // or on the order of requests. Prompts of one group in two calls are then read twice.
   bool deterministic = false;
 };
 
@@ -48,9 +48,9 @@ struct EngineCounts {            // for tests, plans and reports
   int64_t evicted_tokens = 0;    // of the cache
 };
 
-// Requests wait until their tokens fit; the longest common prefix with what the cache holds is
-// reused; prefixes nobody reads are evicted, the one unused for longest first. The cache lives from
-// call to call, so the weights must not change between them.
+// Requests wait until their tokens fit. The longest cached prefix is reused; prefixes that no
+// sequence uses are evicted, least recently used first. The cache persists between calls, so the
+// weights must not change.
 class TextEngine {
  public:
   TextEngine(const Phi& model, const EngineOptions& options);

@@ -1,5 +1,5 @@
-// The space in which reasons are compared with behaviours (pulse eq. 2): two encoders and how they
-// are read. A plain header.
+// The space in which reasons are compared with behaviours (PULSE equation 2): two encoders and how
+// their vectors are taken. No LibTorch types.
 #pragma once
 
 #include <filesystem>

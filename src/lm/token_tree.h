@@ -1,5 +1,6 @@
-// A prefix that several branches continue, read in one pass: a branch sees the prefix and itself,
-// never another branch (pulse 7.2). The numbers are those of separate sequences prefix + branch.
+// A prefix that several branches continue, read in one pass: a branch attends to the prefix and to
+// itself, never to another branch. The results equal those of separate sequences prefix + branch;
+// PULSE's ten candidates thus cost one sequence instead of ten.
 #pragma once
 
 #include <cstdint>

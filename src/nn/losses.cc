@@ -20,8 +20,8 @@ LossSum TextLoss(const at::Tensor& logits, const at::Tensor& targets, bool ignor
 at::Tensor SoftDotAlignment(const at::Tensor& x, const at::Tensor& y, double tau) {
   const at::Tensor scores = at::mm(x, y.t()) / tau;
   const at::Tensor targets = at::softmax((at::mm(y, y.t()) + at::mm(x, x.t())) * (tau / 2), 1);
-  // The transposed targets stand with the transposed scores, so both terms sum over the same
-  // matrix.
+  // The column term pairs transposed targets with transposed scores, so both terms are sums over
+  // the same matrix.
   const at::Tensor log_likelihood = at::log_softmax(scores, 1) + at::log_softmax(scores, 0);
   return (targets * log_likelihood).sum() * (-0.5 / static_cast<double>(x.size(0)));
 }

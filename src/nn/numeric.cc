@@ -27,7 +27,7 @@ HostTensor Pca(const HostTensor& z, int64_t p) {
   const c10::NoGradGuard no_grad;
   const at::Tensor rows = tensor::View(z).to(at::kDouble);
   const at::Tensor centred = rows - rows.mean(0, true);
-  // Eigenvalues ascend: the last p vectors, turned round.
+  // Eigenvalues ascend: take the last p vectors in reverse order.
   at::Tensor axes = std::get<1>(at::linalg_eigh(at::mm(centred.t(), centred)));
   axes = axes.narrow(1, width - p, p).flip(1);
   const at::Tensor loading = axes.gather(0, axes.abs().argmax(0, true));

@@ -1,22 +1,24 @@
-// Dense numerics behind HostTensor: usable above and below the torch line.
+// Dense linear algebra with HostTensor arguments, so that code without LibTorch can call it.
 #pragma once
 
 #include "src/base/host_tensor.h"
 
 namespace whyrec::nn {
 
-// Threads that LibTorch's operators use in this process; 0 leaves its own choice.
+// Sets the threads that LibTorch's operators use in this process; 0 keeps LibTorch's default.
 void SetThreads(int threads);
 
-// Principal components (isrf 6.3): z F32 [n, w] -> F32 [n, p], centred, not whitened; each
-// component's largest-magnitude loading is positive. p <= min(w, n - 1). Computed in double.
+// Principal components, which reduce the item vectors of ISRF equation 2: z F32 [n, w] -> F32
+// [n, p], centred, not whitened. The sign of each component is fixed: its largest loading in
+// magnitude is positive. p <= min(w, n - 1). Computed in double.
 HostTensor Pca(const HostTensor& z, int64_t p);
 
-// K largest cosines of every row with the other rows, best first, self removed by index; ties to
-// the smaller row. x F32 [n, w] (normalised inside; a row of zeros has cosine 0 with all), k < n;
-// result I32 [n, k], rows from 0. Exact, in blocks; products in double.
+// For every row the k other rows with the largest cosine, best first, ties to the smaller row; a
+// row is never its own neighbour. x F32 [n, w] need not be normalised (a row of zeros has cosine 0
+// with all), k < n. Returns I32 [n, k] of row indices. Exact, computed in blocks with products in
+// double.
 HostTensor TopKCosine(const HostTensor& x, int64_t k);
-// Of the rows begin..end alone: I32 [end - begin, k].
+// The same for the rows [begin, end) only: I32 [end - begin, k].
 HostTensor TopKCosine(const HostTensor& x, int64_t k, int64_t begin, int64_t end);
 
 }  // namespace whyrec::nn

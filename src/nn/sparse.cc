@@ -31,7 +31,7 @@ WR_VECTORISED void AddScaled(const double* __restrict term, double w, int64_t n,
   for (int64_t j = 0; j < n; ++j) sum[j] += w * term[j];
 }
 
-// LibTorch says of every first CSR tensor that they are in beta.
+// LibTorch warns at the first CSR tensor that they are in beta.
 struct Silence final : c10::WarningHandler {
   void process(const c10::Warning&) override {}
 };
@@ -98,7 +98,7 @@ at::Tensor SparseOperator::Matrix::On(at::Device device, at::ScalarType type) co
   const std::lock_guard lock(copies->mutex);
   for (const at::Tensor& copy : copies->all)
     if (copy.device() == device && copy.scalar_type() == type) return copy;
-  // Half the bytes to read, where they suffice.
+  // 32-bit indices where they suffice: half the bytes to read.
   const auto index = indices.numel() <= std::numeric_limits<int32_t>::max() ? at::kInt : at::kLong;
   const auto to = [&](const HostTensor& host, at::ScalarType as) {
     return tensor::View(host).to(device, as);

@@ -9,8 +9,8 @@
 
 namespace whyrec::nn {
 
-// A sparse matrix in compressed rows. On the CPU row-parallel kernels with a fixed order of
-// summation: results do not depend on threads. fp32 and fp64 operands.
+// A sparse matrix in compressed rows. On the CPU our kernels work on rows in parallel with a fixed
+// order of summation, so results do not depend on the number of threads. fp32 and fp64 operands.
 class SparseOperator {
  public:
   // offsets I64 [rows+1], indices I64 [nnz], weights F32 [nnz]. The transpose is built for the
@@ -18,7 +18,7 @@ class SparseOperator {
   SparseOperator(HostTensor offsets, HostTensor indices, HostTensor weights, int64_t columns,
                  bool symmetric);
   at::Tensor Multiply(const at::Tensor& x) const;  // [columns, d] -> [rows, d], differentiable in x
-  // How Multiply does it on other devices than the CPU, by LibTorch's CSR product; runs on any.
+  // How Multiply works on devices other than the CPU: LibTorch's CSR product. Runs on any device.
   at::Tensor MultiplyByOperators(const at::Tensor& x) const;
 
  private:
@@ -26,7 +26,8 @@ class SparseOperator {
   std::shared_ptr<const Matrix> forward_, backward_;
 };
 
-// (1/(L+1)) sum_{l=0..L} A^l x (isrf equation 4).
+// (1/(L+1)) sum_{l=0..L} A^l x: ISRF equation 4, the layer mean of LightGCN (He et al. 2020). x
+// [n,d] -> [n,d].
 at::Tensor LayerMean(const SparseOperator& a, const at::Tensor& x, int64_t layers);
 
 }  // namespace whyrec::nn

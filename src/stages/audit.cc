@@ -1,6 +1,6 @@
-// audit: what rules that read numbers alone can hit (isrf 12.1). Under STRICT such a rule must not
-// beat counting purchases; if it does, the run ends with code 65. And what the source holds under
-// the core filters that a paper may have meant (pulse 2.3).
+// audit: how often rules that look at item and user numbers only (src/data/audit.h) find the
+// target. Under STRICT such a rule must not beat counting purchases; if it does, the run ends with
+// code 65. Also counts what the source holds under each core filter that a paper may have meant.
 #include "src/data/audit.h"
 
 #include <algorithm>
@@ -17,7 +17,8 @@
 namespace whyrec::stages {
 namespace {
 
-// HR@10 of masked popularity on the test targets, expected rank: the bar for the rules.
+// HR@10 of popularity on the test targets, history masked, ties at their expected rank: what no
+// rule may exceed.
 double PopularityBar(const data::TrainView& train, const data::LabelStore& labels) {
   const auto scores = data::Popularity(train.histories, train.item_count());
   const std::vector<int64_t> users = labels.EvaluatedUsers(data::Phase::kTest);

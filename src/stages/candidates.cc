@@ -1,6 +1,8 @@
-// candidates.<how>: a further set of candidates for the test items of all users (pulse 4, L10) ->
-// candidates.h5: "candidates" I64, one row a user: the target and split.direct_negatives others,
-// shuffled; nothing for users who are never evaluated. Every system is asked on the same file.
+// candidates.<how>: a further candidate set for the test items of all users. Against uniform
+// negatives it is often enough to know which title sounds popular; popular or SASRec-ranked
+// negatives are harder. -> candidates.h5: "candidates" I64, one row per user: the target and
+// split.direct_negatives others, shuffled; an empty row for users who are never evaluated. All
+// systems are evaluated on the same file.
 #include "src/data/candidates.h"
 
 #include <algorithm>

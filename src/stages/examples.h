@@ -1,6 +1,6 @@
-// The examples of PULSE, one per user and split: what the user did before the target, and the
-// target (pulse 2.4). The training target is the last training item; held-out ones belong to
-// LabelStore and need a PublishedProtocol to get into a text.
+// PULSE's examples, one per user and split: the target, and what the user did before it. The
+// training target is the last training item. Validation and test targets belong to LabelStore; only
+// a PublishedProtocol can get them into a text.
 #pragma once
 
 #include <span>
@@ -16,7 +16,7 @@ inline constexpr const char* kSplits[] = {"train", "validation", "test"};
 
 class Examples {
  public:
-  // Both outlive it.
+  // Both arguments must outlive this object.
   Examples(const data::TrainView& train, const data::LabelStore& labels)
       : train_(train), labels_(labels) {}
 
@@ -29,12 +29,13 @@ class Examples {
   gen::Target TrainTarget(int64_t user) const;
   gen::Target Target(const data::PublishedProtocol&, const std::string& split, int64_t user) const;
   int64_t TargetTime(const std::string& split, int64_t user) const;  // 0: unknown
-  // What prompts may show: `neighbours` are rows of users, the nearest first. Without a history
-  // where the user has no example.
+  // What prompts may show. `neighbours`: user rows, nearest first. The history is empty when the
+  // user has no example.
   gen::Evidence EvidenceOf(const std::string& split, int64_t user,
                            std::span<const int32_t> neighbours,
                            const config::NeighboursConfig& config) const;
-  // What reasons are compared with: b_u, with the target where the published protocol has it so.
+  // b_u, the text that reasons are compared with; it names the target where the published protocol
+  // does.
   std::string AnchorOf(const std::string& split, int64_t user,
                        const config::BehaviourConfig& config) const;
   // A user's newest `count` training items before the time `before` (0: no limit), newest first.

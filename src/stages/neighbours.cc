@@ -1,5 +1,5 @@
-// neighbours: the users whose SASRec states are nearest (pulse 6.1), at each of a user's three
-// moments -> neighbours.h5: <split>/neighbours I64 [U, k], <split>/state F32 [U, d].
+// neighbours: PULSE's similar users, those whose SASRec states have the largest cosine, for each
+// split -> neighbours.h5: <split>/neighbours I64 [U, k], <split>/state F32 [U, d].
 #include <algorithm>
 #include <cstring>
 

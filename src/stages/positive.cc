@@ -1,5 +1,5 @@
-// rationales.positive: why a user's last training item pleased, by prompt P1 (pulse 5.1) -> one
-// node a user in reasons.h5, and the answers as they came in records.jsonl.gz.
+// rationales.positive: why a user bought their last training item (PULSE's positive rationale r+,
+// prompt P1) -> one node per user in reasons.h5; the raw answers -> records.jsonl.gz.
 #include "src/base/error.h"
 #include "src/gen/reason_engine.h"
 #include "src/gen/reason_pool.h"

@@ -1,5 +1,6 @@
-// rationales: why an item pleases and whom, what a user looks for (isrf 7.1). records.jsonl.gz
-// holds the texts, prompts.jsonl.gz the prompts that asked for them.
+// rationales.item and rationales.user: the texts ISRF has a language model write about every item
+// (who would like it, who would not, both merged) and every user (likewise). records.jsonl.gz holds
+// the texts, prompts.jsonl.gz the prompts.
 #include <nlohmann/json.hpp>
 
 #include "src/base/error.h"
@@ -18,7 +19,8 @@ gen::ItemFacts FactsOf(const data::Item& item) {
   return {item.title, item.brand, item.categories, item.description};
 }
 
-// What a profile may see: training positions; the published protocol alone reaches further.
+// The positions a user's profile may use: training positions, unless the published protocol is
+// asked for.
 store::Ragged<int64_t> ProfileHistories(const RunContext& context, const data::TrainView& train) {
   const auto published = data::PublishedProtocol::ForProfiles(context.config.rationales());
   if (!published) return train.histories;

@@ -1,6 +1,6 @@
-// rationales.tree: the base reason and the tree of thoughts of every user at every moment
-// (pulse 6.2, 6.3) -> reasons.h5, and the answers as they came -> records.jsonl.gz. A worker that
-// dies loses at most a level of its units.
+// rationales.tree: PULSE's base reason and tree of thoughts, for every user and split (train,
+// validation, test) -> reasons.h5; the raw answers -> records.jsonl.gz. A worker that dies loses at
+// most one level of its units' trees.
 #include "src/base/error.h"
 #include "src/gen/reason_engine.h"
 #include "src/gen/reason_pool.h"

@@ -1,4 +1,5 @@
-// select.<by>: of every user's tree the reason that the scorer reads (pulse eq. 2, 6.3, 8.2).
+// select.<by>: picks, from every user's tree, the reason that the scorer reads: PULSE equation 2,
+// and the other ways to choose of its ablations.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -16,7 +17,7 @@ namespace whyrec::stages {
 namespace {
 
 constexpr int64_t kUnitUsers = 64;
-constexpr int64_t kSentenceTokens = 256;  // of all-MiniLM-L6-v2 (pulse 3.3)
+constexpr int64_t kSentenceTokens = 256;  // the limit of all-MiniLM-L6-v2's published folder
 
 using config::BehaviourConfig;
 using config::TreeConfig;

@@ -1,4 +1,5 @@
-// thoughts: Phase I of PULSE, the encoders whose space reasons are compared in (pulse 5.4).
+// thoughts: Phase I of PULSE, contrastive training of the two encoders whose space reasons are
+// compared in.
 #include "src/systems/pulse/thought_training.h"
 
 #include "src/base/error.h"

@@ -10,8 +10,9 @@
 namespace whyrec::tensor {
 namespace {
 
-// The library registers its kernels when it is opened; the executable links the CPU part alone, so
-// one binary serves both kinds of machine. Empty: opened.
+// The executable links LibTorch's CPU library only and opens the CUDA library at run time (which
+// registers its kernels), so one binary serves machines with and without a GPU. Returns "" or why
+// it could not be opened.
 const std::string& OpenCuda() {
   static const std::string problem = [] {
     if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) != nullptr) return std::string();

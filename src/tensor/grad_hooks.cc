@@ -1,4 +1,4 @@
-// The only unit that sees autograd's variables.
+// Hooks on leaves. The only unit that includes autograd's variable header.
 #include "src/tensor/grad_hooks.h"
 
 #include <torch/csrc/autograd/variable.h>

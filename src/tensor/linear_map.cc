@@ -1,4 +1,5 @@
-// The only unit of the program that pays for custom_function.h.
+// ApplyLinear as an autograd function. The only unit that includes custom_function.h, which is slow
+// to compile.
 #include "src/tensor/linear_map.h"
 
 #include <torch/csrc/autograd/custom_function.h>

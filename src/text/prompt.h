@@ -1,5 +1,6 @@
-// Prompts of the three tasks (isrf section 5), made from templates with a slot for the user and one
-// for the items: "Shopping list of user_{}: item_{}". Numbers are those the split assigned.
+// Prompts of the T5 systems' three tasks, from templates with a slot for the user and one for the
+// items: "Shopping list of user_{}: item_{}". The built-in lists are our own wording, since POD's
+// code comes without a licence. Numbers are those the split assigned.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,7 @@ inline constexpr int64_t kPlain = -1;  // the last template of a list; validatio
 
 class Templates {
  public:
-  Templates();  // ours
+  Templates();  // the built-in lists
   // JSON {"sequential": [...], "direct": [...], "explanation": [...]}; each template holds exactly
   // two {}, the first after "user_", the second after "item_". Error(kData) otherwise.
   explicit Templates(const std::filesystem::path& json);

@@ -1,4 +1,4 @@
-// Whole-word ids (isrf equation 1): which pieces of a prompt belong to which user or item mention.
+// Whole-word ids (ISRF equation 1): which pieces of a prompt belong to which user or item mention.
 #pragma once
 
 #include <cstdint>

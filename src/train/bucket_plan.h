@@ -1,4 +1,4 @@
-// Which gradients of a task travel together, and in which order.
+// All-reduce buckets: which gradients of a task are summed in one call, and in which order.
 #pragma once
 
 #include <vector>

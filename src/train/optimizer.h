@@ -23,7 +23,7 @@ struct AdamWOptions {
 };
 
 // Loshchilov & Hutter 2019, decoupled decay. A parameter without gradient is skipped: neither
-// decayed nor its moments moved (isrf 6.8); each parameter counts its own steps.
+// decayed nor its moments moved, as in torch; each parameter counts its own steps.
 class AdamW {
  public:
   AdamW(nn::Parameters& parameters, const AdamWOptions& options);

@@ -1,4 +1,4 @@
-// Sums gradients over the ranks, in buckets that travel while the backward pass goes on.
+// Sums gradients over the ranks, in all-reduce buckets that overlap with the backward pass.
 #pragma once
 
 #include <exception>
@@ -19,8 +19,8 @@ struct ReducerOptions {
   // Buckets start during the backward pass. Off for models that communicate within it: hooks fire
   // in another order on each rank, and collectives must not.
   bool overlap = true;
-  bool bf16 = false;         // gradients travel as bf16; Self, Thread and Mpi add them in fp32
-  bool by_rows = true;       // tables of which few rows have a gradient send these
+  bool bf16 = false;         // sends gradients as bf16; Self, Thread and Mpi add them in fp32
+  bool by_rows = true;       // tables of which few rows have a gradient send only these rows
   bool fixed_order = false;  // buckets in reverse order of registration, not in the observed one
   int64_t table_bytes = 64 << 10;  // smaller ones are never sent by rows
 };
@@ -37,8 +37,9 @@ struct Traffic {
 // pass, Finish. Afterwards the gradients are sums over the ranks, with the same bits on each.
 //
 // Each task has a set of parameters with gradients, agreed in its first step: those that have one
-// on any rank. The others keep none, so the optimiser leaves them alone (isrf 6.8). Where a later
-// step brings no gradient for a member, it counts as zero; one for a parameter outside the set is
+// on any rank. The others keep none, so the optimiser skips them as on one rank: ISRF's tasks train
+// different parameters. A later step without a gradient for a member counts as zero; a gradient for
+// a parameter outside the set is
 // an Error(kInternal), and so are ranks that work on different tasks. Nothing happens at one rank.
 // Belongs to one thread, besides those of autograd; parameters have one Reducer at a time.
 class Reducer {

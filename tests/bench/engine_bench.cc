@@ -1,5 +1,5 @@
-// Tokens per second of tree generation (pulse 12): one request at a time, batched, batched with
-// shared prefixes; random weights. Not a test:
+// Tokens per second while trees of reasons are generated: one request at a time, batched, batched
+// with shared prefixes; random weights. Not a test:
 //   engine_bench [users] [block tokens] [new tokens] [bf16] [cuda]
 #include <ATen/Parallel.h>
 

@@ -1,6 +1,6 @@
-// Phi-4-mini's full shapes with random weights in bf16 (pulse 7.4, 12): tokens per second of a
-// tree's level, seconds and memory of LoRA training steps over 8 users of 512 tokens, with the plan
-// beside it. Needs 12 GB of the device's memory.
+// Phi-4-mini's full shapes with random weights in bf16: tokens per second while one level of a tree
+// is generated; seconds and memory of LoRA training steps over 8 users of 512 tokens, beside the
+// predicted memory. Needs 12 GB of device memory.
 //   phi_bench [cpu|cuda] [users] [block tokens] [new tokens] [steps]
 #include <ATen/Parallel.h>
 #include <ATen/ops/cat.h>

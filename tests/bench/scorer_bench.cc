@@ -1,5 +1,5 @@
-// Users per second of PULSE's scorer, packed against pointwise (pulse 7.1): forward, and one
-// training step; random weights. Not a test:
+// Users per second of PULSE's scorer, candidates packed behind one prefix against one sequence per
+// candidate: forward, and one training step; random weights. Not a test:
 //   scorer_bench [users] [prefix tokens] [branch tokens] [width] [layers] [bf16] [cuda]
 #include <ATen/Parallel.h>
 #include <ATen/ops/cat.h>

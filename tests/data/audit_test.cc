@@ -1,5 +1,5 @@
-// Rules of isrf 12.1: by hand, the stated figures of Beauty and Toys, chance after renumbering; and
-// the tie order of Gift Cards.
+// Rules R1 to R3: cases by hand, figures measured independently on Beauty and Toys, chance after
+// renumbering; and the order of ties on Gift Cards.
 #include "src/data/audit.h"
 
 #include <cmath>
@@ -67,7 +67,7 @@ TEST(Rules, R2SeesWhatTrainingSees) {
 struct Stated {
   const char* name;
   double r1[5], r2[4], r3[4];  // r1 begins with HR@1; then HR@5, NDCG@5, HR@10, NDCG@10
-  double digits;               // HR@10 of the direct rule, isrf section 12, row 1
+  double digits;               // HR@10 of the digit-count rule on the direct task
 };
 
 void PrintTo(const Stated& value, std::ostream* out) { *out << value.name; }

@@ -1,4 +1,4 @@
-// Samplers of isrf section 4 against enumeration and uniform frequencies.
+// Samplers against enumeration and uniform frequencies.
 #include "src/data/samplers.h"
 
 #include <algorithm>
@@ -35,7 +35,7 @@ TEST(CursorSampler, AnyRankMakesAnySample) {
   EXPECT_EQ(forward, reverse);
 }
 
-// a uniform on 0..n-4, b uniform on a+1..n-3 (isrf 4.3): all pairs, at their frequencies.
+// a uniform on 0..n-4, b uniform on a+1..n-3, as POD's code draws: all pairs, at their frequencies.
 TEST(SequentialSegment, PairsAndFrequencies) {
   constexpr int kDraws = 60000;
   constexpr int64_t kTraining = 5;  // n = 7: a in 0..3, b in a+1..4
@@ -69,7 +69,7 @@ TEST(SequentialSegment, CutsToTheLastEntriesAndNeedsTwo) {
   EXPECT_EQ(SequentialSegment(2, 21, rng), (std::pair<int64_t, int64_t>{0, 1}));
 }
 
-// isrf 4.3: "Mean input items 2.2 (Beauty)".
+// On Beauty a sequential training sample has 2.2 input items on average.
 TEST(SequentialSegment, MeanInputOfBeauty) {
   WR_SHARED_DATA(folder, "beauty");
   Facts facts;

@@ -1,4 +1,4 @@
-// Beam search against exhaustive enumeration and a plain version of isrf 9.1.
+// Beam search against exhaustive enumeration and a plain version of the published search.
 #include "src/decode/beam_search.h"
 
 #include <gtest/gtest.h>
@@ -34,7 +34,7 @@ struct PlainGroup {
   bool done = false;
 };
 
-// One step of isrf 9.1, everything sorted; `lost` is what each token loses.
+// One step of the published search, all candidates sorted; `lost`: diversity penalty per token.
 void PlainStep(PlainGroup& group, int64_t sample, const BeamOptions& options, int64_t length,
                const std::vector<double>& lost, const Trie* trie) {
   const auto beams = static_cast<size_t>(options.beams / options.groups);

@@ -1,4 +1,4 @@
-// Metrics against closed forms, enumeration of tie orders, and the vectors of isrf 9.2.
+// Metrics against closed forms and enumeration of tie orders.
 #include "src/eval/metrics.h"
 
 #include <gtest/gtest.h>
@@ -77,7 +77,7 @@ TEST(Lists, DeduplicationMovesLaterItemsUp) {
   EXPECT_EQ(HitRate({}, 5, 10, false), 0);
 }
 
-// baselines section 7: random scores give HR@1 = 1/K within 3 standard errors.
+// Random scores give HR@1 = 1/K within 3 standard errors.
 TEST(Ranks, RandomScoresHitAtChance) {
   constexpr int kUsers = 20000, kCandidates = 20;
   double hits = 0;
@@ -96,7 +96,8 @@ TEST(ReciprocalRank, OverAllOrdersOfTheEquals) {
   const Rank rank{.greater = 2, .ties = 3};  // places 3 to 6
   EXPECT_DOUBLE_EQ(ReciprocalRank(rank, Ties::kPessimistic), 1.0 / 6);
   EXPECT_DOUBLE_EQ(ReciprocalRank(rank, Ties::kOptimistic), 1.0 / 3);
-  EXPECT_DOUBLE_EQ(ReciprocalRank(rank, Ties::kExpected), (1.0 / 3 + 1.0 / 4 + 1.0 / 5 + 1.0 / 6) / 4);
+  EXPECT_DOUBLE_EQ(ReciprocalRank(rank, Ties::kExpected),
+                   (1.0 / 3 + 1.0 / 4 + 1.0 / 5 + 1.0 / 6) / 4);
   EXPECT_EQ(ReciprocalRank({.greater = 0, .ties = 0, .miss = true}, Ties::kExpected), 0);
   const std::vector<int64_t> list = {7, 5, 9, 5};
   EXPECT_DOUBLE_EQ(ReciprocalRank(list, 5), 0.5);
@@ -145,7 +146,7 @@ TEST(Bootstrap, CoversTheTruth) {
 }
 
 TEST(ImpossibleCells, WarnsOnThePublishedDirectRow) {
-  // isrf 10.2, ISRF on Beauty, direct.
+  // ISRF's published row for Beauty, direct task.
   EXPECT_FALSE(ImpossibleCells(.6773, .5217, .7673, .5352).empty());
   EXPECT_TRUE(ImpossibleCells(.0504, .0377, .0656, .0427).empty());  // Markov, data README
   EXPECT_TRUE(ImpossibleCells(0, 0, 0, 0).empty());

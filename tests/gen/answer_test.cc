@@ -1,5 +1,5 @@
-// Answer parsing against the rules of isrf 7.3 and pulse 5.2, one spelled-out answer per rule, and
-// answers as real models spoil them.
+// Answer parsing: one spelled-out answer per rule, and answers malformed the way real models
+// malform them.
 #include "src/gen/answer.h"
 
 #include <gtest/gtest.h>

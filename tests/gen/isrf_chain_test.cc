@@ -1,5 +1,5 @@
-// The chain against prompts spelled out from isrf 7.2, and the template back end on facts whose
-// texts are spelled out and on the Gift Cards set.
+// The chain against spelled-out prompts, and the template back end on facts whose texts are spelled
+// out and on the Gift Cards set.
 #include "src/gen/isrf_chain.h"
 
 #include <set>

@@ -1,4 +1,4 @@
-"""Writes info_nce_golden.safetensors: the loss of pulse eq. 1 and its gradients by PyTorch, in fp64.
+"""Writes info_nce_golden.safetensors: the loss of PULSE equation 1 and its gradients by PyTorch, in fp64.
 
 python make_info_nce.py   (torch 2.11, safetensors)
 """

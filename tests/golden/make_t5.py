@@ -97,7 +97,7 @@ def computed(model, given, kinds):
 
 
 def beams(model, given):
-    """Beam search over the plain model (no added vectors, cross-attention open as in isrf 6.7)."""
+    """Beam search over the plain model (no added vectors, cross-attention sees padding as in ISRF's code)."""
     out = {}
     mask = given["mask"].bool()
     for width, returned, new in ((4, 4, 12), (20, 10, 8), (3, 2, 50), (30, 20, 6)):

@@ -1,4 +1,4 @@
-// Graphs against dense arithmetic in double and closed forms (isrf 14, checks 1 and 2).
+// Graphs against dense arithmetic in double and closed forms.
 #include "src/graph/csr.h"
 
 #include <gtest/gtest.h>
@@ -38,7 +38,7 @@ store::Ragged<int64_t> Rows(const std::vector<std::vector<int64_t>>& rows) {
   return out;
 }
 
-// Check 1: 2 users, 2 items, 3 edges; degrees user 1: 2, user 2: 1, item 1: 1, item 2: 2.
+// 2 users, 2 items, 3 edges; degrees user 1: 2, user 2: 1, item 1: 1, item 2: 2.
 TEST(InteractionGraph, ToyGraph) {
   const Csr graph = InteractionGraph(Rows({{0, 1}, {1}}), 2);
   EXPECT_EQ(graph.rows(), 5);
@@ -79,7 +79,7 @@ TEST(InteractionGraph, RefusesItemsOutside) {
   EXPECT_THROW(InteractionGraph(Rows({{2}}), 2), Error);
 }
 
-// Check 2: every row sums to 1, entries 1/(K+1), row 0 alone with itself.
+// Every row sums to 1, entries are 1/(K+1), row 0 has its self loop only.
 TEST(UserGraph, RowsSumToOne) {
   const HostTensor neighbours = HostTensor::From<int32_t>({3, 1, 0, 2, 0, 3, 2, 1}, {4, 2});
   const Csr graph = UserGraph(neighbours);

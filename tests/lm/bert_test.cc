@@ -246,7 +246,7 @@ TEST_P(BertFamily, LoadsOlderNamesAndLeavesHeadsOut) {
   }
 }
 
-TEST(Bert, SizesOfThePublishedNetworks) {  // pulse 16, and transformers' own counts
+TEST(Bert, SizesOfThePublishedNetworks) {  // as transformers counts them
   const auto count = [](const BertConfig& config) {
     nn::Parameters parameters(at::kFloat, at::kMeta);  // shapes without bytes
     Bert model(config, parameters);

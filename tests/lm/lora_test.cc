@@ -171,7 +171,7 @@ TEST_P(LoraGolden, SplitTargetsBecomeBlocksOfFusedMaps) {
   EXPECT_EQ(Difference(again.Run(ids), adapted.Run(ids).detach()), 0);
 }
 
-// Pulse 16.
+// B starts at zero, so the adapter adds nothing and A gets no gradient in the first backward pass.
 TEST(Lora, AtTheStartTheOutputIsTheBasesAndOnlyBHasAGradient) {
   const at::Tensor ids = Ids(20);
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {

@@ -187,7 +187,7 @@ TEST(PhiConfig, WhatWouldChangeTheNetworkIsRefusedByName) {
     EXPECT_NE(error(change).find(key), std::string::npos) << error(change);
 }
 
-// Pulse 16 and 3.4; nothing is allocated.
+// The published model's count and peft's for rank 8, from shapes alone: nothing is allocated.
 TEST(Phi, SizeOfPhi4Mini) {
   nn::Parameters parameters(at::kBFloat16, at::Device(at::kMeta));
   Phi model(PhiConfig(), parameters);
@@ -201,7 +201,7 @@ TEST(Phi, SizeOfPhi4Mini) {
   EXPECT_EQ(Lora(second, all, others).Count(), 11534336);
 }
 
-// The formulas of pulse 3.4 in fp64.
+// LongRoPE's formulas with Phi-4-mini's numbers, in fp64.
 TEST(Rope, FrequenciesMagnitudeAndWhatPassesThrough) {
   EXPECT_NEAR(LongRopeMagnitude(131072, 4096), 1.1902380714238083, 1e-15);
   EXPECT_EQ(LongRopeMagnitude(4096, 4096), 1);
@@ -259,7 +259,7 @@ TEST(Phi, PackedSequencesEqualSeparateOnes) {
   EXPECT_LT(Difference(packed, at::cat(separate)), 1e-12);
 }
 
-// Pulse 7.2: a prefix and branches that see it and themselves.
+// A shared prefix, and branches that attend to it and to themselves only.
 TEST(Phi, BranchesUnderATreeMaskEqualSeparateSequences) {
   for (const auto& [dtype, tolerance] : {std::pair{at::kFloat, 1e-5}, {at::kDouble, 1e-12}}) {
     Loaded loaded("phi", dtype);

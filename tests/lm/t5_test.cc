@@ -80,7 +80,7 @@ TEST(T5, LogitsInHalfPrecision) {
   }
 }
 
-// Isrf section 14, check 5.
+// The published code lets the decoder read padding, so a sample's logits depend on its batch.
 TEST(T5, PaddingMattersUnlessCrossAttentionIsMasked) {
   Golden golden;
   const at::Tensor ids = golden.Get("ids").narrow(0, 1, 1), inputs = golden.Get("inputs");
@@ -162,7 +162,7 @@ TEST(T5, InitialisationHasTheStatedSpreadAndOneValuePerPath) {
   EXPECT_NEAR(gated.Get("lm_head.weight").std().item<double>(), 1, 0.02);
 }
 
-TEST(T5, PublishedSizes) {  // isrf 6.1; google/t5-v1_1-small
+TEST(T5, PublishedSizes) {  // t5-small and google/t5-v1_1-small
   nn::Parameters small, gated;
   T5(T5Config(), small);
   EXPECT_EQ(small.Count(), 60506624);

@@ -107,8 +107,9 @@ Ids Join(Ids a, const Ids& b) {
   return a;
 }
 
-// The prompts of a full tree (pulse 6.3): block + P2's end, 3 times block + P3(r0), and 3 times
-// block + P3(r) for each of three drafts r. Names of one group all differ.
+// The prompts of a full tree of thoughts with three branches and depth two: block + end of P2, 3
+// times block + P3(r0), and 3 times block + P3(r) for each of three drafts r (P2, P3: see
+// src/gen/pulse_prompts.h). Names within a group all differ.
 struct Tree {
   Tree(uint64_t user, int64_t block_tokens, int64_t own_tokens, int64_t new_tokens) {
     Rng rng(user, "tree");
@@ -218,7 +219,8 @@ TEST(TextEngine, HalfPrecisionTextsMostlyAgree) {
   EXPECT_GE(share(shared, want), share(plain, want) - 0.1);
 }
 
-// Section 12: a tree reads its block once and each distinct prompt's own part once.
+// What prefix sharing promises: a tree reads its block once and each distinct prompt's own part
+// once.
 TEST(TextEngine, ATreeCostsItsBlockOnceAndItsOwnParts) {
   Tiny tiny;
   constexpr int64_t kBlock = 60, kOwn = 9, kNew = 6;

@@ -109,7 +109,7 @@ TEST(RandomEncoder, IsAFunctionOfTheSeed) {
   EXPECT_EQ(config.layers, 2);
 }
 
-// Pulse section 16: shapes alone, nothing is stored.
+// distilbert-base-uncased's count, from shapes alone: nothing is allocated.
 TEST(RandomEncoder, ParametersOfDistilBert) {
   nn::Parameters parameters;
   Bert network({.family = BertConfig::Family::kDistilBert, .layers = 6, .types = 0}, parameters, "",

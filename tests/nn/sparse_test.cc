@@ -121,7 +121,7 @@ TEST(SparseOperator, RefusesIndicesOutside) {
       Error);
 }
 
-// Isrf section 14, check 1: users 1, 2, items 3, 4; edges 1-3, 1-4, 2-4; node 0 isolated.
+// Users 1, 2, items 3, 4; edges 1-3, 1-4, 2-4. Node 0 is isolated: its row divided by L + 1.
 TEST(LayerMean, ToyGraph) {
   const float half = 0.5f, root = static_cast<float>(std::sqrt(0.5));
   const SparseOperator a(HostTensor::From<int64_t>({0, 0, 2, 3, 4, 6}, {6}),

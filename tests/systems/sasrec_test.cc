@@ -194,7 +194,7 @@ TEST(SasRec, DropoutDoesNotDependOnTheBatch) {
   }
 }
 
-// Pulse section 16: the item counts of the paper's Table 2.
+// For the item counts of PULSE's Table 2.
 TEST(SasRec, ParametersAreAsManyAsPublished) {
   const std::vector<std::pair<int64_t, int64_t>> published = {
       {6534, 360350}, {7841, 425700}, {33614, 1714350}};

@@ -1,5 +1,4 @@
-// Prompts against the texts of isrf section 5, spelled out, and bad template files against their
-// errors.
+// Prompts against spelled-out texts, and bad template files against their errors.
 #include "src/text/prompt.h"
 
 #include <gtest/gtest.h>

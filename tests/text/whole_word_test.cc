@@ -1,4 +1,5 @@
-// Whole-word ids against isrf acceptance check 3, and the cache against the tokenizer itself.
+// Whole-word ids against a spelled-out prompt ("user_12252 item_8668", the example in the public
+// code of ELMRec), and the cache against the tokenizer itself.
 #include "src/text/whole_word.h"
 
 #include <gtest/gtest.h>

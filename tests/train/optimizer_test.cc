@@ -83,7 +83,7 @@ TEST(AdamW, EqualsThePlainLoop) {
   EXPECT_EQ(state.at("b.steps").item<double>(), 7);
 }
 
-// isrf 6.8: skipped, which is not the same as a gradient of zero.
+// Skipped, as in torch, which is not the same as a gradient of zero (decay, moments).
 TEST(AdamW, ParametersWithoutGradientStay) {
   Pair pair;
   pair.Step(0);

@@ -133,7 +133,7 @@ void TrainInterrupted(const fs::path& folder, int steps, int64_t at) {
                Interrupted);
 }
 
-// Validation losses of isrf section 14, check 8.
+// The step at which each patience rule with limit 5 stops on one sequence of validation losses.
 int StopIndex(TrainConfig::Patience rule) {
   const std::vector<double> losses = {5, 4, 4.1, 3, 3.1, 2, 2.1, 1, 1.1, 0.9, 1};
   const Patience patience(rule, 5);

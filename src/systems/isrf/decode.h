@@ -1,5 +1,4 @@
-// From beams to items: which numbers may be decoded, and what becomes of what was decoded
-// (isrf 9.1).
+// From beams to items: which item numbers may be decoded, and how decoded texts become item rows.
 #pragma once
 
 #include <span>
@@ -14,9 +13,9 @@
 
 namespace whyrec::systems {
 
-// Except under FREE, probabilities are normalised over the pieces that occur in item
-// numbers (isrf 13.6): a few hundred instead of 32,128. Tokens are then columns, positions in
-// pieces(): 0 is the start, 1 is EOS in both worlds.
+// Except under FREE, probabilities are normalised over the pieces that occur in item numbers: a few
+// hundred instead of 32,128, which makes the output layer cheap. Tokens are then columns: positions
+// in pieces(). 0 is the start token and 1 is EOS, as ids and as columns.
 class NumberDecoder {
  public:
   NumberDecoder(const data::TrainView& train, const config::RunConfig& config, BatchMaker& batches,
@@ -31,8 +30,9 @@ class NumberDecoder {
   std::vector<const decode::Trie*> Tries(Task task, const std::vector<Query>& queries);
   // The numbers of each query's candidates.
   std::vector<lm::Candidates> CandidateColumns(const std::vector<Query>& queries);
-  // Item rows of one query's hypotheses, best first, -1 where the text is no item's number; history
-  // dropped and missing places filled as the configuration says. At most ten.
+  // Item rows of one query's hypotheses, best first, -1 where the text is not an item's number.
+  // Items of the history are dropped and missing places filled as the configuration says. At most
+  // ten.
   std::vector<int64_t> Items(Task task, const Query& query,
                              const std::vector<decode::Hypothesis>& hypotheses) const;
 

@@ -187,8 +187,8 @@ class IsrfTraining final : public train::Trainable {
     return config_.train().epoch_steps() > 0 ? config_.train().epoch_steps() : source_.EpochSteps();
   }
 
-  // The tasks take turns (isrf 4.5). Every rank renders the whole global batch, so padding and the
-  // count of target tokens are global, and works on its slice.
+  // The tasks take turns, one a step. Every rank renders the whole global batch, so that padding
+  // and the count of target tokens are global, and works on its slice.
   train::StepLoss Loss(int64_t step) override { return PartLoss(step, {}); }
 
   train::StepLoss PartLoss(int64_t step, const train::Part& part) override {
@@ -268,7 +268,8 @@ class IsrfTraining final : public train::Trainable {
     return hits;
   }
 
-  // LOSS_MEAN3: mean over the tasks of the text loss, plain template (isrf section 8, 4).
+  // LOSS_MEAN3, as the public code validates: the mean over the tasks of the text loss with the
+  // plain template.
   train::Validation MeanLoss(int64_t step) {
     train::Validation out{0, true, {}};
     for (T5Task task : source_.tasks()) {

@@ -1,6 +1,7 @@
 // The network of ISRF and of its ancestors POD and ELMRec: T5 with prompt vectors, whole-word
-// vectors, two graphs and two alignment losses. Equations in the paper's order, with its numbers
-// (isrf section 6).
+// vectors, two graphs and two alignment losses. Equations are in the paper's order, with its
+// numbers. Shapes: B samples, S source tokens, T target tokens, P prompt vectors, d the width of
+// T5, M = users + items + 1 nodes.
 #pragma once
 
 #include <memory>
@@ -18,7 +19,7 @@ namespace whyrec::systems {
 // Rows of the table of ordinal whole-word vectors.
 inline constexpr int64_t kWholeWordRows = 512;
 
-// Frozen inputs. POD has none of them, ELMREC the interactions, ISRF_CODE all.
+// Frozen inputs. POD has none of them, ELMREC has the interactions, ISRF_CODE has all.
 struct IsrfInputs {
   int64_t users = 0, items = 0;
   std::optional<graph::Csr> interactions;  // A_hat, [M, M], M = users + items + 1
@@ -26,7 +27,7 @@ struct IsrfInputs {
   HostTensor item_vectors;                 // C, F32 [items, p]
 };
 
-// One batch on the device. Shapes: B samples, S source tokens, T target tokens.
+// One batch on the device.
 struct IsrfBatch {
   config::IsrfConfig::Task task;
   at::Tensor source, mask, whole_words;  // i64, bool, i64 [B,S]

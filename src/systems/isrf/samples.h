@@ -1,5 +1,5 @@
-// What the T5 recommenders (POD, ELMRec, ISRF) learn from: samples of three tasks and their
-// batches. This half of the family is torch-free.
+// What the T5 recommenders (POD, ELMRec, ISRF) learn from: samples of three tasks, and their
+// batches. No LibTorch here.
 #pragma once
 
 #include <memory>
@@ -26,14 +26,16 @@ struct Sample {
   int64_t prompt = text::kPlain;  // template; validation and test use the plain one
 };
 
-// Training draws of isrf section 4, a function of (task, global draw number).
+// Training samples as POD's public code draws them; each is a function of (task, global draw
+// number).
 class SampleSource {
  public:
   SampleSource(const data::TrainView& train, const config::RunConfig& config,
                const store::Ragged<int64_t>& negative_exclusion, const text::Templates& prompts);
-  // Tasks that the data allow, in the order of the cycle (4.5).
+  // The tasks that the data allow, in the order in which they take turns.
   const std::vector<T5Task>& tasks() const { return tasks_; }
-  // floor(records / 64) + 2 floor(users / 64) with the configured batch; at least one of each task.
+  // What the public code calls an epoch: floor(records / B) + 2 floor(users / B) steps, B the
+  // global batch; at least one of each task.
   int64_t EpochSteps() const;
   Sample Draw(T5Task task, int64_t draw);
 
@@ -60,8 +62,8 @@ struct Batch {
   HostTensor users;        // I64 [B], node rows (user row + 1)
 };
 
-// Renders, tokenizes and pads. Mentions are ordinals in the sequential task and, without a graph,
-// in all tasks; else node rows (isrf 3.2).
+// Renders prompts, tokenizes and pads them. The whole-word ids of mentions are ordinals in the
+// sequential task and, without a graph, in all tasks; otherwise node rows (src/text/whole_word.h).
 class BatchMaker {
  public:
   BatchMaker(const data::TrainView& train, const config::IsrfConfig& config,

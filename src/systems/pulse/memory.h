@@ -1,5 +1,5 @@
-// Memory of the scorer's training (pulse 7.4), predicted from the configuration and the shapes of
-// the base. Plain: `whyrec plan` prints it.
+// Memory that training the scorer takes, predicted from the configuration and the shapes of the
+// base model. No LibTorch types: `whyrec plan` prints it.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ struct PhiConfig;
 
 namespace whyrec::systems {
 
-// Whether the reading has a head w of its own (pulse 7.1).
+// Whether the configured logit (pulse.scorer.logit) uses a scoring head w.
 bool HasScoreHead(const config::ScorerConfig& scorer);
 
 struct ModelShape {
@@ -33,14 +33,14 @@ int64_t BaseParameters(const ModelShape& shape);
 // Without the head w.
 int64_t AdapterParameters(const ModelShape& shape, const config::ScorerConfig& scorer);
 
-// Where a plan is for, and how large a pass is.
+// The device a plan is for, and the size of a pass.
 struct PlanOptions {
   bool gpu = false;
   int64_t users = 0;   // of a pass; 0: train.micro_batch, or one rank's whole global batch
   int64_t tokens = 0;  // of a user's packed sequence; 0: pulse.scorer.path_tokens
 };
 
-// (item, bytes) in the order of pulse 7.4; the last item is "total".
+// (item, bytes): weights, adapters, saved activations, ...; the last item is "total".
 using MemoryPlan = std::vector<std::pair<std::string, double>>;
 MemoryPlan PlanMemory(const config::RunConfig& config, const ModelShape& shape, bool recompute,
                       const PlanOptions& options = {});

@@ -105,8 +105,8 @@ at::Tensor PulseModel::Logits(std::span<const ScorerPrompt> prompts, const nn::D
   return reads ? Readings(prompts, draws) : MeanLogLikelihoods(prompts, draws);
 }
 
-// l = w . h(last token of the branch), after the last norm (pulse 7.2); of a letter, its row of the
-// vocabulary's head instead of w, behind the prefix.
+// l = w . h(last token of the branch), h after the last norm. With LETTER the letter's row of the
+// LM head takes the place of w, and h is that of the prefix's last token.
 at::Tensor PulseModel::Readings(std::span<const ScorerPrompt> prompts,
                                 const nn::Draws& draws) const {
   using Branch = std::vector<int64_t>;

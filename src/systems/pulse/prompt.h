@@ -1,4 +1,4 @@
-// What the scorer of PULSE reads of one user, as tokens (pulse 7.1, 7.2).
+// What PULSE's scorer reads for one user, as tokens.
 #pragma once
 
 #include <cstdint>
@@ -23,9 +23,9 @@ struct ScorerPrompt {
   int64_t tokens() const;  // of the prefix and all branches
 };
 
-// The budgets of pulse 7.2: titles are cut to title_tokens, the reason to reason_tokens, then the
-// oldest titles of the history go until prefix and longest branch, or a list of all candidates, fit
-// path_tokens.
+// Renders within token budgets: titles are cut to title_tokens, the reason to reason_tokens, then
+// the oldest titles of the history are dropped until the prefix and its longest branch, or the list
+// of all candidates, fit path_tokens (512 in the paper).
 class ScorerPrompts {
  public:
   // `config`: pulse.scorer and the protocol. All three must outlive the object, which belongs to
@@ -50,7 +50,8 @@ class ScorerPrompts {
   ScorerPrompt Completion(int64_t user, std::span<const int64_t> history, int64_t most,
                           const gen::Choice* reason, std::span<const int64_t> candidates,
                           int64_t target) const;
-  // The candidates' titles after nothing but the start of a text (pulse L19).
+  // The candidates' titles after nothing but the start of a text: the control that shows what the
+  // base model knows of the titles before any training.
   ScorerPrompt TitlesAlone(std::span<const int64_t> candidates) const;
 
   // As prompts show it: never empty.
@@ -84,7 +85,7 @@ class ScorerPrompts {
 // Lower case, no punctuation, single spaces: what the published substring match compares.
 std::string MatchForm(const std::string& text);
 
-// The published match (pulse 8): which titles occur in the first line of the output.
+// The published code's hit rule: which titles occur, in MatchForm, in the output's first line.
 std::vector<bool> FoundTitles(const std::string& output, const std::vector<std::string>& titles);
 
 }  // namespace whyrec::systems

@@ -1,6 +1,6 @@
 // pulse: a language model scores candidates from titles and a chosen reason (PULSE, ECIR 2026). The
-// reasons come from earlier stages; here f_theta is trained (eq. 3) and asked. Equation numbers are
-// those of pulse section 1.
+// reasons come from earlier stages; here f_theta is trained and predicts. Equation numbers are the
+// paper's.
 #include <ATen/core/Reduction.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/cross_entropy_loss.h>
@@ -130,8 +130,8 @@ std::vector<Prediction> PulseRecommender::InOrder(const std::string& split, int6
   return out;
 }
 
-// The published reading (pulse 8, SUBSTRING): every candidate whose title is in the output's first
-// line scores 1, the others miss.
+// The published code's evaluation (TITLE_GENERATE): a candidate scores 1 if its title is in the
+// output's first line, else it is a miss.
 std::vector<Prediction> PulseRecommender::Generated(const std::string& split, int64_t history,
                                                     const std::vector<Query>& queries) const {
   constexpr decode::Sampling kSampling{.temperature = 0.3, .top_k = 50, .top_p = 0.9};

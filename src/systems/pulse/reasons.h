@@ -1,4 +1,5 @@
-// The reason that PULSE's scorer reads of every user, by row of the ablation (pulse 8.2).
+// The reason that PULSE's scorer reads for every user, by variant. A1 to A3 and B1 to B4 are the
+// rows of the paper's tables 4 and 5.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +11,7 @@
 
 namespace whyrec::systems {
 
-// A variant of the system: whose choice r* is, and what it serves for.
+// A variant of the system: how r* is chosen, and what the variant is for.
 struct Ablation {
   const char *name, *select, *doc;  // select: "thought" for the artefact select.thought; "": none
   const char* trained_as = "";
@@ -32,7 +33,7 @@ inline constexpr Ablation kAblations[] = {
 };
 const Ablation& AblationOf(const std::string& variant);  // "": the first
 
-// r_u* (pulse eq. 2), chosen by an earlier stage.
+// r_u* of equation 2, chosen by an earlier stage.
 class Reasons {
  public:
   // Reads <artefact>/selection.h5 of the variant's choice. Error(kData) when it is for other users.

@@ -34,7 +34,7 @@ using Ids = std::vector<std::vector<int64_t>>;  // tokens of each text
 
 constexpr int64_t kOthers = 10;        // rationales beside the own one in retrieval: 1 of 11
 constexpr int64_t kEncodedTexts = 64;  // at a time, without gradients
-constexpr double kLeastTau = 0.01, kMostTau = 1;  // pulse 5.4
+constexpr double kLeastTau = 0.01, kMostTau = 1;  // clamps the learnt tau; 1 is the public code's
 
 // E_r, E_b and tau, from one start.
 struct ThoughtModel {

@@ -1,5 +1,5 @@
-// Phase I of PULSE (pulse 5.4): the two thought encoders and their temperature. A plain header; the
-// stage "thoughts" makes the texts.
+// Phase I of PULSE: trains the two thought encoders and their temperature on equation 1. No
+// LibTorch types; the stage "thoughts" makes the texts.
 #pragma once
 
 #include <filesystem>

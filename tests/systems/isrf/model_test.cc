@@ -1,5 +1,5 @@
-// The network of ISRF against its equations, written slowly (isrf section 6), and the gradients
-// that each loss may give (section 14, check 4).
+// The network of ISRF against its equations, written as plain loops, and which parameters each loss
+// gives gradients to.
 #include "src/systems/isrf/model.h"
 
 #include <ATen/ops/eye.h>
@@ -293,7 +293,7 @@ TEST(IsrfModel, AlignmentTakesTheRightRows) {
           .defined());
 }
 
-// Check 5: a longer batch mate changes a sample's logits unless cross-attention is masked.
+// A longer sample in the batch changes a sample's logits unless cross-attention is masked.
 TEST(IsrfModel, PaddingMattersUnlessItIsMasked) {
   for (const bool masked : {false, true}) {
     IsrfConfig config = Config();
@@ -338,7 +338,7 @@ TEST(IsrfModel, VariantsHaveTheirParameters) {
                                    "adapter.w1", "adapter.b1", "adapter.w2", "adapter.b2"}));
 }
 
-// Published totals (6.8) for T5-small: 60,506,624 of the backbone; ISRF 84.20 M on Beauty.
+// T5-small has 60,506,624 parameters; ISRF on it, on Beauty, 84.20 M.
 TEST(IsrfModel, PublishedSizes) {
   constexpr int64_t kBeautyUsers = 22363, kBeautyItems = 12101;
   graph::Csr empty;

@@ -1,5 +1,5 @@
-// Samples and batches of the T5 systems (isrf sections 3, 4 and 14, checks 3 and 9), and items from
-// what was decoded (9.1). The data are made by hand.
+// Samples and batches of the T5 systems, and item lists from decoded texts. The data are made by
+// hand.
 #include "src/systems/isrf/samples.h"
 
 #include <gtest/gtest.h>
@@ -164,7 +164,8 @@ TEST(SampleSource, TasksThatTheDataAllow) {
   EXPECT_THROW(Fixture({"isrf.task[0]=EXPLANATION"}, silent).Source(), Error);
 }
 
-// "batches per epoch" of the ancestor's logs (isrf section 1) from users and explanation records.
+// "batches per epoch" of POD's published logs (Toys, Beauty, Sports) from the numbers of users and
+// explanation records.
 TEST(SampleSource, PublishedEpochs) {
   for (const auto& [users, records, steps] :
        {std::tuple{19412, 81920, 1886}, {22363, 106303, 2358}, {35598, 157503, 3572}}) {
@@ -183,7 +184,7 @@ std::vector<int64_t> Row(const HostTensor& t, int64_t i) {
   return {row.begin(), row.end()};
 }
 
-// Check 3 on the example of 3.1, with numbers that are not rows.
+// "user_12252 item_8668" where neither number is the row plus 1.
 TEST(BatchMaker, WholeWordsAreGraphRowsWhateverTheNumbers) {
   constexpr int64_t kUsers = 13000, kItems = 9000;
   data::TrainView train = MakeTrain({}, kItems);

@@ -1,4 +1,4 @@
-// Readings that list all candidates in one text (pulse 7.1, R2 and R3): against transformers
+// Logits that list all candidates in one text (SPAN_LISTWISE and LETTER): against transformers
 // (tests/golden/make_scorer.py), their texts and budgets, and what the order of candidates does.
 #include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/log_softmax.h>

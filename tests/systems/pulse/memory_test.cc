@@ -22,7 +22,7 @@
 namespace whyrec::systems {
 namespace {
 
-// Section 16: counted over tensors that hold no memory, and by the plan's arithmetic.
+// Published sizes, counted over tensors that hold no memory and by the plan's arithmetic.
 TEST(PulseMemory, ParameterCounts) {
   const lm::PhiConfig phi4;  // the published sizes
   nn::Parameters base(at::kBFloat16, at::kMeta);
@@ -49,7 +49,7 @@ double Item(const MemoryPlan& plan, const std::string& name) {
   return 0;
 }
 
-// Pulse 7.4: 8 users of 512 tokens on a card of 24 GB.
+// Phi-4-mini in bf16 with LoRA and recomputed layers: 8 users of 512 tokens on a card of 24 GB.
 TEST(PulseMemory, ThePublishedTable) {
   config::RunConfig config;
   config.mutable_train()->set_micro_batch(8);

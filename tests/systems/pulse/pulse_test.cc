@@ -135,7 +135,7 @@ TEST(PulsePrompt, TooSmallABudgetSaysWhich) {
   }
 }
 
-// The published substring rule (pulse 8).
+// The published code's hit rule: the normalised title is a substring of the output's first line.
 TEST(PulseMatch, FirstLineAndNormalForm) {
   const Names titles = {"Red Card!", "Blue  Box", "green cup", ""};
   const auto found = [&](const std::string& output) { return FoundTitles(output, titles); };
