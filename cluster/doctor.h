@@ -21,7 +21,7 @@ struct Finding {
 // "ok      ranks: 2 on 1 host" or "FAILED  shared folder: ...; try: ...".
 std::string Print(const Finding& finding);
 
-// What one rank knows, by name; see Examine.
+// What one rank found out, by name; see Examine.
 using Facts = std::map<std::string, std::string>;
 
 // host, program, launcher, local_rank, local_size, cores, shm_bytes, network; with `devices` also
@@ -29,15 +29,15 @@ using Facts = std::map<std::string, std::string>;
 // each of mpi, devices, device and nccl, where it is missing, <name>.why; set.<variable>.
 Facts Examine(const Launch& launch, bool devices);
 
-// What the ranks' facts say together.
+// The findings that follow from all ranks' facts.
 std::vector<Finding> Judge(const std::vector<Facts>& ranks);
 
 // Everybody reads what rank 0 writes into `folder`.
 Finding CheckSharedFolder(Communicator& comm, const std::filesystem::path& folder);
 
-// The cheap part, for the first second of a run on several ranks: the same program everywhere, a
-// folder that all see, a sum. Error(kLaunch) with the first failure, on all ranks alike. Nothing at
-// one rank.
+// The cheap checks, for the start of a run on several ranks: the same program on every rank, a
+// folder that all can see, one all-reduce. Error(kLaunch) with the first failure, the same on all
+// ranks. Does nothing with one rank.
 void CheckRanks(Communicator& comm, const Launch& launch, const std::filesystem::path& folder);
 
 struct DoctorOptions {

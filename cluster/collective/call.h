@@ -1,4 +1,5 @@
-// What a rank calls, as the other ranks compare it and as messages name it.
+// Description of one collective call: ranks compare it to detect that they call different
+// operations, and error messages print it.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,7 @@ enum class Operation : int32_t {
   kEnd,  // the communicator's destructor
 };
 
-// Equal on all ranks, or the ranks have lost step. Plain: it travels as bytes.
+// Must be equal on all ranks. Trivially copyable: it is sent as bytes.
 struct Call {
   Operation operation = Operation::kBarrier;
   DType dtype = DType::kU8;
@@ -35,7 +36,7 @@ std::string Describe(const Call& call);
 // "rank 1 of 3 gives up Barrier, operation 17: ".
 std::string GivesUp(int rank, int size, const Call& call, int64_t sequence);
 
-// Sizes as many as ranks and none negative, else Error(kInternal); their sum.
+// The sum of the sizes. Error(kInternal) unless there is one per rank and none is negative.
 int64_t Total(const Sizes& sizes, int ranks);
 
 }  // namespace whyrec::cluster

@@ -16,8 +16,9 @@ namespace whyrec::cluster {
 
 enum class Reduce { kSum, kMax };
 
-// Where an operation's buffers live. A host operation is over when it returns. One on a device
-// takes its turn on `stream` (a cudaStream_t; null: the default stream): it may return before.
+// Where an operation's buffers are. A host operation is complete when the call returns. A device
+// operation is enqueued on `stream` (a cudaStream_t; null: the default stream), and the call may
+// return earlier.
 struct Place {
   enum class Kind { kHost, kCuda };
   Kind kind = Kind::kHost;
@@ -26,22 +27,23 @@ struct Place {
 };
 
 struct Options {
-  // Longest wait without any progress. The first operation also waits for ranks that still start.
+  // Longest wait without any progress, in seconds. The first operation also waits for ranks that
+  // are still starting.
   double seconds = 300, first_seconds = 900;
   // Buffers travel in messages of at most this size: MPI counts in an int, and a transfer that is
   // slow but alive shows as progress.
   int64_t message_bytes = 64 << 20;
-  // Where the ranks' tensors live (DeviceName's `wanted`), for Connect; "cpu": host buffers alone.
+  // Where the ranks' tensors are, for Connect: DeviceName's `wanted`. "cpu": host buffers only.
   std::string device = "cpu";
 };
 
-// Who a barrier waits for: ranks in step, or ranks that may be at work for hours (no time-out).
+// Whether a barrier times out: kInStep does; kForWork waits for ranks that may work for hours.
 enum class Waiting { kInStep, kForWork };
 
-// An operation under way; its buffer belongs to it until Wait() returns.
+// An asynchronous operation. Its buffer must not be touched until Wait() returns.
 class Pending {
  public:
-  virtual ~Pending() = default;  // waits, if nobody did
+  virtual ~Pending() = default;  // waits, unless Wait() was called
   virtual void Wait() = 0;       // throws what the operation would have thrown
 };
 
@@ -56,21 +58,21 @@ class Communicator {
   // In place over `count` values: kF32, kF64, kI64; kBF16 and kF16, added in fp32 and rounded once.
   // Self, Thread and Mpi add in rank order: the same bits on every rank and in every run.
   virtual void AllReduce(void* values, int64_t count, DType dtype, Reduce op, Place at = {}) = 0;
-  // The same while the caller goes on. Every rank starts its operations in the same order; Wait()
-  // order is free.
+  // The same, asynchronously. Every rank must start its operations in the same order; Wait() may be
+  // called in any order.
   virtual std::unique_ptr<Pending> StartAllReduce(void* values, int64_t count, DType dtype,
                                                   Reduce op, Place at = {}) = 0;
-  // `values` are the ranks' slices one after the other, counts[r] values for rank r; `own` becomes
-  // this rank's slice, reduced. Types and order as AllReduce. The buffers do not overlap.
+  // `values`: the ranks' slices, concatenated, counts[r] values for rank r. `own` receives this
+  // rank's slice, reduced. Types and order as AllReduce. The buffers must not overlap.
   virtual void ReduceScatter(const void* values, void* own, const Sizes& counts, DType dtype,
                              Reduce op, Place at = {}) = 0;
-  // The ranks' blocks one after the other in `all`, bytes[r] from rank r. `own` may be this rank's
-  // place in `all`.
+  // `all` receives the ranks' blocks, concatenated, bytes[r] from rank r. `own` may be this rank's
+  // part of `all`.
   virtual void AllGatherInto(const void* own, void* all, const Sizes& bytes, Place at = {}) = 0;
-  // Host blocks whose sizes only their ranks know.
+  // The same for host blocks whose sizes the other ranks do not know.
   virtual std::vector<std::vector<std::byte>> AllGather(const void* bytes, size_t n) = 0;
   // Block r of `in` (send[r] bytes) goes to rank r; block r of `out` (receive[r] bytes) comes from
-  // it. The buffers do not overlap.
+  // it. The buffers must not overlap.
   virtual void AllToAll(const void* in, const Sizes& send, void* out, const Sizes& receive,
                         Place at = {}) = 0;
   virtual void Broadcast(void* bytes, size_t n, int root, Place at = {}) = 0;
@@ -98,18 +100,19 @@ std::unique_ptr<Communicator> MakeMpi(const Options& options = {});
 // with code 71.
 std::unique_ptr<Communicator> MakeNccl(Communicator& host, int device, const Options& options = {});
 
-// What the launcher says: Open MPI first, then Slurm's PMIx; one rank when nobody says anything.
+// Rank and size from the launcher's environment: Open MPI's, else Slurm's PMIx; one rank without
+// either.
 struct Launch {
   int rank = 0, size = 1, local_rank = 0, local_size = 1;
   std::string source = "alone";  // "Open MPI", "Slurm"
 };
 Launch ReadLaunch();
-// Of a process that joins no communicator (a worker of leased work, a single command): its local
-// rank also under launchers that ReadLaunch refuses, such as srun --mpi=none.
+// The same for a process that joins no communicator (a lease worker, a single command): also reads
+// the local rank under launchers that ReadLaunch refuses, such as srun --mpi=none.
 Launch ReadLocalLaunch();
 
-// The device this rank takes of those it sees: the only one, or the one of its local rank.
-// Error(kLaunch) when there are fewer than ranks on this host.
+// The number of the GPU this rank uses among the visible ones: the only one, or the one with its
+// local rank. Error(kLaunch) when this host has fewer GPUs than ranks.
 int ChooseDevice(const Launch& launch, int visible);
 
 // The device of this process by name, "cpu" or "cuda:2". `wanted`: "cpu"; "cuda:N", that of the

@@ -1,4 +1,5 @@
-// Opens our modules at run time, so that the program starts where their libraries are missing.
+// Opens libwhyrec_mpi.so and libwhyrec_nccl.so at run time, so that the program also starts on
+// machines without MPI or NCCL.
 #pragma once
 
 #include <string>

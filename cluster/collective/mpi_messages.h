@@ -1,4 +1,5 @@
-// Rounds of messages between all ranks over MPI, with a deadline that names who is missing.
+// Rounds of messages between all ranks over MPI. On a time-out the message names the ranks that are
+// missing.
 #pragma once
 
 #include <atomic>
@@ -21,7 +22,8 @@ struct Message {
 
 class Messages {
  public:
-  // `out_of_time(what)` ends the process: MPI still owns the buffers, so nobody may unwind.
+  // `out_of_time(what)` must end the process: MPI still owns the buffers, so the stack cannot be
+  // unwound.
   Messages(const WhyrecMpiTable& mpi, const Options& options,
            std::function<void(const std::string&)> out_of_time);
 
@@ -44,8 +46,8 @@ class Messages {
   // Sends and receives; returns when all of it has been moved.
   void Exchange(std::span<const Message> sends, std::span<const Message> receives);
 
-  // From another thread: a wait throws instead of going on. For a communicator that is destroyed
-  // while its operations are under way.
+  // From another thread: makes a wait throw. For a communicator that is destroyed while operations
+  // are still running.
   void Stop() { stop_ = true; }
 
  private:

@@ -1,7 +1,7 @@
 // What libwhyrec_mpi.so offers: plain C over raw buffers, so that the module links MPI and nothing
-// of ours, and the program links no MPI. Messages are begun under a slot number and tested for
-// their end, so that the caller can give up. Functions return 0 or an MPI error code for `explain`.
-// One thread at a time.
+// of ours, and the program links no MPI. Messages are started under a slot number and polled for
+// completion, so that the caller can time out. Functions return 0 or an MPI error code for
+// `explain`. One thread at a time.
 #pragma once
 
 extern "C" {

@@ -1,5 +1,4 @@
-// Jobs of a communicator, one after the other on a thread of their own, so that the caller can go
-// on while they run.
+// Runs a communicator's asynchronous operations one after the other on its own thread.
 #pragma once
 
 #include <condition_variable>
@@ -20,7 +19,7 @@ class Queue {
   ~Queue() { Join(); }
   Queue(const Queue&) = delete;
 
-  // After the jobs before it. Once a job has failed, all later ones fail with what it threw.
+  // Runs after the jobs before it. Once a job has failed, all later ones fail with its exception.
   std::unique_ptr<Pending> Start(std::function<void()> work);
   // Returns when all jobs are over; throws what the first failed one threw.
   void Drain();

@@ -1,5 +1,4 @@
-// What communicators share: the element-wise step of reductions and the cut of a buffer among
-// ranks.
+// Shared by the communicators: element-wise reduction, and how a buffer is divided among ranks.
 #pragma once
 
 #include <cstdint>
@@ -9,12 +8,11 @@
 
 namespace whyrec::cluster {
 
-// Error(kInternal) unless AllReduce takes the type.
+// Error(kInternal) unless AllReduce supports the type.
 void CheckReducible(DType dtype);
 
 // into[i] = ((from[0][i] op from[1][i]) op from[2][i]) ... `into` may be one of `from`. kBF16 and
-// kF16 are added in fp32 and rounded once, to nearest even. kMax keeps a NaN from anywhere, so that
-// a broken rank cannot hide behind a sound one.
+// kF16 are added in fp32 and rounded once, to nearest even. kMax propagates NaN from any rank.
 void ReduceInOrder(void* into, std::span<const void* const> from, int64_t count, DType dtype,
                    Reduce op);
 

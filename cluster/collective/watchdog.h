@@ -1,5 +1,5 @@
-// Watches operations that end by themselves, in the order in which they began, and tells when one
-// does not.
+// Watches asynchronous operations that complete in the order in which they were started, and
+// reports one that does not complete in time.
 #pragma once
 
 #include <chrono>
@@ -15,9 +15,9 @@ namespace whyrec::cluster {
 
 class Watchdog {
  public:
-  // All on a thread of its own: `begin` once; then `expire(text, seconds)`, when the operation at
-  // the head has not ended within its seconds since the one before it did; an error that
-  // `look` throws counts as the end of hope too: expire(text + what, 0).
+  // All callbacks run on the watchdog's thread: `begin` once at the start; `look` regularly;
+  // `expire(text, seconds)` when the oldest operation has not completed within its `seconds` since
+  // the one before it did. An exception from `look` is reported as expire(text + what, 0).
   Watchdog(std::function<void()> begin, std::function<void()> look,
            std::function<void(const std::string&, double)> expire);
   ~Watchdog();

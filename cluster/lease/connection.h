@@ -28,7 +28,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void Start(Events events);  // sends the preamble, begins to read
   void Send(const google::protobuf::MessageLite& message);
   void set_limit(size_t limit) { reader_.set_limit(limit); }
-  // Says no more once all is sent, hears nothing, and ends as `lost` when the other side closes.
+  // Sends what is queued, then shuts down sending; received frames are ignored. `lost` is called
+  // when the other side closes.
   void CloseAfterSending();
   void Close();  // no callback follows
   bool open() const { return open_; }

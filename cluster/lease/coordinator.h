@@ -27,11 +27,12 @@ class Coordinator {
 
   uint16_t port() const;
   std::unique_ptr<Link> LocalLink();  // for a worker in this process; ends before the coordinator
-  // All units done or set aside, and on the disk; rethrows what ended the coordinator's thread.
+  // Whether all units are done or set aside and that is on disk. Rethrows an exception that ended
+  // the coordinator's thread.
   bool Finished() const;
   size_t sessions() const;
   void Drain(wire::End::Reason reason);
-  // Gives connections that long to end by themselves, then closes all.
+  // Waits that long for workers to disconnect, then closes all connections.
   void Stop(double grace_seconds);
 
  private:

@@ -1,4 +1,4 @@
-// Files that survive a crash: written, synced, renamed, and the folder synced.
+// Files that survive a crash: written under a temporary name, synced, renamed, the folder synced.
 #pragma once
 
 #include <filesystem>

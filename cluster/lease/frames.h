@@ -1,5 +1,5 @@
-// Messages on a byte stream: each side begins with eight fixed bytes, then frames of a length
-// (four bytes, little-endian) and as many bytes.
+// Messages on a byte stream: each side starts with eight fixed bytes, followed by frames. A frame
+// is its length (four bytes, little-endian) and that many bytes.
 #pragma once
 
 #include <cstddef>
@@ -10,8 +10,8 @@
 namespace whyrec::cluster {
 
 inline constexpr std::string_view kPreamble = "wrwire1\n";
-constexpr size_t kMostFrame = 8 << 20;       // between parties that know each other
-constexpr size_t kMostStrangerFrame = 4096;  // before the token was right
+constexpr size_t kMostFrame = 8 << 20;       // bytes, from a peer that has sent the right token
+constexpr size_t kMostStrangerFrame = 4096;  // bytes, before that
 
 std::string Frame(std::string_view message);
 
@@ -22,7 +22,8 @@ class FrameReader {
   void Feed(std::string_view bytes) { buffer_ += bytes; }
 
   enum class Got { kFrame, kMore, kBroken };
-  // kBroken: no preamble of ours, or a frame above the limit; problem() says it. Nothing follows.
+  // kBroken: wrong first bytes, or a frame above the limit; problem() says which. Stop reading
+  // then.
   Got Next(std::string& message);
   const std::string& problem() const { return problem_; }
 

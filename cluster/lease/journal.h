@@ -1,5 +1,5 @@
-// The journal of leased work: records that are only ever appended, each as length, CRC32C and a
-// Protobuf message. What has been synced is never lost; an unfinished end is cut off.
+// The journal of leased work: an append-only file of records, each a length, a CRC32C and a
+// Protobuf message. Synced records are never lost; an incomplete last record is cut off.
 #pragma once
 
 #include <cstdint>
@@ -27,19 +27,19 @@ class JournalFile {
   virtual void Truncate(uint64_t size) = 0;
 };
 
-// Created when absent, locked for this process: Error(kUsage) when another one has it.
-// Error(kCannotWrite) from here on when the disk refuses.
+// Created when absent, locked for this process: Error(kUsage) when another process holds the lock.
+// Its methods throw Error(kCannotWrite) when writing fails.
 std::unique_ptr<JournalFile> OpenJournalFile(const std::filesystem::path& file);
 
 class Journal {
  public:
-  // Reads what stands, calling replay(record, offset) for every record after the header, cuts off a
-  // torn end and syncs. Error(kData) when the file is no journal, or one of other work than
-  // `header` says.
+  // Reads the existing records, calling replay(record, offset) for each after the header, cuts off
+  // an incomplete last one and syncs. Error(kData) when the file is not a journal, or is the
+  // journal of other work than `header` says.
   Journal(std::unique_ptr<JournalFile> file, const wire::JournalHeader& header,
           const std::function<void(const wire::JournalRecord&, uint64_t)>& replay);
 
-  // Returns the record's offset. It is gathered in memory until Sync.
+  // Returns the record's offset. Records are buffered in memory until Sync.
   uint64_t Append(const wire::JournalRecord& record);
   bool gathered() const { return !gathered_.empty(); }
   void Sync();  // all that was appended is on the disk

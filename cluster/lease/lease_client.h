@@ -1,5 +1,6 @@
-// A worker without its connection and its work: what it holds, what it has to say. Time and
-// messages are values; a result is kept until the coordinator has answered it.
+// A lease worker's state without sockets, threads or clock: its leases, and the messages to send.
+// Time and messages are passed in as values. A result is kept until the coordinator acknowledges
+// it.
 #pragma once
 
 #include <deque>
@@ -32,18 +33,19 @@ class LeaseClient {
 
   explicit LeaseClient(Introduction introduction) : introduction_(std::move(introduction)) {}
 
-  // A connection stands: the first message on it. Leases of the former one are gone, results not.
+  // The first message on a new connection. Leases from the previous connection are lost, results
+  // are sent again.
   wire::FromWorker Greet(Micros now);
   void Disconnected();
   void Receive(const wire::FromCoordinator& message, Micros now);
-  // What there is to say now; of zero bytes when nothing.
+  // The message to send now; of zero bytes when there is none.
   wire::FromWorker Collect(Micros now);
 
-  std::optional<Task> Next();  // the unit to work at; Finish or Abandon must follow
-  // Of the unit at work. A later one takes the place of one that was not sent yet.
+  std::optional<Task> Next();  // the unit to work on; Finish or Abandon must follow
+  // Partial result of the current unit. Replaces an earlier one that has not been sent yet.
   void Save(wire::UnitPartial partial);
-  // What became of the last one. In vain: the lease has ended, or another try is as far; the result
-  // counts nevertheless. Needless: the unit is done.
+  // What became of the last Save. kInVain: not stored, because the lease has ended or another
+  // attempt is as far; the unit's result will still be accepted. kNeedless: the unit is done.
   enum class Saved { kWaiting, kKept, kInVain, kNeedless };
   Saved saved() const { return saved_; }
   void Abandon();  // there will be no result
@@ -55,9 +57,9 @@ class LeaseClient {
   const std::string& folder() const { return folder_; }
   const std::optional<wire::End::Reason>& end() const { return end_; }
   const std::string& refusal() const { return refusal_; }
-  // Nothing is on its way.
+  // All results and partial results have been acknowledged.
   bool answered() const { return held_.empty() && saved_ != Saved::kWaiting; }
-  // Results not yet answered fill the memory: wait before the next unit.
+  // Too many results are unacknowledged: wait before starting the next unit.
   bool full() const { return held_bytes_ > kMostBytes || held_.size() > kMostHeld; }
 
  private:

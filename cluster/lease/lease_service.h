@@ -1,5 +1,5 @@
-// The coordinator without its sockets: sessions, the lease table and the journal. Messages and the
-// time come in as values, answers go out as values. Used from one thread.
+// The coordinator without sockets: sessions, the lease table and the journal. Messages and time are
+// passed in, replies returned, as values. Used from one thread.
 #pragma once
 
 #include <filesystem>
@@ -18,14 +18,14 @@ constexpr uint32_t kWireVersion = 2;  // of wire.proto; both sides must have the
 struct ServiceSettings {
   std::string job;               // identity of the work
   std::vector<int64_t> cost;     // of unit 0..n-1
-  std::string token;             // what a worker must know
+  std::string token;             // secret that a worker must send
   std::filesystem::path folder;  // of result files
   LeaseRules rules;
 };
 
 class LeaseService {
  public:
-  // Continues from the journal, or begins it (Journal's errors).
+  // Continues from the journal, or starts a new one. Errors as Journal.
   LeaseService(ServiceSettings settings, std::unique_ptr<JournalFile> journal);
 
   struct Reply {
@@ -39,8 +39,8 @@ class LeaseService {
   Replies Receive(uint64_t session, const wire::FromWorker& message, Micros now);
   void Lost(uint64_t session, Micros now);  // its connection is gone
   void Tick(Micros now);                    // several times per TTL
-  // Writes down what has gathered; the answers that had to wait for it. At the end of the work also
-  // the End for every session.
+  // Syncs the journal and returns the replies that had to wait for that; when the work is finished,
+  // also an End for every session.
   Replies Sync();
   bool gathered() const { return !answers_.empty() || journal_->gathered(); }
   // No more leases: workers finish their unit and are told to go.

@@ -1,5 +1,5 @@
-// Who works on which unit: the rules of leased work as a pure state machine (docs/leases.md). Time
-// is a value of the caller; there are no sockets, threads, files or clocks here.
+// Which worker holds which unit: the lease rules as a pure state machine (docs/leases.md). Time is
+// passed in; there are no sockets, threads, files or clocks here.
 #pragma once
 
 #include <cstdint>
@@ -15,14 +15,14 @@ using Micros = int64_t;  // microseconds on the caller's clock; only differences
 constexpr Micros kSecond = 1'000'000;
 
 struct LeaseRules {
-  Micros ttl = 120 * kSecond;          // a lease without a sign of life ends
-  Micros unit_limit = 1800 * kSecond;  // and so does one without progress, whatever its heartbeats
-  double lease_seconds = 7;            // of work in one lease
-  int64_t most_units = 4096;           // of one lease
-  int workers = 2;                     // that failed on a unit set it aside
-  int attempts = 5;                    // that failed or were lost set it aside
-  Micros retry_after = kSecond;        // before a worker gets again what it failed on
-  Micros straggler_floor = kSecond / 10;  // below it nothing counts as late
+  Micros ttl = 120 * kSecond;          // a lease expires after this long without a heartbeat
+  Micros unit_limit = 1800 * kSecond;  // and after this long without progress, despite heartbeats
+  double lease_seconds = 7;            // estimated work in one lease
+  int64_t most_units = 4096;           // in one lease
+  int workers = 2;               // a unit that so many different workers failed on is set aside
+  int attempts = 5;              // so is one after so many failed or lost attempts
+  Micros retry_after = kSecond;  // before a worker gets a unit again that it failed on
+  Micros straggler_floor = kSecond / 10;  // leases younger than this are never doubled
 };
 
 struct LeaseGrant {
@@ -33,7 +33,7 @@ struct LeaseGrant {
 struct FailedUnit {
   int64_t unit = 0;
   uint64_t worker = 0;
-  bool lost = false;  // the worker died or fell silent, as opposed to: said so
+  bool lost = false;  // the worker died or stopped responding; false: it reported the failure
   std::string why;
 };
 
@@ -45,38 +45,40 @@ class LeaseTable {
   // `first_fence`, which must lie above those of earlier coordinators of the same work.
   LeaseTable(std::vector<int64_t> cost, const LeaseRules& rules, uint64_t first_fence);
 
-  // What the journal says, before the first lease.
+  // Restores the state from the journal; only before the first lease.
   void RestoreDone(int64_t unit);
   void RestoreFailure(const FailedUnit& failure);
   void RestoreSetAside(int64_t unit);
   void RestoreBegun(int64_t unit, uint32_t step);
 
-  // The time is now; leases end. Steps back count as none, steps of more than a quarter TTL as
-  // that: a coordinator that slept has not heard its workers, which is not their fault.
+  // Sets the time and expires leases. A step back counts as none, and one of more than a quarter of
+  // the TTL as a quarter: a coordinator that was suspended could not hear its workers' heartbeats.
   void Advance(Micros now);
 
-  // Units for this worker: the lowest pending ones, sized by its speed and by what is left; when
-  // there are none, units that another worker holds for long. At most one that is begun.
+  // Units for this worker: the lowest pending ones, as many as its speed and the remaining work
+  // suggest; when none are pending, units that another worker has held unusually long. At most one
+  // of them has a partial result.
   LeaseGrant Lease(uint64_t worker);
 
   struct Pulse {
-    std::vector<uint64_t> ended;  // fences that are no leases of this worker (any more)
-    std::vector<int64_t> skip;    // units of its leases that others have done since
+    std::vector<uint64_t> ended;  // fences that are not, or no longer, leases of this worker
+    std::vector<int64_t> skip;    // units of its leases that others have finished meanwhile
   };
   Pulse Heartbeat(uint64_t worker, const std::vector<uint64_t>& fences);
 
-  // The worker has saved something of a unit that it holds. False: it does not hold the unit, or
-  // another try is as far (`step`).
+  // The worker has a partial result of a unit. False: it does not hold the unit, or another attempt
+  // has got as far (`step`).
   bool Save(uint64_t worker, int64_t unit, uint64_t fence, uint32_t step);
-  // A result has come, in time or late. False: the unit is done already, drop it.
+  // The worker has a result, in time or late. False: the unit is already done; drop the result.
   bool Commit(uint64_t worker, int64_t unit, uint64_t fence, double seconds);
-  // The worker says that it failed. Counts once per lease, and only while it holds the unit.
+  // The worker reports a failure. Counts once per lease, and only while it holds the unit.
   void Fail(uint64_t worker, int64_t unit, uint64_t fence, const std::string& why);
-  void Leave(uint64_t worker);  // its leases are free, nobody is blamed
-  // It died: what it was working at (the first unit of its first lease) is charged an attempt.
+  void Leave(uint64_t worker);  // frees its leases without counting an attempt
+  // The worker died: frees its leases and counts a lost attempt for the unit it was working on (the
+  // first unit of its first lease).
   void Lose(uint64_t worker);
 
-  // What has to be written down, in order, since the last call.
+  // What must be written to the journal, in order, since the last call.
   struct News {
     std::vector<FailedUnit> failures;
     std::vector<int64_t> set_aside;
@@ -89,7 +91,7 @@ class LeaseTable {
   int64_t set_aside() const { return set_aside_; }
   State state(int64_t unit) const { return units_.at(static_cast<size_t>(unit)).state; }
   size_t leases() const { return leases_.size(); }
-  // The failures of a unit so far; the last one's text.
+  // A unit's failures so far, and the text of the last one.
   struct Trouble {
     int attempts = 0;
     std::set<uint64_t> workers;  // that said they failed

@@ -1,5 +1,6 @@
-// Work in units that any process may do: leased, committed exactly once, kept in a journal
-// (docs/leases.md). The same call for one process and for many; no MPI.
+// Work divided into units that any process can do: units are leased to workers, committed exactly
+// once and recorded in a journal (docs/leases.md). The same call serves one process and many; no
+// MPI.
 #pragma once
 
 #include <cstdint>
@@ -22,12 +23,13 @@ struct LeasedJob {
 };
 
 struct LeaseOptions {
-  // Where workers may connect: "" no one can, this process works alone; "127.0.0.1" those of this
-  // host; an address of this host, or "0.0.0.0", those of others. The port is the system's choice.
+  // The address to listen on. "": none, this process works alone; "127.0.0.1": workers on this host
+  // can connect; an address of this host, or "0.0.0.0": workers on other hosts too. The system
+  // chooses the port.
   std::string listen;
   bool work = true;             // this process works too
-  double stop_grace = 10;       // seconds for workers to hand over their last units after a stop
-  int64_t most_set_aside = -1;  // above it the work fails with Error(kData); -1: no limit
+  double stop_grace = 10;       // seconds for workers to hand in their last results after a stop
+  int64_t most_set_aside = -1;  // more failed units than this: Error(kData); -1: no limit
   LeaseRules rules;
   WorkerOptions worker;
 };
@@ -43,13 +45,14 @@ struct LeasedResult {
   std::vector<SetAsideUnit> set_aside;
 };
 
-// Called in unit order, once for each unit that is done, when all are done or set aside.
+// Called once per finished unit, in unit order, when all units are done or set aside.
 using ResultFunction = std::function<void(int64_t unit, const std::string& bytes)>;
 
-// The coordinator. Writes into job.folder: journal, results larger than a message, and, when it
-// listens, `token` (readable by the owner) and `address`. Call it again after a crash, a kill or an
-// Error(kStoppedEarly) and it continues; when all is done it only delivers. Error(kData): the
-// journal is of other work; too many units are set aside. Error(kCannotWrite): the disk refuses.
+// Runs the coordinator. Writes into job.folder: the journal, results larger than a message, and,
+// when it listens, `token` (readable by the owner only) and `address`. Called again after a crash,
+// a kill or an Error(kStoppedEarly), it continues; when everything is done, it only delivers the
+// results. Error(kData): the journal belongs to other work, or too many units are set aside.
+// Error(kCannotWrite): writing failed.
 LeasedResult RunLeased(const LeasedJob& job, const UnitFunction& work, const LeaseOptions& options,
                        const ResultFunction& on_result);
 
@@ -60,8 +63,8 @@ struct JoinOptions {
   WorkerOptions worker;
 };
 
-// A worker, in any process and at any moment; returns when the coordinator says that all is done.
-// Only identity and folder of the job count. Errors as WorkOn.
+// Runs a worker, in any process and at any time; returns when the coordinator says that the work is
+// finished. Of the job, only identity and folder are used. Errors as WorkOn.
 void WorkLeased(const LeasedJob& job, const UnitFunction& work, const JoinOptions& options);
 
 }  // namespace whyrec::cluster

@@ -1,4 +1,4 @@
-// A worker's way to its coordinator: a socket, or inside rank 0's own process.
+// A worker's connection to its coordinator: a socket, or a direct call within rank 0's process.
 #pragma once
 
 #include <filesystem>
@@ -16,8 +16,8 @@ class Link {
   struct Events {
     std::function<void()> connected;  // again after every loss
     std::function<void(const wire::FromCoordinator&)> message;
-    std::function<void()> lost;                            // it tries to connect again
-    std::function<void(const std::string& why)> given_up;  // it does not
+    std::function<void()> lost;                            // and it will try to reconnect
+    std::function<void(const std::string& why)> given_up;  // and it will not
   };
 
   virtual ~Link() = default;

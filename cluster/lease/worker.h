@@ -1,5 +1,5 @@
-// A worker of leased work: asks for leases over a link, works at one unit after the other on the
-// caller's thread, and says so. A second thread keeps the leases alive meanwhile.
+// A lease worker: asks for leases over a link, works on one unit after another on the caller's
+// thread and reports the results. A second thread sends heartbeats meanwhile.
 #pragma once
 
 #include <filesystem>
@@ -14,23 +14,24 @@
 
 namespace whyrec::cluster {
 
-// What a long unit leaves behind before its end, so that a dead worker's successor goes on from
-// there. Used from the thread that works at the unit, until that returns.
+// Partial results of a long unit: if the worker dies, the next worker continues from the last one.
+// Used from the thread that works on the unit, until the unit function returns.
 class UnitProgress {
  public:
   virtual ~UnitProgress() = default;
-  // What an earlier try saved last; empty: nothing, begin anew.
+  // What an earlier attempt saved last; empty: start from the beginning.
   virtual const std::string& begun() const = 0;
-  // Replaces what is saved; of no account once the unit has its result. Returns when the
-  // coordinator has it on the disk, or sooner where little would be lost. Error(kStoppedEarly),
-  // to be passed on, when this worker is to stop, or another one has done the unit.
+  // Replaces the saved partial result; it is dropped once the unit has its result. Returns when the
+  // coordinator has written it to disk, or at once where little work would be lost.
+  // Error(kStoppedEarly), which the unit function must pass on, when this worker has to stop or
+  // another one has finished the unit.
   virtual void Save(std::string bytes) = 0;
 };
 
-// The bytes of a unit's result; a function of the unit alone, since a unit may be done twice or
-// continued by another process. An exception is the unit's failure, except Error with kUsage,
-// kUnavailable, kLaunch, kCannotWrite or kStoppedEarly: then this worker is unfit, and leaves with
-// it. Short units ignore the progress: string(int64_t unit) will do.
+// Returns the bytes of a unit's result. They must depend on the unit only, since a unit may be done
+// twice or continued by another process. An exception counts as the unit's failure, except Error
+// with kUsage, kUnavailable, kLaunch, kCannotWrite or kStoppedEarly: then the worker itself cannot
+// work and ends with that error. Short units need no progress: string(int64_t unit) will do.
 class UnitFunction {
  public:
   using Full = std::function<std::string(int64_t unit, UnitProgress& progress)>;
@@ -57,9 +58,9 @@ struct WorkerOptions {
   std::function<bool()> stop;        // asked between units
 };
 
-// Until the coordinator says that the work has ended. Error(kLaunch) when it refuses this worker,
-// fails, or stays away; Error(kStoppedEarly) when it or options.stop() says so, with everything
-// that is done handed over.
+// Works until the coordinator says that the work is finished. Error(kLaunch) when the coordinator
+// refuses this worker, fails, or cannot be reached; Error(kStoppedEarly) when it or options.stop()
+// asks to stop, after handing in all finished results.
 void WorkOn(std::unique_ptr<Link> link, Introduction introduction, const UnitFunction& work,
             const WorkerOptions& options);
 

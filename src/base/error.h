@@ -13,8 +13,8 @@ enum class Exit : int {
   kOk = 0,
   kUsage = 2,          // command line or configuration
   kData = 65,          // input data wrong, or a STRICT audit failed
-  kUnavailable = 69,   // a text endpoint stayed away after retries
-  kInternal = 70,      // a broken invariant of ours
+  kUnavailable = 69,   // no text endpoint answered, after all retries
+  kInternal = 70,      // a broken invariant: a bug in whyrec
   kLaunch = 71,        // launch or communication failure
   kCannotWrite = 73,   // disk full, permission
   kStoppedEarly = 75,  // stopped early, the save is complete: run the same command again
@@ -45,7 +45,7 @@ template <typename... Parts>
 
 }  // namespace whyrec
 
-// An invariant of ours; the text should hold the differing values.
+// Checks an invariant; throws Error(kInternal). The text should hold the differing values.
 #define WR_CHECK(condition, ...)                                                              \
   do {                                                                                        \
     if (!(condition))                                                                         \

@@ -14,7 +14,7 @@ class Sha256 {
   ~Sha256();
   void Add(const void* bytes, size_t n);
   void Add(std::string_view text) { Add(text.data(), text.size()); }
-  std::string Hex();  // ends the digest
+  std::string Hex();  // finishes the digest; call it once, last
 
  private:
   struct State;

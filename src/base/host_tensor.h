@@ -1,5 +1,5 @@
-// HostTensor: the only tensor below the torch line and across facades. Dense, row-major, host
-// memory.
+// HostTensor: the only tensor type in code that does not see LibTorch, and in interfaces between
+// that code and code that does. Dense, row-major, in host memory.
 #pragma once
 
 #include <cstddef>
@@ -67,7 +67,7 @@ class HostTensor {
   void* bytes() const { return bytes_.get(); }
   bool defined() const { return bytes_ != nullptr; }
 
-  // All values; T must be the stored type.
+  // All values, row-major. Error(kInternal) when T is not the stored type.
   template <typename T>
   std::span<T> values() const {
     WR_CHECK(DTypeOf<T>() == dtype_, "tensor holds ", NameOf(dtype_));

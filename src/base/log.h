@@ -1,4 +1,4 @@
-// Lines for people, on stderr. Only rank 0 speaks.
+// Messages for people, on stderr. Only rank 0 writes.
 #pragma once
 
 #include <chrono>
@@ -14,15 +14,16 @@ void Warn(const std::string& line);
 enum class ProgressMode { kAuto, kBar, kLines, kNone };
 void SetProgressMode(ProgressMode mode);
 
-// Progress of one stage: on a terminal one redrawn line (at most 10 a second); else plain lines,
-// the first step and then every 30 s or 5 %, whichever is later, always with rate and time left.
+// Progress of one stage. On a terminal: one line, redrawn at most 10 times a second. Otherwise
+// plain lines: at the first step, then every 30 s or 5 %, whichever is later, each with rate and
+// time left.
 class Progress {
  public:
   Progress(std::string what, int64_t total, std::string unit);
   ~Progress();
   Progress(const Progress&) = delete;
   void Advance(int64_t n = 1, const std::string& note = "");  // note: "loss 2.31"
-  // Start at `done` when resuming.
+  // The stage resumes with `done` of the total already done; the rate counts the rest only.
   void Resume(int64_t done);
 
  private:

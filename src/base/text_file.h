@@ -12,8 +12,8 @@ class LineReader {
   ~LineReader();
   LineReader(const LineReader&) = delete;
 
-  // False at the end. The line comes without its end ("\n" or "\r\n"). Error(kData) on a broken
-  // stream.
+  // False at the end of the file. `line` has no line break ("\n" or "\r\n"). Error(kData) when the
+  // gzip stream is damaged.
   bool Next(std::string& line);
   int64_t line_number() const { return line_number_; }  // of the last line, from 1
   const std::filesystem::path& file() const { return path_; }
@@ -24,8 +24,8 @@ class LineReader {
   int64_t line_number_ = 0;
 };
 
-// One gzip member without a time stamp: equal texts give equal bytes, and members one after the
-// other are again a gzip file.
+// One gzip member without a time stamp: equal texts give equal bytes, and concatenated members are
+// a valid gzip file.
 std::string Gzip(const std::string& text);
 
 }  // namespace whyrec

@@ -15,25 +15,26 @@ struct RunOptions {
   std::filesystem::path config;
   std::string workspace;               // empty: runs/<config name>
   std::vector<std::string> overrides;  // "path=value"
-  bool fresh = false;                  // forget the workspace's artefacts
+  bool fresh = false;                  // delete the workspace's artefacts first
   std::string only;                    // "solo" | "leased" | "collective": stages of this kind
-  std::string listen;  // where `work` may join: an address of this host, "0.0.0.0" for all
+  std::string listen;  // address for `work` processes to connect to; "0.0.0.0": all interfaces
 };
 
 void Run(const RunOptions& options, const cluster::Launch& launch);
 void Plan(const RunOptions& options);
-// The kind of the first stage that has to run: "solo", "leased", "collective", else "nothing"; with
-// " begun" when an earlier try was at work in it.
+// Prints the kind of the first stage that has to run: "solo", "leased", "collective", or "nothing";
+// followed by " begun" when an earlier attempt was interrupted in it.
 void PrintNext(const RunOptions& options);
 
-// Works at the leased stages of a run that goes on elsewhere, in the same workspace.
+// Works on the leased stages of a run that another process started, in the same workspace.
 struct WorkOptions {
   RunOptions run;
   std::string join;      // host:port of the coordinator; "": as the workspace says
   double patience = 60;  // seconds without a coordinator
 };
 void Work(const WorkOptions& options);
-// `where`: a workspace, or a configuration whose default workspace is meant. format: "md" | "json".
+// `where`: a workspace, or a configuration (whose default workspace is used). format: "md" |
+// "json".
 void PrintReport(const std::filesystem::path& where, const std::string& format);
 // What language models said in a run, as lines that rationales.replay_file takes (gen/record.h).
 // `file` empty: to stdout. Error(kData) where none wrote there; Error(kUsage) where `file` exists.
@@ -48,7 +49,7 @@ void Audit(const std::filesystem::path& folder_or_config, const std::string& for
 
 // Answers of a language model to the prompts of a JSON-lines file: lines {"id", "prompt"} or
 // {"id", "ids": [...]}, perhaps "group" -> {"id", "outputs": [{"text", "ids", "score",
-// "finished"}]}, in input order. Continues what a former call with the same options left.
+// "finished"}]}, in input order. Continues an interrupted call with the same options.
 struct GenerateCommand {
   std::filesystem::path model, in, out;
   lm::ModelOptions model_options;
@@ -60,7 +61,7 @@ struct GenerateCommand {
 void Generate(const GenerateCommand& command);
 
 // Vectors of the texts of a JSON-lines file ({"id", "text"}): one tensor "embeddings" F32 [n,
-// width], in input order. Continues, too.
+// width], in input order. Continues likewise.
 struct EmbedCommand {
   std::filesystem::path model, in, out;
   lm::EncoderOptions options;

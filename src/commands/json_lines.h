@@ -1,4 +1,4 @@
-// JSON objects, one a line, each with an "id" of its own; errors name file and line.
+// A JSON-lines file whose objects have unique "id"s; errors name file and line.
 #pragma once
 
 #include <filesystem>

@@ -1,5 +1,5 @@
-// A result file made by long work that can be stopped and continued: while it is made,
-// <out>.partial holds what is done; <out>.run.json says by which options, also afterwards.
+// A result file of long work that can be stopped and continued. <out>.partial holds the finished
+// part until the result is complete; <out>.run.json records the options and stays.
 #pragma once
 
 #include <filesystem>
@@ -11,13 +11,14 @@ namespace whyrec::commands {
 
 class ResumableOutput {
  public:
-  // `identity`: an object with everything that decides the result. Unfinished work with another
-  // identity is not thrown away: Error(kUsage) names what differs.
+  // `identity`: an object with everything that determines the result. Unfinished work with another
+  // identity is not overwritten: Error(kUsage) names what differs.
   ResumableOutput(std::filesystem::path out, nlohmann::json identity);
 
-  bool finished() const { return finished_; }  // <out> stands, made with this identity
+  bool finished() const { return finished_; }  // <out> exists and was made with this identity
   std::filesystem::path partial() const { return out_.string() + ".partial"; }
-  // The result stands in <out>: notes it, with `facts` beside the identity, and drops the partial.
+  // <out> is complete: records that, with `facts` beside the identity, and deletes the partial
+  // file.
   void Finish(const nlohmann::json& facts);
 
  private:
@@ -28,8 +29,8 @@ class ResumableOutput {
   bool finished_ = false;
 };
 
-// Lines that are written one at a time and survive the end of the process: opening reads the whole
-// lines of a former try and cuts a torn one off.
+// Lines that are appended one at a time and survive a crash: opening the file reads the complete
+// lines and cuts off an incomplete last one.
 class LineJournal {
  public:
   explicit LineJournal(const std::filesystem::path& file);  // Error(kCannotWrite)

@@ -1,5 +1,5 @@
-// Reflection over configuration messages: one way to walk, to print and to set a field, shared by
-// files, overrides, protocol values, the fingerprint and the manual page. Used inside config only.
+// Reflection over configuration messages: how to enumerate, print and set fields, shared by files,
+// overrides, protocol values, the fingerprint and the manual page. Used inside src/config only.
 #pragma once
 
 #include <google/protobuf/descriptor.h>
@@ -17,8 +17,8 @@ using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 
-// A field that is no single message: a scalar, a list or an overlay, reached through single
-// messages.
+// A field that is not a plain submessage: a scalar, a list or an overlay, with the chain of
+// submessages that leads to it.
 struct Leaf {
   std::string path;                           // "isrf.backbone.folder"
   std::vector<const FieldDescriptor*> chain;  // from the outermost message; back() is the leaf
@@ -34,7 +34,7 @@ std::vector<Leaf> LeavesOf(const Descriptor& type);
 bool IsMessage(const FieldDescriptor& field);
 bool IsOverlay(const FieldDescriptor& field);
 
-// What the protocol, and the reading of the paper, give a field that has a protocol_value.
+// The value that the protocol (and, for PULSE, the reading) gives a field with a protocol_value.
 std::string OfProtocol(const FieldDescriptor& field, const RunConfig& config);
 
 // The effective value as text format writes it; `index` for lists, -1 else.
@@ -46,7 +46,8 @@ std::string Print(const Message& holder, const FieldDescriptor& field, int index
 std::string SetValue(Message& holder, const FieldDescriptor& field, const std::string& path,
                      const std::string& text, const std::filesystem::path& folder);
 
-// The field of that name; null with `problem` filled (and a near name offered) when there is none.
+// The field of that name. Null when there is none; `problem` then says so and offers a similar
+// name.
 const FieldDescriptor* FindField(const Descriptor& type, const std::string& name,
                                  std::string& problem);
 

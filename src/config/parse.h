@@ -1,6 +1,6 @@
-// Text format into a message, with every error of the text and its place. Protobuf's own parser
-// ends at the first error and points behind it, so the walk over the structure is ours; tokens and
-// values are read by Protobuf. Used inside config only.
+// Parses Protobuf text format into a message and reports every error with its place. Protobuf's own
+// parser stops at the first error and reports the position after it, so we parse the structure
+// ourselves and let Protobuf read tokens and values. Used inside src/config only.
 #pragma once
 
 #include <filesystem>
@@ -18,7 +18,7 @@ struct Parsed {
   std::map<std::string, std::string> place_of;  // path of a set scalar -> "file:line:column"
 };
 
-// `shown` is the file's name in messages; paths are taken against `folder`.
+// `shown`: the file's name in messages. Relative paths are resolved against `folder`.
 Parsed ParseText(std::string_view text, const std::string& shown,
                  const std::filesystem::path& folder, Message& out);
 

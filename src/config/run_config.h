@@ -1,5 +1,5 @@
-// A run's configuration: text-format files merged along `base:`, overrides, protocol values,
-// checks.
+// A run's configuration: text-format files, each on top of its `base` file, overrides, protocol
+// values, checks.
 #pragma once
 
 #include <filesystem>
@@ -34,15 +34,14 @@ RunConfig WithTraining(const RunConfig& config, const TrainConfig& over);
 std::vector<std::string> Canonical(const RunConfig& config,
                                    const std::vector<std::string>& parts = {});
 
-// "path=value" of every field that the protocol decides (PULSE's where it takes part), with the
-// effective value; a value that
-// differs from the protocol's own ends with "  (protocol: X)".
+// "path=value" of every field that the protocol decides (PULSE's only when PULSE is in the run),
+// with the effective value. A value other than the protocol's own ends with "  (protocol: X)".
 std::vector<std::string> ProtocolKeys(const RunConfig& config);
 
-// Every field as "path  type and range  default  doc" lines: the manual page.
+// The manual page: one line per field, "path  type and range  default  doc".
 std::string DescribeFields();
 
-// The candidate nearest to `word` by edit distance; empty when none is near.
+// The candidate most similar to `word` by edit distance; empty when none is similar.
 std::string Nearest(std::string_view word, const std::vector<std::string>& candidates);
 
 }  // namespace whyrec::config

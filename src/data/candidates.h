@@ -1,4 +1,4 @@
-// Candidates of the direct task: a target and others that it has to be told from.
+// Candidate sets of the direct task: the target and negatives, to be ranked.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +30,8 @@ class CandidateDraw {
   // training; `history`: what comes before the target. Error(kData) when too few items are left.
   std::vector<int64_t> Draw(int64_t target, std::span<const int64_t> excluded,
                             std::span<const int64_t> history, Rng& rng) const;
-  // Likewise, the others uniform among the first `pool` items by score (one a catalogue item; equal
-  // ones by row) that may be drawn; an item that reads like an earlier one has no place in the
+  // The same, with negatives drawn uniformly from the first `pool` eligible items by score (one
+  // score per catalogue item; ties by row). Of items with the same title only the first is in the
   // pool.
   std::vector<int64_t> DrawHard(int64_t target, std::span<const int64_t> excluded,
                                 std::span<const double> scores, int64_t pool, Rng& rng) const;
@@ -58,7 +58,7 @@ class CandidateDraw {
 // Error(kUsage) for SASREC_HARD, which needs a system that is trained on the split.
 void CheckDrawnBySplit(const config::SplitConfig& config);
 
-// Users with two candidates that read alike.
+// The number of users two of whose candidates have the same title.
 int64_t SharedTitles(const std::vector<Item>& items, const store::Ragged<int64_t>& candidates);
 
 }  // namespace whyrec::data

@@ -1,6 +1,6 @@
-// Catalogue: users, items, time-ordered interactions, ratings and texts; the one view of a data
-// set. It holds the held-out interactions too: only the split, the candidates and the audit may see
-// it. What builds prompts, texts, graphs and negatives gets a TrainView (split.h).
+// Catalogue: a data set in memory: users, items, time-ordered interactions, ratings and texts. It
+// includes the interactions that will be held out, so only the split, the candidates and the audit
+// may use it; code that builds prompts, texts, graphs and negatives gets a TrainView (split.h).
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ struct Item {
   std::string brand;
   std::vector<std::string> categories;  // categories or attributes
   std::string description;
-  bool untitled = false;  // brand and category stand in for the title; never a negative
+  bool untitled = false;  // the title is made of brand and category; never drawn as a negative
 };
 
 // A sentence of a review on its item.
@@ -52,9 +52,8 @@ struct Catalogue {
   int64_t item_count() const { return static_cast<int64_t>(items.size()); }
 };
 
-// Reads what the configuration names (folder, or reviews and items, or a planted signal), orders
-// ties, filters.
-// Throws Error(kData) with file:line and what to do. `facts` gets counts and rules.
+// Reads the configured source (a P5 folder, reviews and items, or a planted catalogue), orders ties
+// and filters. Error(kData) with file:line and what to do. `facts` receives counts and rules.
 Catalogue ReadSource(const config::CatalogueConfig& config, Facts& facts);
 Catalogue ReadP5Folder(const config::CatalogueConfig& config, Facts& facts);
 Catalogue ReadReviews(const config::CatalogueConfig& config, Facts& facts);

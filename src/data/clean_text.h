@@ -1,4 +1,4 @@
-// Texts of product data as people read them.
+// Cleaning of product texts: HTML, entities, white space, script text.
 #pragma once
 
 #include <cstdint>
@@ -7,15 +7,15 @@
 
 namespace whyrec::data {
 
-// Appends a code point as UTF-8; U+FFFD for what is none.
+// Appends a code point as UTF-8; U+FFFD when it is not a valid one.
 void AppendUtf8(uint32_t code, std::string& out);
 
 // Without HTML tags, common and numeric entities decoded, runs of blanks and control characters
 // made one blank, trimmed.
 std::string CleanText(std::string_view text);
 
-// Whether a text of a product page is, or holds, program text of the page: what the 2018 release
-// has for some titles.
+// Whether a text is or contains script code of the product page, as some titles of the 2018 release
+// do.
 bool HoldsScript(std::string_view text);
 
 int64_t CharacterCount(std::string_view utf8);

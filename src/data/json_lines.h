@@ -19,7 +19,7 @@ using Json = nlohmann::json;
 // Amazon 2014 metadata and of lists kept as text. Discarded value (is_discarded()) when it is none.
 Json ParsePythonLiteral(std::string_view text);
 
-// Thrown by what reads one record; the line then counts as bad.
+// Thrown by a record reader; the line then counts as bad.
 struct BadLine {
   std::string why;
 };

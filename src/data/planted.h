@@ -1,5 +1,5 @@
-// A made-up catalogue with a planted signal: what a user buys next is told by reviews and by
-// nothing else. It shows whether a chain carries information from text to ranking.
+// A made-up catalogue with a planted signal: only review texts tell what a user buys next. A run on
+// it shows whether the chain of stages carries information from texts to ranking.
 //
 // Items: `tastes` x `items_per_taste`, of shuffled rows, titled "TASTE NOUN NUMBER" ("lavender soap
 // 17"), the noun uniform.
@@ -27,9 +27,10 @@ Catalogue MakePlanted(const config::PlantedConfig& config);
 // The words that may be tastes; a catalogue uses the first `tastes`.
 std::span<const std::string_view> PlantedTastes();
 
-// Best possible HR@1 with `candidates` per user, for who knows the taste: ties with negatives of
-// the target's taste cannot be told apart. With I items, m a taste, T tastes and K candidates
-// (a uniform subset): mean number of tastes among candidates / K = T/K (1 - C(I-m, K)/C(I, K)).
+// Best possible HR@1 with `candidates` per user, for a ranker that knows the target's taste:
+// negatives of the same taste cannot be told from the target. With I items, m a taste, T tastes and
+// K candidates (a uniform subset): mean number of tastes among candidates / K = T/K (1 - C(I-m,
+// K)/C(I, K)).
 double PlantedCeiling(const config::PlantedConfig& config, int64_t candidates);
 
 }  // namespace whyrec::data

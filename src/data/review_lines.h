@@ -1,4 +1,4 @@
-// Lines of a reviews file and what is thrown away of them: repeated pairs, rare users and items.
+// Lines of a reviews file, and the filters: repeated (user, item) pairs, rare users and items.
 #pragma once
 
 #include <cstdint>
@@ -36,10 +36,10 @@ ReviewLines ParseReviews(const config::CatalogueConfig& config, bool texts, Fact
 
 // By user, then time, then line.
 void SortByTime(ReviewLines& reviews);
-// Of lines sorted by time: a user's first review of an item is kept. Returns how many fell out.
+// Of lines sorted by time, keeps a user's first review of each item. Returns how many were dropped.
 int64_t DropRepeats(ReviewLines& reviews);
-// What is left has users and items of enough reviews: counted once in all, or again until nothing
-// falls out. Returns the passes.
+// Keeps users and items with enough reviews: counted once (SINGLE_PASS), or repeatedly until
+// nothing is dropped. Returns the number of passes.
 int FilterCore(const config::CoreFilter& core, ReviewLines& reviews);
 
 }  // namespace whyrec::data

@@ -1,6 +1,6 @@
-// Of a user's items s_1..s_n the test predicts s_n, validation predicts s_{n-1} and training sees
-// the rest; who validates is split.held_out's to say. The halves are different types: a TrainView
-// cannot lead to a held-out item.
+// Of a user's items s_1..s_n, the test predicts s_n, validation predicts s_{n-1}, and training sees
+// the rest; split.held_out decides which users have a validation item. Training and held-out data
+// are different types: no held-out item can be reached from a TrainView.
 #pragma once
 
 #include <filesystem>
@@ -54,9 +54,8 @@ struct TrainView {
 
 enum class Phase { kValidation, kTest };
 
-// Shown by code that means to follow a published protocol into held-out data; only a configuration
-// that asks for it (profile history LAST20_FULL, negatives EXCLUDE FULL, anchor WITH_TARGET) yields
-// one.
+// Permission to read held-out data the way a published protocol does. Only a configuration that
+// asks for it (profile history LAST20_FULL, negatives EXCLUDE FULL, anchor WITH_TARGET) yields one.
 class PublishedProtocol {
  public:
   static std::optional<PublishedProtocol> ForProfiles(const config::RationalesConfig& config);
@@ -76,9 +75,10 @@ struct HeldOut {
   store::Ragged<int64_t> candidates;  // target and negatives, shuffled
 };
 
-// Held-out targets and the candidates that hold them. A user without one has target -1 and no
-// candidates: in both phases who has fewer than 3 items (split.short_users NEVER_EVALUATED), in
-// validation also who does not validate (split.held_out TEXT). What is not held out is training.
+// Held-out targets and their candidate sets. A user without a target has target -1 and no
+// candidates: in both phases users with fewer than 3 items (split.short_users NEVER_EVALUATED), in
+// validation also users without a validation item (split.held_out TEXT). Items that are not held
+// out belong to training.
 class LabelStore {
  public:
   LabelStore() = default;
@@ -92,8 +92,8 @@ class LabelStore {
   int64_t TargetTime(Phase phase, int64_t user) const;     // 0: unknown
   std::span<const int64_t> Candidates(Phase phase,
                                       int64_t user) const;  // target and negatives, shuffled
-  // What a prediction may start from: training items, and for the test the validation item, if
-  // any.
+  // The history that a prediction may use: training items and, in the test, the validation item if
+  // there is one.
   std::vector<int64_t> InputHistory(Phase phase, const TrainView& train, int64_t user) const;
   // The same with times, ratings and reviews, oldest first.
   std::vector<Interaction> InputEvents(Phase phase, const TrainView& train, int64_t user) const;

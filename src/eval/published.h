@@ -1,4 +1,4 @@
-// What the papers print, for the reports that stand beside them.
+// Results printed in the papers, which reports show beside ours.
 #pragma once
 
 #include <string>
@@ -13,7 +13,7 @@ struct Published {
   std::string source;  // "PULSE, table 3"
 };
 
-// Of a data set by its name, however it is spelt ("luxury_beauty"); empty where there is nothing.
+// By the data set's name, ignoring case and punctuation ("luxury_beauty"); empty if none are known.
 std::vector<Published> PublishedOf(const std::string& dataset);
 
 }  // namespace whyrec::eval

@@ -1,5 +1,5 @@
-// HTTP/1.1 client of one server: connections that stay open, TLS, time-outs. It knows nothing of
-// what is asked. Beast stays inside http_client.cc.
+// HTTP/1.1 client for one server: persistent connections, TLS, time-outs. It does not interpret
+// bodies. Boost.Beast is included in client.cc only, since it is slow to compile.
 #pragma once
 
 #include <utility>  // before awaitable.hpp of Boost 1.74, which lacks it
@@ -43,9 +43,9 @@ class HttpClient {
   // `key` goes out as a bearer token and nowhere else.
   HttpClient(boost::asio::io_context& io, Url url, std::string key);
   ~HttpClient();
-  // A question is sent once, or a second time when the server had closed an idle connection.
+  // Sends the request once, or a second time when the server had closed an idle connection.
   boost::asio::awaitable<HttpAnswer> Ask(HttpQuestion question);
-  // Cuts what is under way; it and all that follows comes back as kBroken until Resume.
+  // Aborts running requests; they and all later ones return kBroken until Resume.
   void Abort();
   void Resume() { aborted_ = false; }
   bool aborted() const { return aborted_; }

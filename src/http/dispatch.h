@@ -1,4 +1,4 @@
-// Who is asked what and when: windows, waiting before another try, fail-over between servers.
+// Distributes requests over servers: how many at a time, waits before retries, fail-over.
 #pragma once
 
 #include <utility>  // before awaitable.hpp of Boost 1.74, which lacks it
@@ -23,7 +23,7 @@ class HttpDispatch {
  public:
   explicit HttpDispatch(const HttpOptions& options);
 
-  // Examines endpoints that have not been, or were lost some time ago. Throws when none is left.
+  // Examines new endpoints and those that failed some time ago. Throws when none is usable.
   void Prepare();
   const std::string& model() const { return model_; }  // after Prepare
   std::vector<gen::Reply> Run(const std::vector<gen::Request>& requests,

@@ -1,4 +1,5 @@
-// One server: how it is addressed, what its answers mean, whether it still is the one it was.
+// One server: how requests are worded for it, what its answers mean, and whether it still serves
+// the same model.
 #pragma once
 
 #include <utility>  // before awaitable.hpp of Boost 1.74, which lacks it
@@ -15,26 +16,26 @@
 
 namespace whyrec::http {
 
-// What came of one try.
+// The outcome of one request.
 struct HttpTry {
   enum class Verdict {
     kDone,
-    kAgain,    // may go better later
-    kTooMuch,  // the same, and fewer at a time
+    kAgain,    // retry later
+    kTooMuch,  // retry later, with fewer requests at a time
     kNever,    // the request or the configuration is wrong: ends the run
-    kGone      // this server is of no more use: certificate, another model
+    kGone      // do not use this server any more: bad certificate, another model
   };
   Verdict verdict = Verdict::kDone;
   std::string why;
   Exit code = Exit::kUnavailable;  // of kNever
-  double wait_s = 0;               // the server asks for it
-  bool for_good = false;           // of kGone: it is another model now
-  bool unreachable = false;        // no connection: perhaps it is started anew, with another model
+  double wait_s = 0;               // seconds to wait, if the server says (Retry-After)
+  bool for_good = false;           // with kGone: the server has another model now
+  bool unreachable = false;        // no connection: the server may be restarting with another model
   std::string body;
   Completion completion;
 };
 
-// A server is of no more use; `for_good`: not even later.
+// Thrown when a server cannot be used; `for_good`: do not try again later.
 struct HttpGone {
   std::string why;
   bool for_good = false;
@@ -44,10 +45,11 @@ class HttpEndpoint {
  public:
   HttpEndpoint(boost::asio::io_context& io, const HttpOptions& options, const std::string& url);
 
-  // The first time: the model list, a canary prompt against silent truncation, the fingerprint.
-  // Later: whether the fingerprint is the same. Throws HttpGone, or Error when nothing helps.
+  // The first time: reads the model list, sends a long prompt to detect silent truncation, and
+  // takes the fingerprint (answers to fixed prompts). Later: checks that the fingerprint is
+  // unchanged. Throws HttpGone, or Error when no retry can help.
   boost::asio::awaitable<void> Examine();
-  // Whether top_k does anything; asked once, by two draws that it makes equal.
+  // Finds out, once, whether the server honours top_k: with top_k 1 two draws must be equal.
   boost::asio::awaitable<void> TestTopK();
   boost::asio::awaitable<HttpTry> Try(const gen::Request& request, const gen::Sampling& sampling);
   // 0 before the first retry. Jittered, keyed by `what`.

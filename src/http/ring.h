@@ -1,5 +1,5 @@
-// Consistent hashing: a group of prompts meets the same server each time, and the loss of a server
-// moves its own groups only (Karger et al., STOC 1997).
+// Consistent hashing: a group of prompts always goes to the same server, whose prefix cache then
+// helps, and when a server is lost only its own groups move (Karger et al., STOC 1997).
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ class HttpRing {
         ring_.emplace(Rng(point, endpoints[i]).Next(), i);
   }
 
-  // The endpoint of the group among those that live; -1 when none does.
+  // The group's endpoint among the live ones; -1 when there are none.
   int64_t Owner(const std::string& group, const std::vector<bool>& lives) const {
     auto at = ring_.lower_bound(Rng(kPoints, group).Next());
     for (size_t step = 0; step < ring_.size(); ++step, ++at) {

@@ -1,5 +1,5 @@
-// How many requests are under way at a server: grows by one per window of successes, halves when
-// the server says that it is too much.
+// How many requests a server gets at a time: grows by one per window of successes and halves when
+// the server says it is overloaded (additive increase, multiplicative decrease).
 #pragma once
 
 #include <algorithm>

@@ -1,6 +1,6 @@
 // The BERT family: BERT and MiniLM, DistilBERT, RoBERTa. Post-norm Transformer encoders with
-// learned positions and erf GELU (Devlin et al. 2019, Sanh et al. 2019, Liu et al. 2019); what sets
-// them apart is data in BertConfig. Parameters carry the published names. Shapes: N tokens of a
+// learned positions and erf GELU (Devlin et al. 2019, Sanh et al. 2019, Liu et al. 2019); their
+// differences are data in BertConfig. Parameters have their published names. Shapes: N tokens of a
 // pack, d = width.
 #pragma once
 
@@ -46,7 +46,8 @@ class Bert {
   Bert(const BertConfig& config, nn::Parameters& parameters, const std::string& prefix = "",
        bool trainable = true, at::ScalarType compute = at::ScalarType::Undefined);
   void Initialise(uint64_t seed);  // N(0, spread), norms 1, biases and padding 0
-  // Tensors of a published folder, whatever head (language model, classifier) stands on them.
+  // Weights of a published folder; those of a language-model or classifier head are ignored.
+  // Errors as LoadWeights.
   void Load(const std::filesystem::path& folder);
   // config.json and weights as transformers reads them; EasyRec's names where the head is its.
   void Save(const std::filesystem::path& folder) const;
@@ -54,8 +55,8 @@ class Bert {
   const BertConfig& config() const { return config_; }
   const NameTable& table() const { return table_; }
 
-  // `draws`: one stream for each of the caller's texts in training, else none. On a device or not,
-  // indices come from the host. -> [N,d], tokens in the pack's order
+  // `draws`: one stream for each of the caller's texts in training, else none. Returns [N,d],
+  // tokens in the pack's order.
   at::Tensor Hidden(const TextPack& pack, const nn::Draws& draws) const;
   // hidden [N,d] -> [texts,d] in the pack's order (row i is the caller's text pack.rows[i]), in
   // fp32 where hidden is a half type

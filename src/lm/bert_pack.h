@@ -1,4 +1,5 @@
-// Tokenised texts end to end, without padding: all but attention then runs over real tokens alone.
+// Tokenised texts concatenated without padding, so that everything but attention runs over real
+// tokens only.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Encoder: texts in, vectors out. Plain facade over our own BERT-family networks.
+// Encoder: texts in, vectors out, over the BERT family. No LibTorch types.
 #pragma once
 
 #include <filesystem>
@@ -16,10 +16,10 @@ class Encoder {
   virtual ~Encoder() = default;
   virtual int64_t width() const = 0;
   virtual int64_t max_tokens() const = 0;  // of a text, special tokens included
-  virtual int64_t cut() const = 0;         // texts so far that were longer and lost their end
+  virtual int64_t cut() const = 0;         // how many texts so far were longer and were truncated
   // F32 [texts, width], L2-normalised rows where that was asked for, in the order of the texts.
-  // Sorted by length inside and packed; no row depends on its batch mates beyond rounding. One
-  // thread at a time may call it.
+  // Texts are sorted by length and packed; a row does not depend on the other texts beyond
+  // rounding. Not thread-safe.
   virtual HostTensor Encode(const std::vector<std::string>& texts) = 0;
 };
 

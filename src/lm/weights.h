@@ -1,4 +1,5 @@
-// Published checkpoints, in and out: names, shapes, dtypes, finite values.
+// Reads and writes published checkpoints, checking names, shapes, dtypes and that values are
+// finite.
 #pragma once
 
 #include <filesystem>
@@ -18,7 +19,7 @@ struct Dialect {
   std::vector<std::string> prefixes;  // one of them may stand before names ("bert.")
   std::vector<std::pair<std::string, std::string>>
       endings;  // old and today's (".gamma", ".weight")
-  // Copies and heads the network has no use for: names, or beginnings when they end in '*'.
+  // Tensors to skip, such as copies and unused heads: names, or prefixes when they end in '*'.
   std::vector<std::string> ignored;
 };
 

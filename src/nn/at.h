@@ -1,4 +1,5 @@
-// The narrow set of ATen headers that models are written over (never torch/torch.h).
+// The few ATen headers that models need. torch/torch.h is included nowhere: it costs ten times the
+// compile time.
 #pragma once
 
 #include <ATen/TensorOperators.h>

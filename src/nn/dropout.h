@@ -1,9 +1,11 @@
-// Dropout whose masks are functions of (seed, step, sample, place): the same for any number of
-// ranks, any cut into micro-batches, and when a layer runs again. No mask is stored.
+// Dropout whose masks are functions of (seed, step, sample, place in the network): the same for any
+// number of ranks, any cut into micro-batches, and when a layer is recomputed in the backward pass.
+// No mask is stored.
 //
-// A pass has rows (tokens, or a head's queries), each with a 32-bit key of its sample and its
-// number in that sample; an element is dropped by a hash of its row's key, the place in the network
-// and its column. So rows and columns need numbers that do not depend on the other samples.
+// A pass has rows (tokens, or a head's queries). Each row has a 32-bit key made of its sample and
+// its number within the sample. Whether an element is dropped is a hash of its row's key, the place
+// in the network and its column, so rows and columns are numbered independently of the other
+// samples in the batch.
 #pragma once
 
 #include <cstdint>
@@ -15,16 +17,17 @@
 
 namespace whyrec::nn {
 
-// Random streams of the samples of a pass. Without samples: no training, nothing is dropped.
+// Random streams of the samples of a pass. Empty outside training: nothing is dropped.
 struct Draws {
   std::vector<uint64_t> samples;
 };
 
-// Of samples of the global batch of a step, by place; or of first .. first + count - 1.
+// Streams of samples of a step's global batch, by their places in it; or of the places
+// first .. first + count - 1.
 Draws DrawsOf(uint64_t seed, int64_t step, std::span<const int64_t> places);
 Draws DrawsOf(uint64_t seed, int64_t step, int64_t first, int64_t count);
 
-// Keys of the rows of what is dropped, for one place in a network.
+// Keys of the rows of one tensor that dropout is applied to, at one place in a network.
 class RowKeys {
  public:
   RowKeys() = default;  // drops nothing
@@ -35,7 +38,7 @@ class RowKeys {
   const at::Tensor& rows() const { return rows_; }
   uint32_t site() const { return site_; }
 
-  // The same rows elsewhere in the network, with masks of their own.
+  // The same rows at another place in the network, which has its own masks.
   RowKeys At(int64_t place) const;
   // The same place with other rows.
   RowKeys With(const at::Tensor& rows) const;
@@ -47,23 +50,25 @@ class RowKeys {
   uint32_t site_ = 0;
 };
 
-// Rows of one sample (its number in the pass) that stand together. The rows of a sample are
-// numbered through, in the order of its runs.
+// Consecutive rows of one sample (by its index in the pass). A sample's rows are numbered in the
+// order of its runs.
 struct RowRun {
   int64_t sample, rows;
 };
-// [rows of all runs], on `device`; undefined without samples. `network`: its name, for streams of
-// its own.
+// Keys [rows of all runs], on `device`; undefined when `draws` is empty. `network`: a name, so that
+// several networks of one model have different streams.
 RowKeys KeysOf(const Draws& draws, std::string_view network, std::span<const RowRun> runs,
                at::Device device);
-// As many rows of every sample: [samples, rows].
+// The same number of rows for every sample: [samples, rows].
 RowKeys KeysOf(const Draws& draws, std::string_view network, int64_t rows, at::Device device);
 
-// x [.., c] with each element 0 by probability p, else x / (1 - p); keys.rows() has the shape of x
-// without its last dimension. x itself where p is 0 or the keys are undefined.
+// x [.., c] with each element set to 0 with probability p, otherwise x / (1 - p). keys.rows() has
+// the shape of x without its last dimension. Returns x itself when p is 0 or the keys are
+// undefined.
 at::Tensor Dropout(const at::Tensor& x, double p, const RowKeys& keys);
 
-// The same bits by operators that every device has, without gradients: what Dropout is off the CPU.
+// The same bits from LibTorch operators that every device has, without gradients: how Dropout works
+// on devices other than the CPU.
 at::Tensor DropoutByOperators(const at::Tensor& x, double p, const RowKeys& keys);
 
 }  // namespace whyrec::nn

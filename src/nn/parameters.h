@@ -17,7 +17,8 @@ class Parameters {
   explicit Parameters(at::ScalarType dtype = at::kFloat, at::Device device = at::kCPU)
       : dtype_(dtype), device_(device) {}
 
-  // A leaf that requires grad, zero-filled. Registering a path twice is an error.
+  // A zero-filled leaf, which requires a gradient if trainable. Error(kInternal) when the path is
+  // taken.
   at::Tensor Add(const std::string& path, at::IntArrayRef shape, bool trainable = true);
   at::Tensor Get(const std::string& path) const;  // Error(kInternal) names the nearest path
   bool Has(const std::string& path) const;
@@ -34,8 +35,8 @@ class Parameters {
   std::map<std::string, size_t> index_;  // path to place in all_
 };
 
-// Values from the counter generator, keyed by the parameter's path: they do not depend on rank or
-// order.
+// Initial values from the counter-based generator, keyed by seed and path: they do not depend on
+// the rank or on the order of calls. FillUniform draws from [-bound, bound].
 void FillNormal(at::Tensor parameter, const std::string& path, uint64_t seed, double stddev);
 void FillUniform(at::Tensor parameter, const std::string& path, uint64_t seed, double bound);
 void Fill(at::Tensor parameter, double value);

@@ -1,4 +1,4 @@
-// The back end of a stage that has texts written, chosen by rationales.backend.
+// The text generator of stages that need texts, chosen by rationales.backend.
 #pragma once
 
 #include <memory>
@@ -12,7 +12,7 @@
 
 namespace whyrec::stages {
 
-// Whose prompts: PULSE's public code sends plain text where the paper's reading sends a chat.
+// Which system's prompts: those of PULSE's public code are plain text, without the chat template.
 enum class Prompts { kIsrf, kPulse };
 
 // What the texts depend on besides the configuration: for the stage's fingerprint.

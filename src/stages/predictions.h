@@ -1,5 +1,5 @@
-// The predictions artefact: per user and task the first items, and for systems with scores the
-// target's place.
+// The predictions artefact: for every user and task the top items and, for systems with scores, the
+// target's rank.
 #pragma once
 
 #include <filesystem>
@@ -11,7 +11,7 @@
 
 namespace whyrec::stages {
 
-// One task over the evaluated users. Systems with scores have ranks; others have lists alone.
+// One task over the evaluated users. Systems with scores have ranks; others have lists only.
 struct TaskPredictions {
   // "sequential", "direct", "direct_full" (over all items), "direct_popularity" and the like (other
   // candidates).

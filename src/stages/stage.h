@@ -1,5 +1,5 @@
-// A stage turns artefacts into one artefact. A run is the list of stages that its systems name; the
-// order of the list is the way of the data.
+// A stage turns artefacts into one artefact. A run is the list of stages that its systems need, in
+// an order in which every stage comes after its inputs.
 #pragma once
 
 #include <filesystem>
@@ -15,13 +15,13 @@
 
 namespace whyrec::stages {
 
-// Who works at a stage: rank 0 alone; any processes, over leases; all ranks together.
+// Who works on a stage: rank 0 alone; any number of processes, with leases; all ranks together.
 enum class Kind { kSolo, kLeased, kCollective };
 
 // How this process takes part in leased stages (docs/leases.md).
 struct Leasing {
   std::string listen;    // rank 0: where others may connect (cluster::LeaseOptions)
-  bool join = false;     // this process is no rank: it works for a run elsewhere
+  bool join = false;     // this process is not a rank: it helps a run that another process started
   std::string address;   // with join: host:port; "": as the stage's folder says
   double patience = 60;  // with join: seconds without a coordinator before it gives up
 };
@@ -39,8 +39,8 @@ using Files = std::vector<std::pair<std::string, std::string>>;
 
 struct Stage {
   std::string name;                        // instance, for example "predict.isrf"
-  int revision = 1;                        // raise it when the code computes something else
-  std::vector<std::string> config_parts;   // what it reads; nothing else may change its artefact
+  int revision = 1;                        // increase it when the code's results change
+  std::vector<std::string> config_parts;   // all configuration that may change its artefact
   std::vector<std::string> settings = {};  // further "name=value" lines of the fingerprint
   std::vector<std::string> inputs;         // names of artefacts
   Files files;                             // external files or folders: label and path
@@ -65,8 +65,8 @@ Stage ReasonsStage(const config::RunConfig& config);
 // `by`: thought, oracle, blind, distilbert, sbert, log_likelihood, base or random.
 Stage SelectStage(const config::RunConfig& config, const std::string& by);
 
-// Names of predict.also_candidates: "popularity", "sasrec_hard", ... Error(kUsage) for one that
-// stands twice.
+// Names of predict.also_candidates: "popularity", "sasrec_hard", ... Error(kUsage) for a repeated
+// one.
 std::vector<std::string> AlsoCandidates(const config::RunConfig& config);
 Stage CandidatesStage(const config::RunConfig& config, const std::string& how);
 Stage TrainStage(const config::RunConfig& config, int system);
@@ -77,22 +77,22 @@ Stage ReportStage(const config::RunConfig& config);
 // The stages of a run, each after its inputs. Error(kUsage) when the configuration cannot work.
 std::vector<Stage> Chain(const config::RunConfig& config);
 
-// The identity of a stage's artefact, by the content of its inputs as they stand.
+// The identity of a stage's artefact, from the present content of its inputs.
 store::Identity IdentityOf(const Stage& stage, const config::RunConfig& config,
                            const store::Workspace& workspace);
 
-// Runs what is not there yet; the others are skipped. All ranks call it. With `only`, ends before
-// the first stage of another kind; solo stages run in any case. Returns the stages that ran.
+// Runs missing or outdated stages and skips the others. All ranks call it. With `only`, it returns
+// before the first stage of another kind; solo stages run in any case. Returns the stages that ran.
 std::vector<std::string> RunChain(const RunContext& context, std::optional<Kind> only = {});
 
-// Works at the leased stages of a run that goes on in other processes, until they stand or a
-// collective stage is next. Error(kLaunch) when no coordinator is there or it refuses this worker.
+// Works on the leased stages of a run in other processes, until they are finished or a collective
+// stage is next. Error(kLaunch) when there is no coordinator or it refuses this worker.
 void JoinChain(const RunContext& context);
 
-// The first stage that has to run; nothing when every artefact stands.
+// The first stage that has to run; nothing when every artefact is up to date.
 struct NextStage {
   Kind kind = Kind::kSolo;
-  bool begun = false;  // by an earlier try, which it continues
+  bool begun = false;  // an earlier attempt was interrupted; this one continues it
 };
 std::optional<NextStage> FindNext(const config::RunConfig& config,
                                   const store::Workspace& workspace);

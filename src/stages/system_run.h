@@ -1,4 +1,4 @@
-// What train, predict and metrics share: the chosen system and what it is built from.
+// Shared by the stages train, predict and metrics: one configured system and what it is built from.
 #pragma once
 
 #include <algorithm>

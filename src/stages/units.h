@@ -1,6 +1,6 @@
-// Work that is cut into fixed units before it is spread: the units are leased to whoever works, and
-// rank 0 merges their results in unit order. So an artefact has the same bytes for any number of
-// workers, and a run that was killed continues with the units it has (docs/leases.md).
+// Work that is divided into fixed units, whatever the number of workers: units are leased to
+// workers, and rank 0 merges their results in unit order. So an artefact has the same bytes for any
+// number of workers, and a killed run keeps the units it has finished (docs/leases.md).
 #pragma once
 
 #include <filesystem>
@@ -17,23 +17,24 @@ struct UnitPlan {
   int64_t total = 0, unit_size = 1;
 };
 
-// `work` gives the bytes of the items begin..end, a function of these alone; `merge` takes the
-// units' bytes in order. True where they were merged: on rank 0, when all is done. On other ranks
-// and in processes that joined: false, when this one's work has ended. No rank calls MPI while
-// units are leased. Error(kStoppedEarly) after a stop signal on any rank; Error(kData) when a unit
-// fails again and again.
+// `work` returns the bytes for items [begin, end), which must depend on these items only; `merge`
+// receives all units' bytes in order. Returns true on rank 0, after merging everything; false on
+// other ranks and in processes that joined, when there is no more work for them. No rank calls MPI
+// while units are leased. Error(kStoppedEarly) after a stop signal on any rank; Error(kData) when a
+// unit keeps failing.
 bool DoUnits(const RunContext& context, const std::filesystem::path& partial, const UnitPlan& plan,
              const std::function<std::string(int64_t begin, int64_t end)>& work,
              const std::function<void(const std::string& bytes)>& merge);
 
-// For units of minutes: `work` saves what it has (the finished levels of a tree) and, where an
-// earlier try of the unit was cut off, finds in progress.begun() what that one saved last.
+// For units that take minutes: `work` saves partial results (the finished levels of a tree), and
+// finds in progress.begun() what an interrupted earlier attempt saved last.
 using cluster::UnitProgress;
 bool DoUnits(const RunContext& context, const std::filesystem::path& partial, const UnitPlan& plan,
              const std::function<std::string(int64_t begin, int64_t end, UnitProgress&)>& work,
              const std::function<void(const std::string& bytes)>& merge);
 
-// Where a stage keeps its leases, until its artefact is committed; '.': never committed.
+// Where a stage keeps its lease journal until the artefact is committed. The name begins with '.',
+// so it never becomes part of the artefact.
 std::filesystem::path LeaseFolder(const std::filesystem::path& partial);
 
 }  // namespace whyrec::stages

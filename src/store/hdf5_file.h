@@ -1,6 +1,6 @@
-// Typed, minimal HDF5: dense arrays, ragged arrays and texts. One writer per file. The bytes of a
-// file depend on its contents alone (no time stamps), so equal artefacts are equal files. The
-// serial library is not thread-safe: all files of a process belong to one thread at a time.
+// A small typed interface to HDF5: dense arrays, ragged arrays and texts. One writer per file. A
+// file has no time stamps: equal contents give equal bytes. The HDF5 library is not thread-safe, so
+// only one thread of a process may use it at a time.
 #pragma once
 
 #include <cstdint>
@@ -44,7 +44,7 @@ class Hdf5Writer {
                  const Ragged<int64_t>& rows);  // name/offsets, name/values
   void WriteTexts(const std::string& name, const std::vector<std::string>& texts);  // UTF-8
   void Attribute(const std::string& name, std::string_view value);
-  void Close();  // flushes and syncs; also done by the destructor, which cannot report an error
+  void Close();  // flushes and syncs; Error(kCannotWrite). The destructor does too, without errors
 
  private:
   int64_t file_ = -1;

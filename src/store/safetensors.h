@@ -12,16 +12,15 @@ namespace whyrec::store {
 
 using TensorMap = std::map<std::string, HostTensor>;
 
-// `file` is one safetensors file, or a folder with model.safetensors or
-// model.safetensors.index.json. Throws Error(kData) naming file and cause: truncated, header that
-// is not JSON or lies about offsets, overlaps, gaps, unknown dtype, sizes that overflow. Bytes
-// after the last tensor are only warned about. Tensors may be changed: the map is private, so the
-// file stays as it is. Do not write over a file while tensors borrow from it; WriteSafetensors
-// makes a new one, which is safe.
+// `file`: one safetensors file, or a folder with model.safetensors or model.safetensors.index.json.
+// Error(kData) names the file and the cause: truncated, header not JSON, wrong offsets, overlaps,
+// gaps, unknown dtype, sizes that overflow. Bytes after the last tensor only cause a warning. The
+// tensors may be modified: the mapping is private, so the file does not change. Do not overwrite a
+// file in place while tensors borrow from it; WriteSafetensors makes a new file, which is safe.
 TensorMap ReadSafetensors(const std::filesystem::path& file);
 
-// Writes (temporary name, fsync, rename) with __metadata__ {"format": "pt"}; tensors by falling
-// element size, then in name order.
+// Writes (temporary name, fsync, rename) with __metadata__ {"format": "pt"}. Tensors are ordered by
+// decreasing element size, then by name. Error(kCannotWrite).
 void WriteSafetensors(const std::filesystem::path& file, const TensorMap& tensors);
 
 }  // namespace whyrec::store

@@ -1,6 +1,6 @@
-// A workspace holds the artefacts of a run: <workspace>/<name>/ with files and manifest.txtpb.
-// An artefact counts only when its manifest stands: files are written to <name>.partial/, hashed
-// and synced, the folder is renamed, and the manifest is renamed into it last.
+// A workspace holds the artefacts of a run: <workspace>/<name>/ with files and manifest.txtpb. An
+// artefact without a manifest does not count: files are written to <name>.partial/, hashed and
+// synced, the folder is renamed, and the manifest is renamed into it last.
 #pragma once
 
 #include <filesystem>
@@ -34,18 +34,19 @@ class Workspace {
     return folder_ / (name + ".partial");
   }
 
-  // The manifest, when it stands and all its files have their sizes.
+  // The manifest, if there is one and all files it lists exist with the right sizes.
   std::optional<artefact::Manifest> Find(const std::string& name) const;
 
-  // "" when the artefact stands with this fingerprint; else why it has to run, as for people:
-  // "no artefact yet", "configuration changed: train.steps=200 was 100", "input split changed", ...
+  // "" when the artefact exists with this fingerprint; otherwise why the stage has to run, for
+  // people: "no artefact yet", "configuration changed: train.steps=200 was 100", "input split
+  // changed", ...
   std::string ReasonToRun(const Identity& identity) const;
 
-  // <name>.partial/, kept when a former try with the same fingerprint left it (so that a stage can
-  // resume from what it finds there), else made anew.
+  // Returns <name>.partial/. An existing one with the same fingerprint is kept, so that the stage
+  // can resume; any other is replaced by an empty folder.
   std::filesystem::path Begin(const Identity& identity) const;
-  // Makes <name>.partial/ the artefact. Facts go into the manifest. Files and folders whose names
-  // begin with '.' are a stage's scratch: they are neither hashed nor part of the content.
+  // Turns <name>.partial/ into the artefact. Facts go into the manifest. Files and folders whose
+  // names begin with '.' are scratch: neither hashed nor part of the content.
   artefact::Manifest Commit(const Identity& identity, const std::vector<artefact::Fact>& facts,
                             const std::string& started) const;
 
@@ -59,9 +60,9 @@ class Workspace {
   std::filesystem::path folder_;
 };
 
-// An external file or folder as input: name "file:<label>", content by hash (of a folder: over its
-// regular files at any depth, names with a leading '.' left out). Error(kData) when it is not
-// there.
+// An external file or folder as an input: name "file:<label>", and a hash of its content (of a
+// folder: of all regular files below it, except names with a leading '.'). Error(kData) when it
+// does not exist.
 artefact::Input ExternalInput(const std::string& label, const std::filesystem::path& path);
 
 // Writes text under a temporary name, syncs it and renames it. Error(kCannotWrite).

@@ -1,4 +1,4 @@
-// Training pairs of the collaborative systems: a user, an item of his, an item that is not.
+// Training triples of the collaborative systems: a user, one of their items, and a negative.
 #pragma once
 
 #include <vector>
@@ -12,8 +12,8 @@ struct Pairs {
   std::vector<int64_t> users, positives, negatives;
 };
 
-// Every draw takes a uniform user, a uniform one of his positives and a uniform negative, which is
-// none of them and not excluded. Draws are functions of (seed, number of the draw).
+// Every draw takes a uniform user, a uniform one of the user's positives, and a uniform negative
+// that is neither a positive nor excluded. Draws are functions of (seed, number of the draw).
 class PairSource {
  public:
   // Both by user row: the items to draw positives from, and what negatives avoid besides.

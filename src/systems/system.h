@@ -1,5 +1,5 @@
-// A system is one file that registers itself: what it is, which knobs it has, what it learns from,
-// and how to build it. This header is plain: stages never see a network.
+// A system is one file that registers itself: its name, its knobs, the artefacts it learns from,
+// and how to build it. No LibTorch types here: stages never see a network.
 #pragma once
 
 #include <filesystem>
@@ -22,7 +22,7 @@ namespace whyrec::systems {
 enum class Task { kSequential, kDirect };
 const char* NameOf(Task task);
 
-// A question without its answer.
+// What a system is asked for one user; the target is not part of it.
 struct Query {
   int64_t user;                         // row
   std::vector<int64_t> history;         // item rows, oldest first
@@ -50,8 +50,8 @@ struct BuildContext {
   std::map<std::string, std::filesystem::path> artefacts = {};  // folders of what it asked for
 };
 
-// What training may use besides: held-out validation targets for early stopping, the histories that
-// negatives avoid, and the ranks it is spread over.
+// What training may use besides: validation targets for early stopping, the items that negatives
+// avoid, and the communicator of its ranks.
 struct TrainContext {
   const data::LabelStore& labels;
   const store::Ragged<int64_t>& negative_exclusion;
@@ -124,8 +124,8 @@ const Variant* FindVariant(const System& system, const std::string& name);
 // Defaults overridden by the configuration; unknown or out of range: Error(kUsage).
 std::map<std::string, double> KnobValues(const System& system, const config::SystemConfig& config);
 
-// Users that early stopping looks at: of those who validate, train.validation_users drawn by seed,
-// or all.
+// The users that early stopping evaluates: train.validation_users of those with a validation item,
+// drawn by seed, or all.
 std::vector<int64_t> ValidationUsers(const data::LabelStore& labels,
                                      const config::RunConfig& config);
 

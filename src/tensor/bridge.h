@@ -13,7 +13,7 @@ DType DTypeOf(at::ScalarType type);  // WR_CHECK: bool and the like have no DTyp
 // A CPU tensor over the same bytes; it keeps them alive. Bytes of a file map must not be written.
 at::Tensor View(const HostTensor& host);
 
-// The other way; copies only when the tensor is strided or lives on a device.
+// The same bytes as a HostTensor; copies only when the tensor is not contiguous or not on the CPU.
 HostTensor ToHost(const at::Tensor& tensor);
 
 }  // namespace whyrec::tensor

@@ -8,11 +8,13 @@
 
 namespace whyrec::tensor {
 
-// Opens LibTorch's CUDA library at the first question; why not, when there is no usable device.
+// Opens LibTorch's CUDA library on the first call. When there is no usable device, `reason` says
+// why.
 bool CudaAvailable(std::string* reason = nullptr);
 int CudaDevices();
-// One by name; "auto" and "cuda" mean the first, so ranks give what DeviceOfRank says
-// (device_name.h). Error(kUsage) for an unknown name, Error(kLaunch) when it is not there.
+// The device of that name; "auto" and "cuda" mean the first GPU, so a rank passes what DeviceOfRank
+// returns (device_name.h). Error(kUsage) for an unknown name, Error(kLaunch) when the device does
+// not exist.
 c10::Device ChooseDevice(const std::string& name);
 
 // "fp32", "bf16", or "auto": bf16 on a GPU, fp32 on a CPU. Error(kUsage) for another name.

@@ -1,4 +1,4 @@
-// Which device this process takes; plain, for stages and systems.
+// Which device this process uses. No LibTorch types, for stages and systems.
 #pragma once
 
 #include <string>

@@ -7,13 +7,13 @@
 
 namespace whyrec::tensor {
 
-// Where a tensor's bytes are, for operations on them; a device's on its default stream.
+// Where a tensor's bytes are, as collectives want to know it; on a GPU its default stream is used.
 cluster::Place PlaceOf(const at::Tensor& tensor);
 
-// The ranks' rows [n_r, ...] along dim 0 in rank order; n_r may differ, the other sizes may not.
-// Backward returns the own slice of the gradient and nothing of the others': the loss built on the
-// gathered rows is the same on every rank, and gradients of parameters are summed over ranks
-// afterwards. `communicator` must outlive the call only.
+// All ranks' rows [n_r, ...] concatenated along dim 0 in rank order; n_r may differ, the other
+// sizes may not. The backward pass returns this rank's slice of the gradient without communication:
+// every rank computes the same loss on the gathered rows, and parameter gradients are summed over
+// ranks afterwards. `communicator` need not outlive the call.
 at::Tensor AllGatherGrad(const at::Tensor& rows, cluster::Communicator& communicator);
 
 }  // namespace whyrec::tensor

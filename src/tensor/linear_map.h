@@ -1,4 +1,5 @@
-// Linear maps that autograd does not know: given by themselves and their transpose.
+// Linear maps that autograd cannot differentiate by itself: the caller gives the map and its
+// transpose.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -6,12 +6,12 @@
 
 namespace whyrec::tensor {
 
-// Calls body(begin, end) on equal shares of 0..n-1, one for each of LibTorch's threads.
-// (at::parallel_for lives in a header and runs on one thread unless our units are compiled with
-// OpenMP.) The body must not throw.
+// Calls body(begin, end) on equal shares of [0, n), one for each of LibTorch's threads.
+// (at::parallel_for is a header template and runs on one thread unless our units are compiled with
+// OpenMP.) `body` must not throw.
 void ParallelFor(int64_t n, const std::function<void(int64_t begin, int64_t end)>& body);
 
-// The same with LibTorch's own operators held to one thread inside `body`.
+// The same; inside `body` LibTorch's operators use one thread each.
 void ParallelForSerialOps(int64_t n, const std::function<void(int64_t begin, int64_t end)>& body);
 
 }  // namespace whyrec::tensor

@@ -20,9 +20,8 @@ class Pattern {
     std::string_view text;
     bool matched;  // false: between two matches
   };
-  // The whole text, cut at the ends of all matches from left to right; no piece is empty. The text
-  // must be UTF-8. Error(kData) when the engine gives up (an expression that backtracks for ever).
-  // Threads may share a pattern.
+  // The whole text, cut at the boundaries of all matches from left to right; no piece is empty. The
+  // text must be UTF-8. Error(kData) when the engine gives up (too much backtracking). Thread-safe.
   std::vector<Piece> Cut(std::string_view text) const;
 
  private:

@@ -1,5 +1,6 @@
-// Unigram segmentation never crosses a space, so each space-separated word is segmented once. The
-// few words whose cut is a near-tie depend on the whole text: a text that holds one is not cached.
+// Unigram segmentation never crosses a space, so each space-separated word is segmented once and
+// cached. For a few words two segmentations score almost equally, and rounding in the sum over the
+// whole text decides; texts with such a word are segmented as a whole.
 #pragma once
 
 #include <string>

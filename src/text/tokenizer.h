@@ -20,8 +20,8 @@ class Tokenizer {
   virtual std::string Decode(const std::vector<int64_t>& ids) const = 0;  // special tokens dropped
   virtual int64_t size() const = 0;                                       // ids are below it
   virtual std::optional<int64_t> Id(std::string_view piece) const = 0;    // of one whole piece
-  // True when every text with this word between spaces cuts it as it is cut alone. A unigram model
-  // breaks near-ties by the rounding of a sum over the whole text ("11111": 11|111 or 111|11).
+  // Whether this word, between spaces, is segmented the same way in every text. A unigram model may
+  // decide near-ties by rounding in a sum over the whole text ("11111": 11|111 or 111|11).
   virtual bool CutsAlone(std::string_view) const { return true; }
 };
 
@@ -38,8 +38,8 @@ std::unique_ptr<Tokenizer> LoadWordPiece(const std::filesystem::path& vocab,
 // are recognised inside texts. Error(kData) names a rule of the file that is not supported.
 std::unique_ptr<Tokenizer> LoadTokenizerJson(const std::filesystem::path& file);
 
-// What a model folder brings: spiece.model, tokenizer.json, vocab.txt, or vocab.json with
-// merges.txt (RoBERTa), in this order. Error(kData) lists what is there and what is needed.
+// The tokenizer of a model folder: spiece.model, tokenizer.json, vocab.txt, or vocab.json with
+// merges.txt (RoBERTa), the first that exists. Error(kData) lists what is there and what is needed.
 std::unique_ptr<Tokenizer> LoadTokenizer(const std::filesystem::path& folder);
 
 }  // namespace whyrec::text

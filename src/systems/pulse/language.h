@@ -1,5 +1,5 @@
-// The scorer's base where none is given: a small Phi, trained as a causal language model on the
-// catalogue's text. Plain header.
+// The scorer's base model when none is configured: a small Phi, trained as a causal language model
+// on the catalogue's texts. No LibTorch types.
 #pragma once
 
 #include <filesystem>
@@ -16,8 +16,8 @@ namespace whyrec::systems {
 // beginning of its description; of every training interaction the review under the item's title.
 std::vector<std::string> LanguageTexts(const data::TrainView& train);
 
-// Trains in `folder`, continuing from what an earlier try left there, and leaves a Hugging Face
-// folder (config.json, model.safetensors, tokenizer.json). All ranks call it.
+// Trains in `folder`, continuing an interrupted earlier run, and leaves a Hugging Face folder
+// (config.json, model.safetensors, tokenizer.json). All ranks call it.
 data::Facts TrainLanguage(const config::RunConfig& config, const data::TrainView& train,
                           cluster::Communicator& comm, const std::filesystem::path& folder);
 
