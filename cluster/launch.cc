@@ -1,3 +1,5 @@
+// Reads rank, size and GPU from the environment that Open MPI and Slurm set. Inconsistent values
+// are errors: N processes that each believe to be alone would overwrite each other's files.
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
@@ -50,7 +52,7 @@ void Check(const Launch& launch) {
       launch.local_rank >= launch.local_size || launch.local_size > launch.size) {
     Fail(Exit::kLaunch, launch.source, " says rank ", launch.rank, " of ", launch.size,
          " and local rank ", launch.local_rank, " of ", launch.local_size,
-         ", which cannot be; start with launch/run.sh");
+         ", which is impossible; start with launch/run.sh");
   }
 }
 

@@ -13,8 +13,7 @@ void* OpenModule(const std::string& name, const char* symbol, const std::string&
   const std::string file = Cat("lib", name, ".so");
   std::error_code ignored;
   const auto beside = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path() / file;
-  // RTLD_GLOBAL: MPI's own plug-ins look for the symbols of the library that the module brings
-  // along.
+  // RTLD_GLOBAL: MPI's plug-ins need the symbols of the MPI library that the module loads.
   void* module = dlopen(beside.c_str(), RTLD_NOW | RTLD_GLOBAL);
   const std::string why = module == nullptr ? dlerror() : "";
   if (module == nullptr && !std::filesystem::exists(beside))

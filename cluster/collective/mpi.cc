@@ -1,3 +1,6 @@
+// Collectives on host buffers over MPI's point-to-point messages. Not over MPI's own collectives:
+// those may add in any order and cannot time out, and ours add in rank order and name missing
+// ranks.
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,8 +20,8 @@
 namespace whyrec::cluster {
 namespace {
 
-// Large reductions go in pieces of this size: scratch memory stays small, and one piece's sums
-// travel with the next one's values.
+// Large reductions are done in pieces of this size: scratch memory stays small, and one piece's
+// sums are sent together with the next one's values.
 constexpr int64_t kPiece = 4 << 20;
 
 std::byte* At(const void* base, int64_t offset) {
@@ -51,8 +54,8 @@ class Mpi final : public Communicator {
     }
   }
 
-  // MPI_Finalize waits for all ranks, without a time-out of ours: first they agree to end. A rank
-  // that is failing waits for nobody.
+  // MPI_Finalize waits for all ranks without a time-out, so the ranks first agree to end. A rank
+  // that is unwinding an exception does not wait.
   ~Mpi() override {
     if (std::uncaught_exceptions() > 0) {
       messages_.Stop();
@@ -148,8 +151,9 @@ class Mpi final : public Communicator {
     round.Exchange();
   }
 
-  // Short: in the meeting. Long: the root deals out slices, and everybody passes its own on; each
-  // rank sends and receives about n bytes, whatever the number of ranks.
+  // Short buffers are part of the meeting. For long ones the root sends a slice to each rank, and
+  // each rank sends its slice to all others: about n bytes sent and received per rank, whatever the
+  // number of ranks.
   void Broadcast(void* bytes, size_t n, int root, Place at) override {
     CheckBuffer(at, DType::kF32);
     WR_CHECK(root >= 0 && root < size(), "root ", root, " of ", size());
@@ -179,7 +183,7 @@ class Mpi final : public Communicator {
     messages_.Meet({{.operation = Operation::kBarrier}, ++sequence_, waiting}, rank(), size());
   }
 
-  // Tells the launcher; leaves without it when it does not answer.
+  // MPI_Abort tells the launcher; ends the process anyway when MPI does not return.
   void Abort(int code) override {
     std::fflush(nullptr);
     std::thread([code] {

@@ -1,3 +1,5 @@
+// Collectives on device buffers over NCCL, on a stream of their own, watched by a thread that ends
+// the process when an operation does not complete in time.
 #include <unistd.h>
 
 #include <atomic>
@@ -110,7 +112,7 @@ class Nccl final : public Communicator {
     comm_ = joined;
   }
 
-  // A failing rank waits for nobody.
+  // A rank that is unwinding an exception does not wait.
   ~Nccl() override {
     if (comm_ == nullptr) return;
     if (std::uncaught_exceptions() > 0) {
@@ -253,8 +255,8 @@ class Nccl final : public Communicator {
     std::shared_ptr<Event> end;
   };
 
-  // NCCL's maximum drops a NaN, ours keeps it: floating-point maxima, which are few and short, take
-  // the way over the host. Blocks the caller.
+  // NCCL's maximum drops a NaN and ours keeps it, so floating-point maxima, which are few and
+  // short, go over the host. Blocks the caller.
   struct Staged {
     Staged(Nccl& comm, const Place& at, const void* values, int64_t n)
         : comm(comm), at(at), bytes(static_cast<size_t>(n)) {
@@ -334,7 +336,7 @@ class Nccl final : public Communicator {
   void Expire(const std::string& text, double seconds) {
     const std::string why =
         seconds > 0 ? Cat("no progress within ", seconds,
-                          " s: a rank has not come, has stopped or calls something else; the "
+                          " s: a rank is missing, has stopped or calls another operation; the "
                           "other ranks' messages tell which, NCCL_DEBUG=WARN tells more")
                     : "";
     std::fprintf(stderr, "whyrec: %s%s\n", text.c_str(), why.c_str());

@@ -1,3 +1,5 @@
+// The communicator of a single rank: operations are copies or do nothing, but check their arguments
+// as with several ranks.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>

@@ -1,3 +1,5 @@
+// N ranks as threads of one process, for tests: they exchange pointers and copy from each other's
+// buffers.
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
@@ -16,7 +18,7 @@
 namespace whyrec::cluster {
 namespace {
 
-// What a rank brings to an operation; the others read it between Open and Close.
+// A rank's arguments of an operation; the others read them between Open and Close.
 struct Offer {
   Call call;
   const void* in = nullptr;
@@ -46,7 +48,7 @@ class Group {
     Meet(lock, rank, sequence, Waiting::kForWork);  // all have come; they only copy
   }
 
-  // A rank will come to no further meeting: nobody may wait for it.
+  // This rank will not take part any more: wake the ranks that wait for it.
   void Leave(const std::string& why) {
     std::lock_guard lock(mutex_);
     if (left_.empty()) left_ = why;
@@ -69,7 +71,7 @@ class Group {
       changed_.wait(lock, over);
     } else if (!changed_.wait_for(lock, std::chrono::duration<double>(seconds), over)) {
       const auto missing = std::find(here_.begin(), here_.end(), false) - here_.begin();
-      left_ = Cat("rank ", missing, " has not come within ", seconds, " s");
+      left_ = Cat("rank ", missing, " did not arrive within ", seconds, " s");
       changed_.notify_all();
     }
     if (meetings_ == meeting) {
@@ -213,7 +215,7 @@ class Thread final : public Communicator {
     group_.Open(rank_, ++sequence_, {call, in, out, sizes, receive});
   }
 
-  // These checks fail on all ranks or on none: nobody leaves while others read its buffers.
+  // These checks fail on all ranks or on none, so no rank leaves while others read its buffers.
   void CheckPairs() const {
     for (int from = 0; from < size(); ++from) {
       for (int to = 0; to < size(); ++to) {
@@ -230,7 +232,7 @@ class Thread final : public Communicator {
     for (int r = 1; r < size(); ++r) {
       if (OfferOf(r).sizes != OfferOf(0).sizes)
         Fail(Exit::kLaunch, GivesUp(rank_, size(), OfferOf(0).call, sequence_), "ranks 0 and ", r,
-             " cut it into other sizes");
+             " divide it differently");
     }
   }
 

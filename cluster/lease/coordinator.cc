@@ -83,10 +83,11 @@ struct Coordinator::State {
     auto connection = std::make_shared<Connection>(std::move(socket), kMostStrangerFrame);
     int strangers = 0;
     for (const auto& [number, peer] : peers) strangers += peer.deadline != nullptr;
-    if (strangers >= kMostStrangers) return Complain(connection->peer(), "too many strangers");
+    if (strangers >= kMostStrangers)
+      return Complain(connection->peer(), "too many connections without the token");
     Peer& peer = peers[session];
     peer.connection = connection;
-    CloseLater(session, "no word for a long time");
+    CloseLater(session, "nothing received for a long time");
     connection->Start({.frame = [this, session](const std::string& f) { Hear(session, f); },
                        .lost =
                            [this, session](const std::string& problem) {
@@ -119,7 +120,7 @@ struct Coordinator::State {
     if (it == peers.end()) return;
     if (it->second.connection) it->second.connection->Close();
     if (!it->second.name.empty() && service.knows(session) && !shut)
-      Warn(Cat("worker ", it->second.name, " is gone; others get its units"));
+      Warn(Cat("worker ", it->second.name, " has gone; its units go to others"));
     peers.erase(it);
     service.Lost(session, Now());
     After();
@@ -136,7 +137,7 @@ struct Coordinator::State {
       }
       return;
     }
-    Complain(peers.at(session).connection->peer(), "a frame that is no message");
+    Complain(peers.at(session).connection->peer(), "a frame that is not a message");
     Forget(session);
   }
 
@@ -186,7 +187,8 @@ struct Coordinator::State {
     service.Tick(Now());
     After();
     sessions = service.sessions();
-    // A quarter TTL without a tick counts as sleep, so there must be many more.
+    // A quarter of the TTL without a tick counts as a suspended process, so ticks are more
+    // frequent.
     tick.expires_after(milliseconds(20));
     tick.async_wait([this](const boost::system::error_code& cancelled) {
       if (!cancelled) Tick();

@@ -57,7 +57,7 @@ class PosixFile final : public JournalFile {
  public:
   explicit PosixFile(const fs::path& file) : path_(file), fd_(file, O_RDWR | O_CREAT | O_APPEND) {
     if (flock(fd_, LOCK_EX | LOCK_NB) != 0)
-      Fail(Exit::kUsage, file.string(), ": another coordinator is at work on it");
+      Fail(Exit::kUsage, file.string(), ": another coordinator is using it");
     Descriptor(FolderOf(file), O_RDONLY | O_DIRECTORY).Sync();
   }
   std::string name() const override { return path_.string(); }
@@ -83,7 +83,7 @@ class PosixFile final : public JournalFile {
   }
 
   void Append(std::string_view bytes) override { fd_.Write(bytes); }
-  // Not tried again after a failure: the kernel may have dropped the pages.
+  // Not retried after a failure: the kernel may have dropped the dirty pages.
   void Sync() override {
     if (fdatasync(fd_) != 0) Refused(path_, "synced to disk");
   }

@@ -19,7 +19,7 @@ FrameReader::Got FrameReader::Next(std::string& message) {
   if (!greeted_) {
     const auto begin = std::string_view(buffer_).substr(0, kPreamble.size());
     if (!kPreamble.starts_with(begin)) {
-      problem_ = "the other side speaks another protocol";
+      problem_ = "the other side uses another protocol";
       return Got::kBroken;
     }
     if (begin.size() < kPreamble.size()) return Got::kMore;

@@ -66,7 +66,7 @@ Journal::Journal(std::unique_ptr<JournalFile> file, const wire::JournalHeader& h
     : file_(std::move(file)) {
   const std::string magic = file_->Read(0, kMagic.size());
   if (!kMagic.starts_with(magic))
-    Fail(Exit::kData, file_->name(), ": is no journal of leased work; move it away");
+    Fail(Exit::kData, file_->name(), ": is not a journal of leased work; move it away");
 
   wire::JournalRecord record;
   uint64_t next = 0;
@@ -88,14 +88,14 @@ Journal::Journal(std::unique_ptr<JournalFile> file, const wire::JournalHeader& h
   for (end_ = next; ReadAt(end_, record, next); end_ = next) replay(record, end_);
   torn_bytes_ = file_->Size() - end_;
   if (torn_bytes_ > 0) file_->Truncate(end_);
-  file_->Sync();  // what a killed process wrote may not be on the disk yet
+  file_->Sync();  // data written by a killed process may not be on disk yet
 }
 
 void Journal::CheckHeader(const wire::JournalRecord& first,
                           const wire::JournalHeader& header) const {
   const wire::JournalHeader& stored = first.header();
   auto refuse = [&](const std::string& why) {
-    Fail(Exit::kData, file_->name(), ": the journal is of other work (", why,
+    Fail(Exit::kData, file_->name(), ": the journal belongs to other work (", why,
          "); remove it or use another folder");
   };
   if (!first.has_header()) refuse("it has no header");

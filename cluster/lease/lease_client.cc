@@ -105,7 +105,7 @@ void LeaseClient::Abandon() {
 }
 
 void LeaseClient::Finish(const Task& task, wire::UnitOutcome outcome) {
-  Abandon();  // what was saved on the way is of no account now
+  Abandon();  // drops the partial result
   outcome.set_unit(task.unit);
   outcome.set_fence(task.fence);
   const Key key{task.fence, task.unit};

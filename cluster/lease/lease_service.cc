@@ -98,13 +98,13 @@ void LeaseService::Replay(const wire::JournalRecord& record, uint64_t offset) {
 }
 
 std::string LeaseService::WhyRefused(const wire::Hello& hello) const {
-  // First of all, and without a word on what else may differ.
+  // The token is checked first, and a stranger learns nothing about other differences.
   if (!SameSecret(hello.token(), settings_.token)) return "wrong token";
   if (hello.version() != kWireVersion)
     return Cat("protocol version ", hello.version(), ", the coordinator speaks ", kWireVersion,
                ": start the same program on all machines");
   if (hello.job() != settings_.job)
-    return Cat("other work: the worker means ", hello.job(), ", the coordinator ", settings_.job);
+    return Cat("other work: the worker is for ", hello.job(), ", the coordinator ", settings_.job);
   if (hello.worker() == 0) return "a worker needs a number";
   return "";
 }
@@ -211,7 +211,7 @@ void LeaseService::Take(uint64_t session, uint64_t worker, const wire::UnitOutco
                   .empty()) {
     table_->Fail(worker, unit, outcome.fence(), problem);
   } else if (!outcome.has_file() && !outcome.has_result()) {
-    problem = "an outcome without result";
+    problem = "an outcome without a result";
   } else {
     table_->Commit(worker, unit, outcome.fence(), outcome.seconds());
     wire::JournalRecord record;

@@ -66,7 +66,7 @@ void LeaseTable::Advance(Micros now) {
   std::vector<std::pair<uint64_t, const char*>> over;
   for (const auto& [fence, lease] : leases_) {
     if (lease.deadline < clock_) {
-      over.emplace_back(fence, "its worker fell silent");
+      over.emplace_back(fence, "its worker stopped responding");
     } else if (lease.progress + rules_.unit_limit < clock_) {
       over.emplace_back(fence, "its worker made no progress");
     }
@@ -256,7 +256,8 @@ void LeaseTable::Charge(FailedUnit failure) {
 
 void LeaseTable::Judge(int64_t unit) {
   Unit& entry = units_[static_cast<size_t>(unit)];
-  if (entry.state != State::kLeased || entry.fences[0] != 0) return;  // somebody is still at it
+  if (entry.state != State::kLeased || entry.fences[0] != 0)
+    return;  // another lease still holds it
   const auto it = troubles_.find(unit);
   if (it == troubles_.end() ||
       (it->second.attempts < rules_.attempts && std::ssize(it->second.workers) < rules_.workers)) {

@@ -83,7 +83,8 @@ class Run {
                  OpenJournalFile(JournalOf(job.folder))) {
     result_.continued = service_.table().done();
     if (service_.torn_bytes() > 0)
-      Info(Cat("journal: ", service_.torn_bytes(), " bytes at its end were not finished: cut off"));
+      Info(Cat("journal: ", service_.torn_bytes(),
+               " bytes of an incomplete record at its end were cut off"));
   }
 
   void Work(const UnitFunction& work) {

@@ -1,3 +1,5 @@
+// A worker's TCP connection to the coordinator, on its own thread. It reconnects until its patience
+// runs out, since the coordinator may start later or be restarted.
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>

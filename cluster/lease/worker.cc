@@ -159,7 +159,8 @@ class Loop {
           std::chrono::duration<double>(now - kept_).count() >= loop_.options_.worth_waiting;
       abandoned_ = !loop_.Save(std::move(partial), wait);
       if (abandoned_)
-        Fail(Exit::kStoppedEarly, "unit ", task_.unit, " is left: it is done, or work is to stop");
+        Fail(Exit::kStoppedEarly, "unit ", task_.unit,
+             " is abandoned: another worker has finished it, or this one has to stop");
       if (wait) kept_ = Clock::now();
     }
 
@@ -179,7 +180,7 @@ class Loop {
     bool abandoned_ = false;
   };
 
-  // False when there is no more point in working at the unit.
+  // False when working on the unit has become pointless.
   bool Save(wire::UnitPartial partial, bool wait) {
     Locked([&] { client_.Save(std::move(partial)); }, false);
     Flush();
@@ -243,7 +244,7 @@ class Loop {
     return Sha256Of(bytes) == partial.file().sha256() ? bytes : "";
   }
 
-  // Hands over what is done; then says good-bye, which frees the leases at once.
+  // Hands in finished results, then says goodbye, which frees the leases at once.
   void Leave(std::exception_ptr unfit = nullptr) {
     std::optional<wire::End::Reason> end;
     std::string refusal, given_up;

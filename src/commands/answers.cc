@@ -1,4 +1,4 @@
-// answers: what language models said in a run, as records that rationales.replay_file takes.
+// answers: exports a run's raw model answers as records, for rationales.replay_file.
 #include <fstream>
 #include <iostream>
 
@@ -14,16 +14,16 @@ namespace {
 
 constexpr const char* kBackend = "rationales.backend=";
 
-// Of the artefact's configuration.
+// The value of rationales.backend that the artefact was made with.
 std::string BackendOf(const artefact::Manifest& manifest) {
   for (const std::string& line : manifest.config())
     if (line.starts_with(kBackend)) return line.substr(std::string(kBackend).size());
   return "";
 }
 
-// The stages whose answers are a model's, by name.
+// Names of the stages whose texts a language model wrote.
 std::vector<std::string> Answered(const fs::path& folder) {
-  if (!fs::is_directory(folder)) Fail(Exit::kData, folder.string(), ": is no workspace");
+  if (!fs::is_directory(folder)) Fail(Exit::kData, folder.string(), ": is not a workspace");
   const store::Workspace workspace(folder);
   std::vector<std::string> answered, made;
   for (const std::string& name : workspace.Names()) {
@@ -35,23 +35,23 @@ std::vector<std::string> Answered(const fs::path& folder) {
     }
     if (!fs::exists(workspace.Of(name) / "records.jsonl.gz"))
       Fail(Exit::kData, workspace.Of(name).string(),
-           ": holds no records.jsonl.gz, since an older program made it; `whyrec run` makes it "
-           "again");
+           ": has no records.jsonl.gz, because an older version of whyrec made it; `whyrec run` "
+           "will make it again");
     answered.push_back(name);
   }
   if (answered.empty() && made.empty())
     Fail(Exit::kData, folder.string(),
-         ": holds no finished texts (rationales.*); run ISRF or PULSE there first");
+         ": has no finished texts (rationales.*); run ISRF or PULSE there first");
   if (answered.empty())
     Fail(Exit::kData, folder.string(),
-         ": nothing to record: rationales.backend is TEMPLATE, which makes the same texts of the "
-         "same facts again");
+         ": nothing to record: rationales.backend is TEMPLATE, which makes the same texts again "
+         "from the same data");
   for (const std::string& name : made) Info(Cat(name, ": TEMPLATE, nothing to record"));
   return answered;
 }
 
-// Text that was made of facts, since no answer was of use, is nobody's answer; the last of those
-// answers is, and whoever replays it comes to the same end.
+// A text that was made from the facts, because no answer was usable, is not exported; the last raw
+// answer is. Replaying it fails again and leads to the same text.
 void Withdraw(gen::Answer& answer) {
   answer.text.clear();
   answer.why.clear();
@@ -68,13 +68,13 @@ void Answers(const fs::path& workspace, const fs::path& file) {
   std::ofstream opened;
   if (!file.empty()) opened.open(partial, std::ios::binary);
   std::ostream& out = file.empty() ? std::cout : opened;
-  int64_t all = 0, of_no_use = 0;
+  int64_t all = 0, unusable = 0;
   for (const std::string& stage : stages) {
     gen::RecordReader reader(workspace / stage / "records.jsonl.gz");
     for (gen::Record record; out && reader.Next(record); ++all) {
       if (record.answer.parse == gen::kFallbackText) {
         Withdraw(record.answer);
-        ++of_no_use;
+        ++unusable;
       }
       out << gen::RecordLine({.kind = record.kind, .id = record.id, .step = record.step},
                              record.answer)
@@ -88,7 +88,7 @@ void Answers(const fs::path& workspace, const fs::path& file) {
   if (!file.empty()) fs::rename(partial, file);
   std::string from;
   for (const std::string& stage : stages) from += " " + stage;
-  Info(Cat(all, " answers of", from, "; of no use, so that texts were made of facts: ", of_no_use));
+  Info(Cat(all, " answers of", from, "; unusable, so that texts were made from facts: ", unusable));
 }
 
 }  // namespace whyrec::commands

@@ -36,7 +36,7 @@ void LockWorkspace(const fs::path& workspace) {
   if (file < 0) Fail(Exit::kCannotWrite, workspace.string(), ": cannot be written");
   if (flock(file, LOCK_EX | LOCK_NB) != 0)
     Fail(Exit::kUsage, workspace.string(),
-         ": another run is at work in this workspace; wait for it, or "
+         ": another run is using this workspace; wait for it, or "
          "choose another one with --workspace");
 }
 
@@ -46,13 +46,13 @@ void SetThreadsOf(const config::RunConfig& config, const cluster::Launch& launch
   nn::SetThreads(wanted > 0 ? wanted : std::max(1, cores / launch.local_size));
 }
 
-// A name that no machine would take is said before anything starts.
+// Reports a device name that is wrong on any machine before anything starts.
 void CheckDevice(const config::RunConfig& config) {
   constexpr int kMany = 1 << 20;
   cluster::DeviceName(config.execution().device(), {}, kMany);
 }
 
-// From here on execution.device names one device, this process's.
+// Replaces execution.device by the name of the device that this process uses.
 void TakeDevice(config::RunConfig& config, const cluster::Launch& launch) {
   config.mutable_execution()->set_device(tensor::DeviceOfRank(config.execution().device(), launch));
 }
@@ -65,7 +65,8 @@ cluster::Options OptionsOf(const config::RunConfig& config) {
   return options;
 }
 
-// <workspace>/log/<UTC>/: what was asked for, by each start that did some work.
+// Writes <workspace>/log/<UTC>/config.resolved.txt: the full configuration of each run that did
+// some work.
 void LogStart(const fs::path& workspace, const config::RunConfig& config) {
   const fs::path folder = workspace / "log" / store::UtcNow();
   fs::create_directories(folder);
@@ -88,7 +89,7 @@ std::optional<stages::Kind> KindOf(const RunOptions& options) {
   return std::nullopt;
 }
 
-// Ranks of this host meet on its loopback, others in the network.
+// Ranks on one host use the loopback interface, others the network.
 std::string ListenOf(const RunOptions& options, const cluster::Launch& launch) {
   if (!options.listen.empty() || launch.size == 1) return options.listen;
   return launch.local_size == launch.size ? "127.0.0.1" : "0.0.0.0";
@@ -99,7 +100,7 @@ void PrintFiles(const fs::path& workspace) {
       << "\nFiles in " << workspace.string()
       << ": report/report.md and report.json; catalogue/, split/, rationales.*/records.jsonl.gz, "
          "embeddings/, graphs/, train.*/ (model.safetensors, losses.csv), predict.*/, metrics.*/; "
-         "every folder has a manifest.txtpb\n";
+         "each folder has a manifest.txtpb\n";
 }
 
 data::Numbering AsGiven(const data::Catalogue& catalogue) {
@@ -130,8 +131,7 @@ void Run(const RunOptions& options, const cluster::Launch& launch) {
   const auto start = std::chrono::steady_clock::now();
   config::RunConfig config = config::Load(options.config, options.overrides);
   SetLogRank(launch.rank);
-  stages::Chain(config);  // everything that can be wrong with the configuration is said before
-                          // anything starts
+  stages::Chain(config);  // reports errors in the configuration before anything starts
   CheckDevice(config);
   SetThreadsOf(config, launch);
   const std::unique_ptr<cluster::Communicator> comm = cluster::Connect(launch, OptionsOf(config));
@@ -161,7 +161,7 @@ void Run(const RunOptions& options, const cluster::Launch& launch) {
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     char time[32];
     std::snprintf(time, sizeof time, "%.1f s", seconds);
-    Info(ran.empty() ? Cat("nothing to do: every artefact stands (checked in ", time, ")")
+    Info(ran.empty() ? Cat("nothing to do: all artefacts are up to date (checked in ", time, ")")
                      : Cat("done in ", time, ": ", ran.size(), " stages ran"));
   } catch (const Error& error) {
     if (comm->size() == 1 || error.code() == Exit::kStoppedEarly) throw;
@@ -182,8 +182,8 @@ void Work(const WorkOptions& options) {
   const fs::path folder = WorkspaceOf(options.run, config);
   if (!fs::is_directory(folder))
     Fail(Exit::kLaunch, folder.string(),
-         ": no such workspace on this host; name the coordinator's, in a folder that all share, "
-         "with --workspace");
+         ": no such workspace on this host; with --workspace, give the coordinator's, on a shared "
+         "folder");
   store::Workspace workspace(folder);
   const auto alone = cluster::MakeSelf();
   stages::JoinChain(
@@ -203,7 +203,7 @@ void PrintNext(const RunOptions& options) {
 
 namespace {
 
-// Once for a system, whatever its variants.
+// One table per system; its variants are alike.
 void PrintMemory(const config::RunConfig& config) {
   std::set<std::string> said;
   for (int i = 0; i < config.system_size(); ++i) {
@@ -236,7 +236,7 @@ void PrintReport(const fs::path& where, const std::string& format) {
       fs::is_directory(where) ? where : fs::path("runs") / config::Load(where).name();
   const fs::path file = workspace / "report" / (format == "json" ? "report.json" : "report.md");
   if (!store::Workspace(workspace).Find("report"))
-    Fail(Exit::kData, workspace.string(), ": holds no finished report; run `whyrec run` first");
+    Fail(Exit::kData, workspace.string(), ": has no finished report; run `whyrec run` first");
   std::cout << store::ReadTextFile(file);
 }
 
@@ -264,13 +264,13 @@ void ListSystems() {
 }
 
 void Verify(const fs::path& path) {
-  if (!fs::is_directory(path)) Fail(Exit::kData, path.string(), ": is no workspace");
+  if (!fs::is_directory(path)) Fail(Exit::kData, path.string(), ": is not a workspace");
   const store::Workspace workspace(path);
   const auto problems = workspace.VerifyAll();
   std::string all;
   for (const std::string& problem : problems) all += "\n  " + problem;
   if (!problems.empty()) Fail(Exit::kData, path.string(), ": ", problems.size(), " problems:", all);
-  std::cout << workspace.Names().size() << " artefacts, all files as their manifests say\n";
+  std::cout << workspace.Names().size() << " artefacts, all files match their manifests\n";
 }
 
 void Audit(const fs::path& source, const std::string& format) {

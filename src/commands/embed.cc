@@ -69,7 +69,7 @@ void Embed(const EmbedCommand& command) {
   const auto count = static_cast<int64_t>(texts.size());
   ResumableOutput output(command.out, IdentityOf(command));
   if (output.finished()) {
-    Info(Cat("nothing to do: ", command.out.string(), " holds these ", count, " vectors"));
+    Info(Cat("nothing to do: ", command.out.string(), " already has all ", count, " vectors"));
     return;
   }
   nn::SetThreads(command.threads);

@@ -72,7 +72,8 @@ void CheckOptions(const lm::GenerateOptions& o) {
   if (o.beams % o.groups != 0)
     Fail(Exit::kUsage, "--groups ", o.groups, " does not divide --beams ", o.beams);
   if (o.beams > 1 && o.temperature > 0)
-    Fail(Exit::kUsage, "--temperature draws, --beams searches: give one of them");
+    Fail(Exit::kUsage,
+         "--temperature is for sampling, --beams for beam search: give only one of them");
   if (o.beams == 1 && (o.min_new_tokens > 0 || o.diversity > 0))
     Fail(Exit::kUsage, "--min-new-tokens and --diversity are for --beams above 1");
 }
@@ -87,7 +88,8 @@ std::string AnswerLine(const std::string& id, const std::vector<lm::TextOutput>&
   return line.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-// Answers stand in the order in which they ended; people want the order of the prompts.
+// The journal has the answers in the order in which they were finished; the result has them in the
+// order of the prompts.
 void WriteInOrder(const std::filesystem::path& out, const std::vector<Prompt>& prompts,
                   const std::vector<std::string>& lines) {
   std::map<std::string, const std::string*> by_id;
@@ -100,8 +102,9 @@ void WriteInOrder(const std::filesystem::path& out, const std::vector<Prompt>& p
   store::WriteFileAtomically(out, parts);
 }
 
-// What is still to be asked. Under --deterministic a group is one batch: where an answer of it is
-// missing, all are asked again, so that the missing ones have the same company as ever.
+// The prompts that are not answered yet. Under --deterministic a group is one batch: when one of
+// its answers is missing, all its prompts are run again, so that the batch is the same as without
+// the interruption.
 std::vector<lm::TextRequest> Requests(const GenerateCommand& command,
                                       const lm::LanguageModel& model,
                                       const std::vector<Prompt>& prompts,
@@ -132,7 +135,8 @@ void Generate(const GenerateCommand& command) {
   const std::vector<Prompt> prompts = ReadPrompts(command.in);
   ResumableOutput output(command.out, IdentityOf(command));
   if (output.finished()) {
-    Info(Cat("nothing to do: ", command.out.string(), " holds these ", prompts.size(), " answers"));
+    Info(Cat("nothing to do: ", command.out.string(), " already has all ", prompts.size(),
+             " answers"));
     return;
   }
   nn::SetThreads(command.threads);

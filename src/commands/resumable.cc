@@ -18,7 +18,7 @@ std::string FirstDifference(const nlohmann::json& now, const nlohmann::json& bef
     if (!before.contains(key) || before[key] != value)
       return Cat(key, " is ", value.dump(), ", was ",
                  before.contains(key) ? before[key].dump() : "not set");
-  return "another set of options";
+  return "other options";
 }
 
 nlohmann::json ReadRun(const fs::path& file) {
@@ -26,7 +26,7 @@ nlohmann::json ReadRun(const fs::path& file) {
   try {
     return nlohmann::json::parse(store::ReadTextFile(file));
   } catch (const nlohmann::json::exception& e) {
-    Fail(Exit::kData, file.string(), ": ", e.what(), "; remove it to begin anew");
+    Fail(Exit::kData, file.string(), ": ", e.what(), "; remove it to start over");
   }
 }
 

@@ -40,7 +40,7 @@ std::string Suggest(const std::string& word, const std::vector<std::string>& can
   return near.empty() ? "" : "; did you mean \"" + near + "\"?";
 }
 
-// What the text of a value has to be, for messages.
+// The expected type of a value, for messages.
 std::string Wanted(const FieldDescriptor& field, const std::string& text) {
   switch (field.cpp_type()) {
     case FieldDescriptor::CPPTYPE_INT32:
@@ -171,7 +171,7 @@ std::string SetValue(Message& holder, const FieldDescriptor& field, const std::s
                      const std::string& text, const std::filesystem::path& folder) {
   struct : google::protobuf::io::ErrorCollector {
     void AddError(int, int, const std::string&) override {}
-  } quiet;  // its texts speak of tokens; Wanted() says what to write
+  } quiet;  // suppresses Protobuf's messages about tokens; Wanted() says what to write
   TextFormat::Parser parser;
   parser.RecordErrorsTo(&quiet);
   const std::unique_ptr<Message> fresh(holder.New());
@@ -188,7 +188,7 @@ const FieldDescriptor* FindField(const Descriptor& type, const std::string& name
   std::vector<std::string> names;
   for (int i = 0; i < type.field_count(); ++i) names.push_back(type.field(i)->name());
   std::string advice = Suggest(name, names);
-  if (advice.empty())  // a right name in the wrong place
+  if (advice.empty())  // the name exists, but in another message
     for (const Leaf& leaf : LeavesOf(*RunConfig::descriptor()))
       if (leaf.field()->name() == name) advice = "; did you mean \"" + leaf.path + "\"?";
   problem = "message \"" + type.name() + "\" has no field \"" + name + "\"" + advice;

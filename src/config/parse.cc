@@ -50,7 +50,7 @@ class Parser : google::protobuf::io::ErrorCollector {
     return Cat(shown_, ":", line + 1, ":", column + 1);
   }
   void Add(const Tokenizer::Token& token, const std::string& message) {
-    if (token.line == lexical_line_) return;  // the cause is named already
+    if (token.line == lexical_line_) return;  // an error on this line has been reported already
     parsed_.problems.push_back(Place(token.line, token.column) + ": " + message);
   }
 
@@ -143,7 +143,7 @@ class Parser : google::protobuf::io::ErrorCollector {
     return out;
   }
 
-  // After an error: past the value that stands here, so that the rest is still read.
+  // After an error: skips the value here, so that the rest is still checked.
   void SkipValue() {
     int depth = 0;
     do {

@@ -31,7 +31,7 @@ void ClearReplacedLists(Message& parent, const Message& child) {
   }
 }
 
-// As messages show it: relative below the working directory, else absolute.
+// A path as messages show it: relative below the working directory, else absolute.
 fs::path Shown(const fs::path& file) {
   const fs::path near = file.lexically_proximate(fs::current_path());
   return near.native().starts_with("..") ? file : near;
@@ -52,7 +52,7 @@ RunConfig LoadChain(const fs::path& file, const std::string& place, std::vector<
   if (circle) {
     std::string chain;
     for (const fs::path& step : below) chain += (chain.empty() ? "" : " -> ") + step.string();
-    problems.push_back(start + "leads in a circle: " + chain);
+    problems.push_back(start + "is circular: " + chain);
     return {};
   }
   const std::string text(std::istreambuf_iterator<char>(in), {});

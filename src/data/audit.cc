@@ -69,7 +69,7 @@ class TopTen {
   std::vector<int64_t> list_;
 };
 
-// Offers of one rule for user u, whose test history is given.
+// Applies one rule for user u, given the user's test history.
 using Rule = std::function<void(int64_t u, Row history, TopTen& list)>;
 
 std::vector<AuditValue> Score(const NumberedSequences& data, const std::string& check,

@@ -1,4 +1,4 @@
-// Held-out targets and the keys to them; see split.h.
+// Held-out targets and the permissions to read them; see split.h.
 #include "src/base/error.h"
 #include "src/data/split.h"
 

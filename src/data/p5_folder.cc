@@ -54,7 +54,7 @@ void AddFileFacts(const fs::path& file, Facts& facts) {
   facts.emplace_back(name + " sha256", Sha256Of(bytes));
   const auto known = std::ranges::find(kKnownFiles, GitBlobHash(bytes), &KnownFile::first);
   facts.emplace_back(name + " is", known == std::end(kKnownFiles)
-                                       ? std::string("no file of the ISRF paper known here")
+                                       ? std::string("not a known file of the ISRF paper")
                                        : Cat(known->second, " of the ISRF paper (ELMRec, RDRec)"));
 }
 
@@ -108,23 +108,22 @@ store::Ragged<int64_t> ReadNumberLines(const fs::path& file, int64_t users, int6
       int64_t number = 0;
       const auto [stop, error] = std::from_chars(at, end, number);
       if (error != std::errc() || (stop < end && *stop != ' '))
-        wrong("\"", std::string(at, std::find(at, end, ' ')), "\" is no number; a line is ",
+        wrong("\"", std::string(at, std::find(at, end, ' ')), "\" is not a number; a line is ",
               "\"user item item ...\"");
       at = stop;
       if (first) {
         if (number != reader.line_number())
-          wrong("user ", number, " where user ", reader.line_number(),
-                " belongs; line i holds user i");
+          wrong("user ", number, " instead of user ", reader.line_number(), "; line i is user i");
         continue;
       }
       if (number < 1 || number > items)
         wrong("item ", number, " is outside 1..", items, ", the items of datamaps.json");
       if (std::exchange(seen_at[static_cast<size_t>(number - 1)], reader.line_number()) ==
           reader.line_number())
-        wrong("item ", number, " stands twice; keep a user's first interaction with an item");
+        wrong("item ", number, " occurs twice; keep a user's first interaction with an item");
       row.push_back(number - 1);
     }
-    if (first) wrong("empty line; line i holds user i");
+    if (first) wrong("empty line; line i is user i");
     out.Append(row);
   }
   if (out.rows() != users)
@@ -156,7 +155,7 @@ void ReadItems(const config::CatalogueConfig& config, Catalogue& catalogue, Fact
     if (row < 0 || row >= catalogue.item_count())
       wrong(" is outside 1..", catalogue.item_count(), ", the items of datamaps.json");
     const auto at = static_cast<size_t>(row);
-    if (described[at]) wrong(" stands twice; keep one line per item");
+    if (described[at]) wrong(" occurs twice; keep one line per item");
     described[at] = true;
     Item& item = catalogue.items[at];
     if (const std::string asin = Text(record, "asin"); !asin.empty() && asin != item.id)

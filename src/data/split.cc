@@ -176,8 +176,8 @@ Numbering MakeNumbering(std::vector<int64_t> user, std::vector<int64_t> item) {
   for (int64_t row = 0; row < items; ++row) {
     const int64_t number = out.item[static_cast<size_t>(row)];
     if (number < 1 || number > items || out.item_row[static_cast<size_t>(number - 1)] != -1)
-      Fail(Exit::kData, "item numbers are no permutation of 1..", items, ": ", number, " of row ",
-           row);
+      Fail(Exit::kData, "item numbers are not a permutation of 1..", items, ": ", number,
+           " of row ", row);
     out.item_row[static_cast<size_t>(number - 1)] = row;
   }
   return out;

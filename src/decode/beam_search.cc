@@ -197,7 +197,8 @@ class Search {
     return out;
   }
 
-  // The walk of 9.1 over a group's candidates. Appends the tokens chosen to `earlier`.
+  // Walks over a group's candidates, best first: keeps hypotheses that ended, fills the next beams.
+  // Appends the chosen tokens to `earlier`.
   void Walk(size_t at, int64_t g, const std::vector<Candidate>& candidates, int64_t length,
             std::vector<int64_t>& earlier) {
     Sample& sample = samples_[batch_.samples()[at]];
@@ -237,7 +238,8 @@ class Search {
   std::vector<Hypothesis> Finish(Sample& sample) const {
     std::vector<Hypothesis> all;
     for (Group& group : sample.groups) {
-      for (const Beam& beam : group.beams) {  // cut at the limit; what a trie cuts is none of its
+      for (const Beam& beam :
+           group.beams) {  // unfinished at the limit; with a trie these are no items
         if (group.done || sample.trie || beam.score == kNever) break;
         Store(sample, group, beam, beam.score, options_.max_new_tokens);
       }
@@ -254,7 +256,7 @@ class Search {
   std::vector<bool> done_;
 };
 
-// Groups that nothing tells apart are one search whose hypotheses count several times.
+// With diversity 0 all groups are equal: one search, whose hypotheses are repeated.
 std::vector<std::vector<Hypothesis>> SearchOneOfEqualGroups(const StepFunction& step,
                                                             int64_t samples, BeamOptions options,
                                                             const std::vector<const Trie*>& tries) {

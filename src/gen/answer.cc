@@ -22,7 +22,7 @@ std::string LowerCase(std::string_view text) {
   return lower;
 }
 
-// Nothing when the model was cut off while it was thinking.
+// What follows the thoughts; nothing when the answer was cut off while the model was thinking.
 std::string_view AfterThinking(std::string_view raw) {
   constexpr std::string_view kEnd = "</think>";
   const size_t end = raw.rfind(kEnd);
@@ -41,8 +41,8 @@ size_t SpecialToken(std::string_view text) {
   return end != text.npos && text.find_first_of(" \n") > end ? end + 2 : 0;
 }
 
-// Without special tokens. One behind some text ended the turn: what follows is a conversation that
-// the model held with itself.
+// Drops special tokens. One that follows some text ended the turn: the model then went on to write
+// both sides of a conversation, which is dropped.
 std::string FirstTurn(std::string_view text) {
   std::string turn;
   while (!text.empty()) {
@@ -69,7 +69,7 @@ std::string WithoutFences(std::string_view text) {
   return plain.append(text);
 }
 
-// The text, or nothing where the model says that there is none.
+// The text, or nothing when the model answered None.
 std::string OrMissing(const std::string& value) {
   const std::string text = Collapse(FirstTurn(value));  // an escape may have spelled a token
   const std::string lower = LowerCase(text);
@@ -83,7 +83,7 @@ const LooseField* FirstPresent(const std::vector<LooseField>& fields, const Keys
   return nullptr;
 }
 
-// What was found and how.
+// A text found in the answer, and how it was found.
 struct Taken {
   std::string text, why, parse;
   bool whole = true;  // false: the answer's end may have cut it

@@ -28,7 +28,7 @@ Answer Joined(const Request& request, Reply reply, ParsedAnswer parsed) {
           .finished = reply.finished};
 }
 
-// `answer` keeps what the model said, but its text is made of the facts.
+// `answer` keeps the model's raw output; its text is made from the facts.
 void FallBack(Generator& writer, Request request, const Asking& asking, Answer& answer) {
   request.attempt = 0;
   const Reply reply = writer.Generate({request}, {}).at(0);

@@ -128,7 +128,7 @@ LooseField TakeString(View& text, const Quote& quote, Ends ends) {
     else
       field.value += c;
   }
-  // A brace at the very end closed the object; the mark before it was forgotten.
+  // A brace at the very end closes the object, though the closing quote before it is missing.
   const View kept = Trimmed(field.value);
   field.closed = kept.ends_with('}');
   if (field.closed) field.value = Trimmed(kept.substr(0, kept.size() - 1));

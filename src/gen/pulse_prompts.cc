@@ -12,8 +12,8 @@ namespace whyrec::gen {
 namespace {
 
 constexpr size_t kLongWord = 24, kBytesOfToken = 4;
-// Instructions of P2 to P4 and a draft of the longest length: what follows the evidence may differ,
-// the evidence may not.
+// Tokens reserved for the instructions of P2 to P4 and the longest draft. The evidence gets the
+// same room in all of them, so that it is the same text.
 constexpr int64_t kTailTokens = 340;
 constexpr const char* kPositiveSystem =
     "You explain purchases. Rely only on the evidence shown; never invent facts.";
@@ -104,7 +104,7 @@ std::string Neighbours(const Evidence& evidence, int64_t tokens) {
   return text.empty() ? "" : "People with similar taste also bought:\n" + text;
 }
 
-// What P2 to P4 begin with. Neighbours take at most half of the room.
+// The common beginning of P2 to P4. Neighbours take at most half of the room.
 std::string Block(const Evidence& evidence, const PromptLimits& limits) {
   const int64_t room = std::max(limits.prompt_tokens - kTailTokens, limits.prompt_tokens / 4);
   const std::string neighbours = Neighbours(evidence, room / 2);

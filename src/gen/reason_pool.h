@@ -32,7 +32,7 @@ class RecordWriter {
   void Flush();
 
   std::filesystem::path file_;
-  std::ofstream out_;  // opened by the first member: only who merges writes
+  std::ofstream out_;  // opened with the first member, since only the merging rank writes
   std::string lines_;
 };
 

@@ -80,7 +80,7 @@ bool RecordReader::Next(Record& record) {
   try {
     record = ToRecord(Json::parse(line));
   } catch (const std::exception& e) {
-    Fail(Exit::kData, place(), ": no record of a generated text: ", e.what());
+    Fail(Exit::kData, place(), ": not a record of a generated text: ", e.what());
   }
   return true;
 }

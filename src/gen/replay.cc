@@ -1,3 +1,5 @@
+// The REPLAY back end: answers from recorded texts, so that a run can be repeated without the
+// language model that wrote them.
 #include <map>
 #include <nlohmann/json.hpp>
 #include <tuple>
@@ -10,7 +12,7 @@
 namespace whyrec::gen {
 namespace {
 
-// A record without its raw answer is answered as a model would have written its text.
+// For a record without a raw answer: the JSON object that a model would have written for its text.
 Reply ReplyOf(const Record& record) {
   const Answer& answer = record.answer;
   const nlohmann::ordered_json text{{"summary", answer.text.empty() ? "None" : answer.text},
@@ -40,7 +42,7 @@ class Replay final : public Generator {
 
   std::string name() const override { return "replay"; }
 
-  // The sampling is that of the record; so are all attempts.
+  // Sampling options and attempts are ignored: there is one recorded answer.
   std::vector<Reply> Generate(const std::vector<Request>& requests, const Sampling&) override {
     std::vector<Reply> replies;
     for (const auto& request : requests) {

@@ -1,3 +1,5 @@
+// The TEMPLATE back end: texts made from the facts by fixed rules, for tests and for runs without a
+// language model.
 #include "src/gen/generator.h"
 #include "src/gen/template_texts.h"
 #include "src/gen/words.h"

@@ -56,7 +56,7 @@ asio::awaitable<HttpAnswer> Talk(Stream& stream, beast::tcp_stream& tcp, beast::
   Code code;
   tcp.expires_at(start + Seconds(question.first_byte_s));
   co_await http::async_write(stream, request, Into(code));
-  // A server may answer and close before it has read everything: what it says counts.
+  // A server may answer and close before it has read the whole request: its answer counts.
   http::response_parser<http::string_body> parser;
   parser.body_limit(kLongestAnswer);
   parser.header_limit(kLongestHeader);
@@ -129,7 +129,7 @@ Url ParseUrl(const std::string& text) {
   if (url.host.empty()) wrong("no host");
   if (url.port.empty() || url.port.size() > 5 ||
       url.port.find_first_not_of("0123456789") != url.port.npos)
-    wrong("the port is no number");
+    wrong("the port is not a number");
   return url;
 }
 
@@ -156,7 +156,7 @@ asio::awaitable<HttpAnswer> HttpClient::Ask(HttpQuestion question) {
     if (answer.trouble == Trouble::kNone && aborted_) answer = Failed(Trouble::kBroken, "cut off");
     if (answer.trouble == Trouble::kNone) answer = co_await Exchange(*connection, question);
     active_.erase(connection);
-    // The server closed the connection while it was idle: nobody has read the question.
+    // The server closed the idle connection before it read the request: send it again.
     if (connection->used && !connection->heard && answer.trouble == Trouble::kBroken && !aborted_) {
       idle_.clear();
       continue;
@@ -177,7 +177,7 @@ void HttpClient::Abort() {
 
 asio::awaitable<HttpAnswer> HttpClient::Connect(Connection& connection, double limit_s) {
   Code code;
-  asio::ip::tcp::resolver resolver(io_);  // the system's own time-out holds for names
+  asio::ip::tcp::resolver resolver(io_);  // name look-ups have the system's time-out, not ours
   const auto addresses = co_await resolver.async_resolve(url_.host, url_.port, Into(code));
   if (code) co_return Failed(Trouble::kNoConnection, Cat("no such host (", code.message(), ")"));
   if (aborted_) co_return Failed(Trouble::kBroken, "cut off");

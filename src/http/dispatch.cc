@@ -47,7 +47,7 @@ void HttpDispatch::RunAll(Task (HttpDispatch::*work)(Lane&)) {
   if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
 }
 
-// What is under way ends by itself, at once: nothing of it may outlive a call.
+// Aborted requests return at once; none may outlive the call.
 void HttpDispatch::Stop(std::exception_ptr why) {
   if (!failure_) failure_ = why;
   over_ = true;
@@ -126,8 +126,7 @@ void HttpDispatch::Place(const Job& job, bool in_front) {
 
 asio::awaitable<void> HttpDispatch::Serve(Lane& lane) {
   while (!over_ && left_ > 0 && !lane.lost) {
-    if (StopRequested())
-      Fail(Exit::kStoppedEarly, "stopped while ", left_, " texts were still to come");
+    if (StopRequested()) Fail(Exit::kStoppedEarly, "stopped before ", left_, " texts had arrived");
     if (Clock::now() - lane.examined_at > Seconds(std::max(options_.examine_s, 1.0)))
       lane.suspect = true;
     const bool untested = sampling_.top_k > 0 && sampling_.temperature > 0;
@@ -140,7 +139,7 @@ asio::awaitable<void> HttpDispatch::Serve(Lane& lane) {
   }
 }
 
-// When there is something to do that no answer tells.
+// Wakes up for things that no answer triggers: due retries, lost endpoints, stop signals.
 HttpDispatch::Clock::time_point HttpDispatch::NextTime(const Lane& lane) const {
   auto next = Clock::now() + kLookUp;
   if (lane.under_way < lane.window.size())
@@ -215,7 +214,7 @@ void HttpDispatch::Postpone(Lane& lane, Job job, const HttpTry& tried) {
         tried.for_good});
 }
 
-// The work of a lost endpoint goes to the others; what is under way there follows.
+// Moves a lost endpoint's queue to the others; its running requests follow when they return.
 void HttpDispatch::Lose(Lane& lane, const HttpGone& gone) {
   lane.lost = true;
   lane.for_good = gone.for_good;
@@ -226,8 +225,8 @@ void HttpDispatch::Lose(Lane& lane, const HttpGone& gone) {
   const auto jobs = std::exchange(lane.queue, {});
   const auto lives = std::count_if(lanes_.begin(), lanes_.end(), [](auto& l) { return !l->lost; });
   if (lives == 0) FailUnavailable();
-  Warn(Cat("text endpoint ", lane.endpoint.url(), " is left out: ", lane.why, "; ", lives,
-           " others go on"));
+  Warn(Cat("text endpoint ", lane.endpoint.url(), " is no longer used: ", lane.why, "; ", lives,
+           " others remain"));
   for (Job job : jobs) {
     job.tries = 0;
     job.not_before = {};
@@ -242,10 +241,11 @@ void HttpDispatch::FailUnavailable() const {
   const bool changed =
       std::any_of(lanes_.begin(), lanes_.end(), [](auto& lane) { return lane->for_good; });
   Fail(Exit::kUnavailable, "no text endpoint is left: ", causes,
-       changed ? "; serve the model that the run began with, or begin anew"
-               : "; see that the server runs and that rationales.http.endpoint is its address "
-                 "(curl ENDPOINT/models should answer)",
-       ". What is committed stays: run the same command again");
+       changed
+           ? "; serve the model that the run began with, or start over"
+           : "; check that the server is running and that rationales.http.endpoint is its address "
+             "(curl ENDPOINT/models should answer)",
+       ". Finished work is kept: run the same command again");
 }
 
 }  // namespace whyrec::http

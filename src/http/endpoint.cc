@@ -28,7 +28,7 @@ gen::Request Question(const char* step, std::string prompt) {
   return {.kind = "check", .id = 0, .step = step, .prompt = std::move(prompt), .facts = ""};
 }
 
-// What to do about an answer that no repetition changes.
+// Advice for errors that a retry cannot change.
 std::string Remedy(int status, const std::string& body) {
   if (status == 401 || status == 403)
     return "; put its key into the environment variable that rationales.http.key_variable names";
@@ -101,7 +101,7 @@ asio::awaitable<HttpTry> HttpEndpoint::TryOnce(std::string path, std::string bod
   tried.why = Cat("status ", status, " for ", path, ", ", Hidden(ServerText(tried.body)));
   if (status == 408 || status == 409 || status == 429 || status >= 500) {
     tried.verdict = status == 429 || status == 503 ? Verdict::kTooMuch : Verdict::kAgain;
-    tried.unreachable = status == 502 || status == 504;  // of what stands behind a proxy
+    tried.unreachable = status == 502 || status == 504;  // a proxy cannot reach the server
     const auto now = std::chrono::system_clock::now();
     tried.wait_s = RetryAfterSeconds(answer.retry_after, now).value_or(0);
     if (tried.wait_s > kLongestAsked) {
@@ -214,7 +214,7 @@ asio::awaitable<void> HttpEndpoint::Fingerprint() {
   }
   if (!model.empty() && model != model_)
     throw HttpGone{Cat("it now answers as ", model, " instead of ", model_), true};
-  // One of them may turn over by rounding when the server works on other batches.
+  // One of the greedy answers may change by rounding when the server batches differently.
   size_t differ = 0, which = 0;
   for (size_t i = 0; i < greedy.size(); ++i)
     if (greedy[i] != greedy_[i]) ++differ, which = i;

@@ -47,7 +47,7 @@ class Http final : public gen::Generator {
   }
 
  private:
-  mutable HttpDispatch dispatch_;  // the name is the server's, which is asked when it is wanted
+  mutable HttpDispatch dispatch_;  // mutable: name() asks the server on its first call
 };
 
 }  // namespace

@@ -89,7 +89,7 @@ Completion ReadCompletion(bool chat, const std::string& body) {
   Completion completion;
   const auto json = Json::parse(body, nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded() || !json.is_object()) {
-    completion.problem = "the answer is no JSON object: " + ServerText(body);
+    completion.problem = "the answer is not a JSON object: " + ServerText(body);
     return completion;
   }
   const auto& choices = At(json, "choices");
@@ -109,7 +109,7 @@ Completion ReadCompletion(bool chat, const std::string& body) {
 
 std::string WithoutThoughts(std::string text) {
   constexpr std::string_view kOpen = "<think>", kClose = "</think>";
-  // The opening tag may stand in the server's template, so that only the closing one is seen.
+  // The opening tag may be part of the server's template, so that only the closing one is visible.
   if (const auto close = text.rfind(kClose); close != text.npos)
     text.erase(0, close + kClose.size());
   if (const auto open = text.find(kOpen); open != text.npos) text.resize(open);
@@ -167,7 +167,8 @@ std::string CanaryPrompt(int64_t words, uint64_t number) {
       "time", "year", "people", "way",   "day",  "man",   "thing", "world", "life", "hand", "part",
       "work", "week", "case",   "point", "home", "water", "room",  "money", "book", "word", "side",
       "door", "name", "team",   "air",   "game", "food",  "city",  "tree",  "road", "house"};
-  // A number at its head, so that no server finds it in its cache, where some do not count it.
+  // Starts with a number, so that no server has it in its prefix cache: some do not count cached
+  // tokens.
   std::string prompt = Cat("List ", number, ":");
   Rng rng(number, "canary");
   for (int64_t i = 2; i < words; ++i) prompt += Cat(" ", kCommon[rng.Below(kCommon.size())]);

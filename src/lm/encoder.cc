@@ -19,7 +19,7 @@ namespace {
 constexpr int64_t kCpuTokens = 1024;    // of a pack, for one thread and its caches
 constexpr int64_t kGpuTokens = 16'384;  // of a pack, for the whole device
 
-// What the folder and the options come to.
+// The settings that follow from folder and options.
 struct Choice {
   BertConfig config;
   Pooling pooling;
@@ -97,7 +97,7 @@ class BertEncoder final : public Encoder {
   int64_t cut_ = 0;
 };
 
-// Everything that is missing, in one message.
+// Reports all missing files in one message.
 void CheckFiles(const std::filesystem::path& folder) {
   const auto any = [&](std::initializer_list<const char*> names) {
     for (const char* name : names)

@@ -44,7 +44,7 @@ void BatchRun::Admit() {
     };
     Segment* leaf = acquire();
     if (!leaf && rows_.empty() && admitted_.empty()) {
-      cache_->Clear();  // only halves of split segments stand in the way
+      cache_->Clear();  // only halves of split segments can be in the way
       leaf = acquire();
       WR_CHECK(leaf, request.name, " does not fit an empty cache");
     }
@@ -67,7 +67,8 @@ std::vector<Segment*> BatchRun::ChooseReads() {
       if (segment->stage != Stage::kWaiting) continue;
       const bool whole = segment->size() <= room;
       if (!whole) {
-        // Cut only what no pass could take: every cut is one more product for all who hang on it.
+        // Split only segments longer than a pass: each split costs one more matrix product for
+        // every sequence that uses the segment.
         if (segment->size() <= job_.options.prefill_tokens) return chosen;
         segment = cache_->Split(segment, room);
       }
@@ -80,8 +81,8 @@ std::vector<Segment*> BatchRun::ChooseReads() {
   return chosen;
 }
 
-// Sequences whose prompts are read by the end of this pass draw in it: layer by layer, a segment's
-// keys stand before anybody reads them.
+// Sequences whose prompts are complete by the end of this pass already draw in it: in each layer, a
+// segment's keys are written before they are read.
 void BatchRun::Seat() {
   std::deque<Row> unready;
   for (Row& row : admitted_) {

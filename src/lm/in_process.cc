@@ -60,7 +60,7 @@ class InProcess final : public gen::Generator {
         },
         StopRequested);
     if (done < requests.size())
-      Fail(Exit::kStoppedEarly, "stopped by a signal in the midst of ", requests.size(), " texts");
+      Fail(Exit::kStoppedEarly, "stopped by a signal while generating ", requests.size(), " texts");
     return replies;
   }
 
@@ -78,8 +78,9 @@ class InProcess final : public gen::Generator {
     const auto tokens = std::ssize(prompt.ids);
     if (model_->context() > 0 && tokens + sampling.max_new_tokens > model_->context())
       Fail(Exit::kData, folder_.string(), ": the prompt of ", prompt.name, " has ", tokens,
-           " tokens; with ", sampling.max_new_tokens, " new ones it passes the context of ",
-           model_->context(), "; show less evidence in a prompt (pulse.positive.prompt_tokens, ",
+           " tokens; with ", sampling.max_new_tokens,
+           " new ones it exceeds the model's context of ", model_->context(),
+           "; show less evidence in a prompt (pulse.positive.prompt_tokens, ",
            "pulse.positive.review_tokens), ask for fewer tokens or take a model with more context");
   }
 

@@ -12,7 +12,7 @@ namespace whyrec::lm {
 
 class JsonFile {
  public:
-  // Error(kData) when the file is missing (listing what the folder holds) or is no JSON object.
+  // Error(kData) when the file is missing (listing what the folder holds) or is not a JSON object.
   explicit JsonFile(std::filesystem::path file);
 
   const nlohmann::json& json() const { return json_; }

@@ -17,7 +17,7 @@ std::unique_ptr<LanguageModel> LoadLanguageModel(const std::filesystem::path& fo
   if (type == "t5") return MakeT5(folder, options, placement);
   if (type == "phi3") return MakePhi(folder, options, placement);
   Fail(Exit::kData, (folder / "config.json").string(), ": model_type \"", type,
-       "\" is no text generator known here; give a folder of t5 or phi3");
+       "\" is not a supported text generator; give a folder of t5 or phi3");
 }
 
 void CheckRequests(const std::vector<TextRequest>& requests, int64_t vocabulary, int64_t context,
@@ -30,7 +30,7 @@ void CheckRequests(const std::vector<TextRequest>& requests, int64_t vocabulary,
         Fail(Exit::kData, "prompt ", request.name, ": id ", id, " is not in 0..", vocabulary - 1);
     if (context > 0 && length + max_new_tokens > context)
       Fail(Exit::kData, "prompt ", request.name, " has ", length, " tokens; with ", max_new_tokens,
-           " new ones it passes the model's context of ", context,
+           " new ones it exceeds the model's context of ", context,
            "; shorten it or lower --max-new-tokens");
   }
 }

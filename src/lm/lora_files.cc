@@ -152,7 +152,7 @@ void Lora::Load(const std::filesystem::path& folder) {
   }
 }
 
-// The configuration of the adapter as it stands over fused maps: a split one's ranks have added up.
+// The adapter's configuration over fused maps: the ranks of split targets are added.
 LoraConfig Lora::FusedConfig() const {
   LoraConfig fused = config_;
   fused.targets.clear();
@@ -163,7 +163,7 @@ LoraConfig Lora::FusedConfig() const {
     return x.scale == y.scale && x.a.size(0) == y.a.size(0);
   };
   for (const Adapter& adapter : adapters_) {
-    // One name stands for all layers where all have the same adapter.
+    // One name covers all layers when all have the same adapter.
     const std::string name = leaf(adapter.path);
     const auto modules = std::count_if(modules_.begin(), modules_.end(),
                                        [&](const auto& m) { return leaf(m.first) == name; });

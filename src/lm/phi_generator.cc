@@ -24,7 +24,7 @@ class PhiGenerator final : public LanguageModel {
       nn::Parameters adapter(at::kFloat, placement.device);
       Lora lora(model_, LoadLoraConfig(options.adapter), adapter);
       lora.Load(options.adapter);
-      lora.Merge();  // the same numbers as beside the weights, at the cost of none
+      lora.Merge();  // the same results as a separate adapter, without its cost
     }
     engine_options_.share_prefixes = options.share_prefixes;
     engine_options_.deterministic = options.deterministic;

@@ -187,7 +187,7 @@ void PrefixCache::Touch(Segment* leaf) {
 
 bool PrefixCache::MakeRoom(int64_t tokens) {
   if (used_ + tokens <= budget_) return true;
-  // What would stay if all that may go went: a segment stays when a sequence ends in or below it.
+  // Tokens that no eviction can free: segments in or below which a running sequence ends.
   Tally cached, staying;
   std::set<const Segment*> stay;
   for (Segment* root : {&short_, &long_}) {

@@ -19,7 +19,7 @@
 namespace whyrec::lm {
 namespace {
 
-// Scores held at once; fewer on a CPU, so that a block stays near the core.
+// Attention scores computed at a time; fewer on a CPU, so that a block fits the cache.
 constexpr int64_t kScoresOnCpu = 1 << 20, kScoresOnGpu = 1 << 27;
 constexpr double kHidden = -std::numeric_limits<double>::infinity();
 

@@ -12,7 +12,7 @@ namespace whyrec::lm {
 namespace {
 
 constexpr char kHead[] = "lm_head.weight";
-// A table that cross-attention never reads stands in the first published files.
+// A table in the first published files that cross-attention never uses.
 constexpr char kUnusedBias[] =
     "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight";
 

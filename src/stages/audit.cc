@@ -39,7 +39,7 @@ void CheckStrict(const std::vector<data::AuditValue>& values, double bar, int64_
     const double slack = 3 * std::sqrt(allowed * (1 - allowed) / static_cast<double>(v.users));
     if (v.value > allowed + slack)
       Fail(Exit::kData, "STRICT audit: rule ", v.check,
-           ", which reads numbers alone, reaches HR@10 ", v.value,
+           ", which looks at item and user numbers only, reaches HR@10 ", v.value,
            " where counting purchases reaches ", bar,
            "; set split.item_ids and split.user_ids to PERMUTED, or protocol: AS_PUBLISHED");
   }
@@ -50,7 +50,7 @@ Facts Mismatch(const config::RunConfig& config, const data::Catalogue& catalogue
   const auto* published = data::FindPublishedCounts(catalogue.dataset);
   if (config.protocol() != config::RunConfig::AS_PUBLISHED || published == nullptr) return {};
   const auto mismatch = data::DataMismatch(*published, data::CountsOf(catalogue));
-  if (mismatch) Warn(Cat("the data are not those of the paper: ", *mismatch));
+  if (mismatch) Warn(Cat("the data differ from the paper's: ", *mismatch));
   return {{"data_mismatch", mismatch ? "true: " + *mismatch : "false"}};
 }
 

@@ -22,8 +22,8 @@ bool HasPulse(const config::RunConfig& config) {
   return false;
 }
 
-// The folder that the configuration names: the writer's own, else PULSE's language model. Empty
-// where a run with PULSE makes one.
+// The folder of the language model that writes: rationales.model, else PULSE's base model. Empty
+// when a stage of the run will train the latter.
 std::filesystem::path NamedModel(const config::RunConfig& config) {
   if (config.rationales().has_model()) return config.rationales().model();
   return HasPulse(config) ? config.pulse().language().folder() : "";

@@ -33,7 +33,7 @@ SplitConfig::Candidates Parse(std::string name) {
   return how;
 }
 
-// What all ways to draw need. Like the split it sees whole histories, which candidates avoid.
+// Shared by all ways to draw. Like the split, it sees whole histories, since candidates avoid them.
 class Drawer {
  public:
   Drawer(const RunContext& context, SplitConfig::Candidates how)
@@ -80,8 +80,8 @@ class Drawer {
 
 using Rows = std::vector<std::vector<int64_t>>;  // of the evaluated users, ascending
 
-// What SASRec, as trained, puts first after the test histories: leased in units of users. False
-// where another rank merges them.
+// Draws from the items that the run's trained SASRec ranks first after the test histories. Leased
+// in units of users; returns false on ranks that do not merge.
 bool DrawHard(const RunContext& context, const std::filesystem::path& partial, const Drawer& drawer,
               Rows& rows) {
   const SystemRun run(context.config, SasrecOf(context.config));

@@ -1,3 +1,5 @@
+// Puts the stages that a run's systems need in order, finds those that are missing or outdated by
+// their fingerprints, and runs them.
 #include <algorithm>
 #include <map>
 #include <set>
@@ -12,7 +14,7 @@
 namespace whyrec::stages {
 namespace {
 
-// Rank 0's fingerprint, on all ranks: the others need not hash what it hashed.
+// Broadcasts rank 0's fingerprint, so that the other ranks need not hash the inputs.
 std::string Share(const std::string& fingerprint, cluster::Communicator& comm) {
   auto bytes = static_cast<int64_t>(fingerprint.size());
   comm.Broadcast(&bytes, sizeof bytes, 0);
@@ -50,7 +52,7 @@ void RunStage(const Stage& stage, const store::Identity& identity, const std::st
   context.comm.Barrier(cluster::Waiting::kForWork);  // the commit hashes all files
 }
 
-// Orders what the report needs, each stage after its inputs.
+// Orders the stages that the report needs, each after its inputs.
 class Chainer {
  public:
   explicit Chainer(const config::RunConfig& config) : config_(config) {
@@ -171,7 +173,7 @@ std::vector<std::string> PlanChain(const config::RunConfig& config,
         std::find_if(stage.inputs.begin(), stage.inputs.end(),
                      [&](const std::string& input) { return running.count(input); });
     store::Identity identity = IdentityOf(stage, config, workspace);
-    // What runs may yield what it yielded before.
+    // A stage that runs may produce the same content as before; then those after it are skipped.
     if (const auto stored = workspace.Find(stage.name))
       for (artefact::Input& input : identity.inputs)
         for (const artefact::Input& before : stored->input())

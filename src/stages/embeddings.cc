@@ -13,7 +13,7 @@
 namespace whyrec::stages {
 namespace {
 
-// The chosen step's text per row; empty where the chain gave none.
+// The text of the configured step (FUSED, POS, NEG) for each row; empty when the chain gave none.
 std::vector<std::string> ReadTexts(const std::filesystem::path& records, const std::string& step,
                                    int64_t rows) {
   std::vector<std::string> texts(static_cast<size_t>(rows));
@@ -28,7 +28,7 @@ std::string StepName(config::EmbeddingsConfig::Text text) {
   return text == config::EmbeddingsConfig::NEG ? "neg" : "fused";
 }
 
-// Title and categories stand in for a missing item text.
+// Replaces a missing item text by title and categories.
 void FillMissingItems(const std::vector<data::Item>& items, std::vector<std::string>& texts) {
   for (size_t i = 0; i < items.size(); ++i) {
     if (!texts[i].empty()) continue;
@@ -37,7 +37,7 @@ void FillMissingItems(const std::vector<data::Item>& items, std::vector<std::str
   }
 }
 
-// The mean of a user's item vectors stands in for a missing profile.
+// Replaces the vector of a missing user profile by the mean of the user's item vectors.
 int64_t FillMissingUsers(const data::TrainView& train, const std::vector<std::string>& texts,
                          const HostTensor& items, HostTensor& users) {
   int64_t filled = 0;

@@ -84,7 +84,7 @@ std::vector<std::string> Examples::NewestTitles(int64_t user, int64_t count, int
   return titles;
 }
 
-// Brand and category stand in for a missing title.
+// Brand and category replace a missing title.
 std::string Examples::Title(int64_t row) const {
   const data::Item& item = train_.items.at(static_cast<size_t>(row));
   if (!item.title.empty()) return item.title;

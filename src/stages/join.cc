@@ -1,5 +1,5 @@
-// A worker from outside the run: it follows the chain in the workspace, and works where a
-// coordinator is.
+// A worker that joins a run from outside: it follows the chain in the workspace and works on the
+// stages that have a coordinator.
 #include <chrono>
 #include <thread>
 
@@ -21,7 +21,7 @@ std::string FirstLine(const fs::path& file) {
   return text.substr(0, text.find('\n'));
 }
 
-// What the coordinator of this very work wrote; an older run's file may stand there.
+// The address that the coordinator of exactly this work wrote; there may be an older run's file.
 bool HasCoordinator(const RunContext& context, const fs::path& partial) {
   if (!context.leasing.address.empty()) return true;
   try {
@@ -40,14 +40,14 @@ bool HasCoordinator(const RunContext& context, const fs::path& partial) {
   const std::string begun = FirstLine(partial / ".identity");
   const std::string what =
       !begun.empty() && begun != context.fingerprint
-          ? Cat(partial.string(), " is work of another configuration")
+          ? Cat(partial.string(), " belongs to another configuration")
           : Cat(workspace.string(), " waits for ", stage.name, " (", reason, ")");
-  Fail(Exit::kLaunch, what, ", and no coordinator came within ", context.leasing.patience,
-       " s; start `whyrec run --listen ...` with the same CONFIG and --set, and see that"
-       " --workspace is the same folder on both hosts");
+  Fail(Exit::kLaunch, what, ", and no coordinator appeared within ", context.leasing.patience,
+       " s; start `whyrec run --listen ...` with the same CONFIG and --set, and check that "
+       "--workspace is the same folder on both hosts");
 }
 
-// A refusal or a silence, with what to look at.
+// Adds to a connection error what the user should check.
 [[noreturn]] void ExplainJoin(const Error& error, const Stage& stage, const RunContext& context) {
   if (error.code() != Exit::kLaunch) throw error;
   Fail(Exit::kLaunch, "[", stage.name, "] ", error.what(), "; this worker's workspace is ",
@@ -56,7 +56,7 @@ bool HasCoordinator(const RunContext& context, const fs::path& partial) {
 }
 
 void Join(const Stage& stage, const RunContext& context) {
-  Info(Cat("[", stage.name, "] joins the coordinator"));
+  Info(Cat("[", stage.name, "] joined the coordinator"));
   try {
     stage.run(context, context.workspace.Partial(stage.name));
   } catch (const Error& error) {
@@ -74,13 +74,14 @@ void JoinChain(const RunContext& context) {
     auto since = Clock::now();
     for (std::string why; !(why = reason()).empty();) {
       if (stage.kind == Kind::kCollective)
-        return Info(Cat("[", stage.name, "] is no work for single workers: leaving"));
+        return Info(Cat("[", stage.name, "] needs all ranks together: this worker leaves"));
       const RunContext own{context.config, context.comm, context.workspace, leasing,
                            identity.Fingerprint()};
-      // An address that was given is that of a coordinator at work now.
+      // An address given by the user is that of a running coordinator.
       if (stage.kind != Kind::kLeased && !leasing.address.empty())
-        Fail(Exit::kLaunch, "the coordinator is past ", stage.name, ", which for this worker has ",
-             "to run (", why, "); CONFIG, --set and --workspace must be those of the coordinator");
+        Fail(Exit::kLaunch, "the coordinator has finished ", stage.name,
+             ", which for this worker has ", "to run (", why,
+             "); CONFIG, --set and --workspace must be those of the coordinator");
       if (stage.kind == Kind::kLeased &&
           HasCoordinator(own, context.workspace.Partial(stage.name))) {
         Join(stage, own);

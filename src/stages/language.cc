@@ -1,4 +1,4 @@
-// language: the scorer's base where no folder is given, trained on the catalogue's text.
+// language: trains PULSE's base model on the catalogue's texts when no folder is configured.
 #include "src/systems/pulse/language.h"
 
 #include "src/config/run_config.h"

@@ -1,5 +1,5 @@
-// metrics: predictions and test targets -> metrics.json, and per user the target's place, HR@1 and
-// HR@10; chance -> chance.json, the same metrics of equal scores among as many candidates.
+// metrics: predictions and test targets -> metrics.json; per_user.h5 with each user's target rank,
+// HR@1 and HR@10; chance.json with the metrics that equal scores for all candidates would get.
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>

@@ -27,15 +27,15 @@ HostTensor Gather(const HostTensor& own, int64_t rows, cluster::Communicator& co
   return all;
 }
 
-// F32 [end - begin, d]. Who has no held-out item in the split is known by the training items;
-// zeros for users of whom nothing is known.
+// SASRec states, F32 [end - begin, d]. Users without a held-out item in the split get the state
+// after their training items; users without any item get zeros.
 HostTensor StatesOf(systems::Recommender& sasrec, const Examples& users,
                     const data::TrainView& train, const std::string& split, int64_t begin,
                     int64_t end, const config::NeighboursConfig& config) {
   std::vector<systems::Query> queries;
   for (int64_t user = begin; user < end; ++user) {
     systems::Query query{.user = user};
-    // The public code's states have seen all training items, whatever the split.
+    // In the public code the states include all training items, whatever the split.
     if (config.with_target() || (split != "train" && !users.Has(split, user))) {
       const auto row = train.histories.row(user);
       query.history.assign(row.begin(), row.end());

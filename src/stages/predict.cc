@@ -1,6 +1,6 @@
-// predict: every evaluated user is asked for the test item, among all items, among the candidates
-// of the split and among further ones. The system sees queries without answers; here scores become
-// places and lists.
+// predict: ranks the test item of every evaluated user among all items, among the split's
+// candidates and among further candidate sets. The system sees queries without targets; its scores
+// become ranks and lists here.
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -18,7 +18,7 @@ using systems::Task;
 
 constexpr size_t kListLength = 10;
 
-// All that can be evaluated, or as many as the configuration wants, drawn among them; ascending.
+// All evaluated users, or a random sample of the configured size; ascending.
 std::vector<int64_t> EvaluatedUsers(const config::RunConfig& config,
                                     const data::LabelStore& labels) {
   std::vector<int64_t> users = labels.EvaluatedUsers(data::Phase::kTest);
@@ -49,10 +49,10 @@ std::vector<int64_t> Best(const std::vector<double>& scores, std::span<const int
   return order;
 }
 
-// The candidates of a user; none where all items are ranked.
+// A user's candidates; empty when all items are ranked.
 using CandidatesOf = std::function<std::span<const int64_t>(int64_t user)>;
 
-// One batch of users asked in one task.
+// Predictions for one batch of users in one task.
 class Asker {
  public:
   Asker(systems::Recommender& system, const data::TrainView& train, const data::LabelStore& labels,
@@ -105,7 +105,7 @@ bool AsksDirectly(const systems::System& system) {
   return std::ranges::find(system.tasks, Task::kDirect) != system.tasks.end();
 }
 
-// The further sets of candidates, by the name of their task; rows of all users.
+// The further candidate sets by task name; one row per user.
 std::vector<std::pair<std::string, store::Ragged<int64_t>>> LoadAlso(
     const RunContext& context, const systems::System& system) {
   std::vector<std::pair<std::string, store::Ragged<int64_t>>> out;
@@ -131,7 +131,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial, const
     return labels.Candidates(data::Phase::kTest, user);
   };
   const auto also = LoadAlso(context, run.system);
-  // A system that only ranks candidates is not asked about the whole catalogue.
+  // Systems that only rank candidates skip the task over the whole catalogue.
   const bool full =
       context.config.predict().direct_full() &&
       std::ranges::find(run.system.tasks, Task::kSequential) != run.system.tasks.end();

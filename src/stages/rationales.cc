@@ -35,7 +35,7 @@ std::vector<std::string> ItemTraits(const RunContext& context, int64_t items) {
   return traits;
 }
 
-// The last 20 entries, latest first. Ratings and reviews stand for training positions only.
+// The last 20 entries, latest first. Only training positions have ratings and reviews.
 gen::UserFacts UserFactsOf(const data::TrainView& train, std::span<const int64_t> history,
                            const std::vector<std::string>& traits, int64_t user) {
   gen::UserFacts facts;

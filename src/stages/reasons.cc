@@ -23,8 +23,7 @@ std::vector<std::string> SplitsOf(const config::RunConfig& config) {
   return {std::begin(kSplits), std::end(kSplits)};
 }
 
-// All that the prompts and, where chains are pruned, the judge need; one row for a user's moment:
-// split after split.
+// Everything the prompts need and, when chains are pruned, the judge: one row per split and user.
 class Grower {
  public:
   explicit Grower(const RunContext& context)
@@ -112,7 +111,8 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
   for (int64_t row = 0; row < std::ssize(all); ++row) {
     const std::string& split = grower.splits()[row / grower.users()];
     gen::ReasonTree& tree = all[static_cast<size_t>(row)];
-    for (const gen::Node& node : tree.nodes)  // held-out targets are none of this stage's business
+    for (const gen::Node& node :
+         tree.nodes)  // without targets: this stage must not see held-out ones
       if (split == "train")
         counts.Add(node, grower.examples().TrainTarget(row % grower.users()));
       else

@@ -68,8 +68,8 @@ std::string Tables(const json& rows, const std::vector<std::string>& names, cons
   return text;
 }
 
-// The first system minus each other one, user by user: is a difference more than luck? HR@10, or
-// HR@1 where the candidates are so few that HR@10 says nothing.
+// The first system minus each other one, paired over users, with intervals. Uses HR@10, or HR@1
+// when there are so few candidates that everybody hits at 10.
 std::string Differences(const RunContext& context, const std::vector<std::string>& tasks) {
   const bool few = context.config.split().direct_negatives() < 10;
   const auto column = [&](int system, const std::string& name) {
@@ -99,7 +99,7 @@ std::string Differences(const RunContext& context, const std::vector<std::string
   return text;
 }
 
-// This run's direct task beside what the papers print for the data set.
+// This run's results on the direct task beside those that the papers print for the data set.
 std::string PublishedTable(const json& rows) {
   eval::Table table({"system", "metric", "published", "this run", "source"});
   bool any = false;
@@ -126,7 +126,7 @@ std::string AuditLines(const json& audit) {
   return text;
 }
 
-// Whether the data are not those of the paper's table; nothing where the audit does not compare.
+// How the data differ from the paper's table; nothing when the audit does not compare them.
 std::optional<bool> DataMismatch(const RunContext& context) {
   if (const auto audit = context.workspace.Find("audit"))
     for (const auto& fact : audit->fact())
@@ -134,7 +134,7 @@ std::optional<bool> DataMismatch(const RunContext& context) {
   return std::nullopt;
 }
 
-// What a reader of the tables has to know: facts of the run's stages, equal ones once.
+// Facts of the run's stages that the tables depend on, without repetitions.
 std::string Notes(const RunContext& context) {
   constexpr std::pair<std::string_view, std::string_view> kTold[] = {
       {"catalogue", "data_mismatch"}, {"split", "data_mismatch"},

@@ -22,7 +22,7 @@ constexpr int64_t kSentenceTokens = 256;  // the limit of all-MiniLM-L6-v2's pub
 using config::BehaviourConfig;
 using config::TreeConfig;
 
-// A user with something to choose from.
+// One user's tree and the nodes to choose from.
 struct Choosing {
   std::string split;
   int64_t user;
@@ -30,7 +30,8 @@ struct Choosing {
   std::vector<int64_t> nodes;  // candidates
 };
 
-// Leaves, or all where that is asked for; a chain's earlier levels are beginnings of its last.
+// The leaves, or all nodes if configured. For chains only the last level: earlier levels are its
+// prefixes.
 std::vector<int64_t> Candidates(const gen::ReasonTree& tree, const TreeConfig& config) {
   const bool all =
       config.score_nodes() == TreeConfig::ALL && config.algorithm() == TreeConfig::FULL_TREE;
@@ -55,9 +56,9 @@ std::vector<Choosing> AllChoosing(const gen::ReasonPool& pool, const TreeConfig&
   return all;
 }
 
-using Scores = std::vector<float>;  // of a user's candidates; NaN: this one cannot win
+using Scores = std::vector<float>;  // of a user's candidates; NaN: cannot be chosen
 
-// The first of the largest; -1: none can win.
+// The first of the largest; -1: none can be chosen.
 int64_t First(const Scores& scores) {
   int64_t best = -1;
   for (int64_t i = 0; i < std::ssize(scores); ++i)
@@ -109,7 +110,8 @@ class Selection {
   int64_t chosen_ = 0;
 };
 
-// By what the tree itself says, or by chance. "base" has a candidate of its own, which is no leaf.
+// Choices that need no encoder: by likelihood, the base reason, or at random. The base reason is
+// not a leaf, so "base" has it as its only candidate.
 Scores PlainScores(const std::string& by, Choosing& of, uint64_t seed) {
   const auto node = [&](int64_t i) -> const gen::Node& {
     return of.tree->nodes[static_cast<size_t>(i)];
@@ -131,7 +133,8 @@ Scores PlainScores(const std::string& by, Choosing& of, uint64_t seed) {
   return scores;
 }
 
-// `by` as behaviours see it: the oracle's anchor always has the target, the blind one's never.
+// The behaviour settings for `by`: with "oracle" the behaviour text always names the target, with
+// "blind" never.
 BehaviourConfig BehaviourOf(const config::RunConfig& config, const std::string& by) {
   BehaviourConfig behaviour = config.pulse().behaviour();
   if (by == "oracle") behaviour.set_anchor(BehaviourConfig::WITH_TARGET);
@@ -145,7 +148,7 @@ bool Encodes(const std::string& by) {
 bool InThoughtSpace(const std::string& by) {
   return by == "thought" || by == "oracle" || by == "blind";
 }
-// The encoder of A1 before any training; empty: the random start of the thought encoders.
+// The untrained encoder of ablation A1; empty: the random initial weights of the thought encoders.
 std::string UntrainedFolder(const config::PulseConfig& pulse) {
   return pulse.tree().has_distilbert() ? pulse.tree().distilbert() : pulse.thought().encoder();
 }
@@ -167,7 +170,7 @@ std::unique_ptr<gen::Judge> LoadJudge(const RunContext& context, const std::stri
   return lm::MakeJudge(lm::LoadEncoder(folder, options), nullptr);
 }
 
-// Scores of some users, one after the other, as bytes.
+// Serialised scores of some users, concatenated.
 std::string ScoreUnit(gen::Judge& judge, const Examples& examples, std::span<const Choosing> users,
                       const BehaviourConfig& behaviour) {
   std::vector<std::string> anchors;
@@ -194,7 +197,7 @@ gen::ReasonPool LoadTrees(const RunContext& context, int64_t users) {
   return pool;
 }
 
-// By encoders: leased in units of users.
+// Choices by encoders: leased in units of users.
 bool SelectByTexts(const RunContext& context, const std::filesystem::path& partial,
                    const std::string& by, const Examples& examples,
                    const std::vector<Choosing>& choosing, Selection& selection) {
@@ -243,7 +246,7 @@ void Check(const std::string& by) {
   constexpr const char* kNames[] = {"thought", "oracle",         "blind", "distilbert",
                                     "sbert",   "log_likelihood", "base",  "random"};
   if (std::ranges::find(kNames, by) == std::end(kNames))
-    Fail(Exit::kUsage, "reasons are not selected by \"", by, "\"");
+    Fail(Exit::kUsage, "reasons cannot be selected by \"", by, "\"");
 }
 
 }  // namespace

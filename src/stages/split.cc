@@ -1,5 +1,5 @@
-// split: held-out items, numbers for prompts, candidates -> train.h5 (what training may know) and
-// labels.h5 (what it may not).
+// split: held-out items, numbers for prompts, candidate sets -> train.h5 (data that training may
+// use) and labels.h5 (held-out data).
 #include "src/data/split.h"
 
 #include "src/base/error.h"

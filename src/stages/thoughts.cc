@@ -13,14 +13,14 @@
 namespace whyrec::stages {
 namespace {
 
-constexpr double kHeldOut = 0.1;  // share of users who judge the retrieval and are not trained on
+constexpr double kHeldOut = 0.1;  // share of users for validation by retrieval, never trained on
 
 config::RunConfig OwnTraining(const config::RunConfig& config) {
   return config::WithTraining(config, config.pulse().thought().train());
 }
 
-// Where every user validates, the ones that are held out here are drawn by seed and row. One is,
-// where chance takes none.
+// For splits in which all users have a validation item: holds out a random 10 % of the users, by
+// seed and row, at least one.
 void HoldOut(std::vector<systems::ThoughtSample>& samples, const std::vector<int64_t>& users,
              uint64_t seed) {
   double least = 1;

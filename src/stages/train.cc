@@ -1,11 +1,12 @@
-// train: what a system learns; nothing for those that only count.
+// train: trains one system and stores its model; systems that only count store nothing.
 #include "src/stages/stage.h"
 #include "src/stages/system_run.h"
 
 namespace whyrec::stages {
 namespace {
 
-// What training negatives avoid. Held-out items are reachable under the published protocol only.
+// The items that training negatives avoid. They include held-out items only under the published
+// protocol.
 store::Ragged<int64_t> NegativeExclusion(const config::SplitConfig& config,
                                          const data::TrainView& train,
                                          const data::LabelStore& labels) {

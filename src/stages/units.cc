@@ -26,7 +26,7 @@ cluster::LeasedJob JobOf(const RunContext& context, const fs::path& partial, con
 cluster::LeaseOptions OptionsOf(const RunContext& context) {
   cluster::LeaseOptions options{.listen = context.leasing.listen, .most_set_aside = 0};
   if (options.listen.empty() && context.comm.size() > 1) options.listen = "127.0.0.1";
-  // Alone there is nobody else to try.
+  // With a single worker nobody else could retry a failed unit.
   if (options.listen.empty()) options.rules.workers = 1;
   return options;
 }
@@ -42,8 +42,8 @@ void Lead(const RunContext& context, const cluster::LeasedJob& job,
   }
 }
 
-// Until the stage is over. A worker that lost its coordinator learns that from the folder, which
-// goes before the commit; else it would wait for one that has ended.
+// Works until the stage is over. The lease folder is removed before the artefact is committed,
+// which tells a worker that has lost its connection that the coordinator has finished.
 void Help(const cluster::LeasedJob& job, const cluster::UnitFunction& unit,
           const Leasing& leasing) {
   cluster::JoinOptions options{.address = leasing.address, .patience = leasing.patience};
@@ -58,7 +58,7 @@ void Help(const cluster::LeasedJob& job, const cluster::UnitFunction& unit,
   }
 }
 
-// This rank's part; true when it was stopped by a signal.
+// Works on this rank's share; true when stopped by a signal.
 bool Stopped(const std::function<void()>& part) {
   try {
     part();

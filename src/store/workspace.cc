@@ -175,10 +175,10 @@ std::string Workspace::ReasonToRun(const Identity& identity) const {
   if (!fs::exists(folder / kManifest)) {
     const bool begun = Holds(Partial(identity.name), identity.Fingerprint()) ||
                        Holds(folder, identity.Fingerprint());
-    if (begun) return "unfinished: an earlier try continues";
+    if (begun) return "unfinished: continues an earlier attempt";
     return fs::exists(Partial(identity.name) / kIdentity)
-               ? "no artefact yet; an unfinished try with another configuration or other inputs is "
-                 "dropped"
+               ? "no artefact yet; an unfinished attempt with another configuration or other "
+                 "inputs is deleted"
                : "no artefact yet";
   }
   const auto stored = ReadManifest(folder);

@@ -1,5 +1,5 @@
-// popularity: items by their number of training interactions. The bar that every system has to
-// pass.
+// popularity: ranks items by their number of training interactions. Every other system should beat
+// it.
 #include "src/data/count_models.h"
 #include "src/systems/system.h"
 

@@ -1,3 +1,5 @@
+// The list of systems, which register themselves at start-up; looks up names, variants and knobs
+// and suggests similar names for unknown ones.
 #include <algorithm>
 
 #include "src/base/rng.h"

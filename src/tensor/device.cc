@@ -26,7 +26,7 @@ const std::string& OpenCuda() {
 bool CudaAvailable(std::string* reason) {
   std::string problem = OpenCuda();
   if (problem.empty() && at::detail::getCUDAHooks().deviceCount() == 0)
-    problem = "no CUDA device answers";
+    problem = "no CUDA device responds";
   if (reason != nullptr) *reason = problem;
   return problem.empty();
 }

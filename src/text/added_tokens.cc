@@ -85,7 +85,7 @@ void AddedTokens::SplitBy(const Tree& tree, std::string_view text, std::vector<P
       continue;
     }
     size_t begin = at, end = at + length;
-    at = end;  // a token that may not stand here still hides those inside it
+    at = end;  // a token that its flags rule out here still hides tokens inside it
     if (!Fits(*token, text, done, begin, end)) continue;
     if (begin > done) parts.push_back({std::string(text.substr(done, begin - done)), -1});
     parts.push_back({std::string(text.substr(begin, end - begin)), token->id});

@@ -86,7 +86,7 @@ Templates::Templates(const std::filesystem::path& file) {
   std::ifstream stream(file);
   const auto json = nlohmann::json::parse(stream, nullptr, false);
   if (!json.is_object())
-    Fail(Exit::kData, file.string(), ": no JSON object with sequential, direct and explanation");
+    Fail(Exit::kData, file.string(), ": not a JSON object with sequential, direct and explanation");
   sequential_ = ReadList(json, "sequential", file);
   direct_ = ReadList(json, "direct", file);
   explanation_ = ReadList(json, "explanation", file);

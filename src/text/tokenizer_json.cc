@@ -1,5 +1,5 @@
 // tokenizer.json of the Hugging Face tokenizers library (0.21). The file names its rules by type;
-// what is not known here is refused, because ids that are nearly right are worse than none.
+// unknown rules are refused, because ids that are nearly right are worse than an error.
 #include <fstream>
 
 #include "src/base/error.h"

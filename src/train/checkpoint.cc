@@ -117,7 +117,7 @@ bool Checkpoints::Load(Progress& progress, nn::Parameters& parameters, AdamW& op
 
 void Checkpoints::Drop() const {
   for (const fs::path& step : StepFolders(folder_))
-    fs::remove(step / "progress.json");  // none is whole now
+    fs::remove(step / "progress.json");  // first: without it a checkpoint does not count
   fs::remove_all(folder_);
 }
 

@@ -15,7 +15,7 @@
 namespace whyrec::train {
 namespace {
 
-// Every rank's block of the same size, one after the other.
+// All ranks' blocks, of equal size, concatenated.
 std::vector<int64_t> GatherNumbers(const std::vector<int64_t>& own, cluster::Communicator& comm) {
   std::vector<int64_t> all(own.size() * static_cast<size_t>(comm.size()));
   const auto bytes = static_cast<int64_t>(own.size() * sizeof(int64_t));
@@ -84,10 +84,10 @@ void Reducer::Advance(size_t parameter) {
   if (bucket == BucketPlan::kTable) return;
   if (bucket == BucketPlan::kOutside)
     Fail(Exit::kInternal, "the task ", name_, " has a gradient for ", Path(parameter),
-         ", which its first step had not");
+         ", which it did not have in its first step");
   if (bucket < static_cast<int64_t>(next_))
     Fail(Exit::kInternal, "a gradient of ", Path(parameter),
-         " came after its sum had begun; set train.overlap to false");
+         " arrived after its all-reduce had started; set train.overlap to false");
   if (arrivals_[parameter] == task_->passes[parameter]) --missing_[static_cast<size_t>(bucket)];
   if (!options_.overlap) return;
   for (; next_ < missing_.size() && missing_[next_] == 0; ++next_) {
@@ -118,7 +118,7 @@ Reducer::Task Reducer::Agree() {
   for (size_t p = 0; p < n; ++p) {
     const at::Tensor parameter = Parameter(p), gradient = parameter.grad();
     if (!gradient.defined()) continue;
-    // One that no hook has told of waits for Finish, so it stands behind the others.
+    // A parameter whose hook has not fired waits for Finish, so it comes last.
     own[p] = options_.fixed_order || places_[p] < 0 ? arrived_ + static_cast<int64_t>(n - p)
                                                     : places_[p];
     if (options_.by_rows && parameter.dim() == 2 &&

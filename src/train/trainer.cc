@@ -166,7 +166,7 @@ class Loop {
   }
 
   std::string StandingCheckpoint() const {
-    if (saved_ < 0) return "no checkpoint has been written: the same command starts again";
+    if (saved_ < 0) return "no checkpoint has been written: the same command starts over";
     return Cat("the checkpoint after step ", saved_,
                " is complete: run the same command again to continue from it, on any number of "
                "ranks");

@@ -131,10 +131,11 @@ std::string Problem(Exit code, const fs::path& workspace, const fs::path& file) 
 TEST(Answers, SayWhyThereAreNone) {
   const Temporary folder;
   const fs::path run = folder / "run", file = folder / "answers.jsonl";
-  EXPECT_NE(Problem(Exit::kData, folder / "no", file).find("is no workspace"), std::string::npos);
+  EXPECT_NE(Problem(Exit::kData, folder / "no", file).find("is not a workspace"),
+            std::string::npos);
   EXPECT_FALSE(fs::exists(folder / "no"));
   fs::create_directory(run);
-  EXPECT_NE(Problem(Exit::kData, run, file).find("holds no finished texts"), std::string::npos);
+  EXPECT_NE(Problem(Exit::kData, run, file).find("has no finished texts"), std::string::npos);
   const auto config = LoadTiny({Encoder(folder.path())}, {"system[0].name=isrf"});
   RunTexts(config, run);
   EXPECT_NE(Problem(Exit::kData, run, file).find("rationales.backend is TEMPLATE"),

@@ -93,7 +93,7 @@ TEST_F(RunConfigTest, OneErrorPerRule) {
       {"catalogue { folder: \"${NO_SUCH_VARIABLE_HERE}/x\" }",
        "c.txtpb:1:21: catalogue.folder: environment variable NO_SUCH_VARIABLE_HERE is not set"},
       {"base: \"absent.txtpb\"", "c.txtpb:1:7: base absent.txtpb: cannot be read"},
-      {"seed: 1\nbase: \"c.txtpb\"", "c.txtpb:2:7: base leads in a circle: c.txtpb -> c.txtpb"},
+      {"seed: 1\nbase: \"c.txtpb\"", "c.txtpb:2:7: base is circular: c.txtpb -> c.txtpb"},
   };
   for (const auto& [text, error] : cases) {
     const Lines errors = Errors(text);

@@ -69,17 +69,17 @@ TEST_F(P5Folder, NamesFileAndLineOfBadSequences) {
   EXPECT_EQ(broken("1 1 0 3\n2 2 4 1\n"),
             file + ":1: item 0 is outside 1..5, the items of datamaps.json");
   EXPECT_EQ(broken("1 1 2 3\n2 2 4 2\n"),
-            file + ":2: item 2 stands twice; keep a user's first interaction with an item");
-  EXPECT_EQ(broken("1 1 2 3\n3 2 4 1\n"),
-            file + ":2: user 3 where user 2 belongs; line i holds user i");
+            file + ":2: item 2 occurs twice; keep a user's first interaction with an item");
+  EXPECT_EQ(broken("1 1 2 3\n3 2 4 1\n"), file + ":2: user 3 instead of user 2; line i is user i");
   EXPECT_EQ(broken("1 1 x2 3\n"),
-            file + ":1: \"x2\" is no number; a line is \"user item item ...\"");
+            file + ":1: \"x2\" is not a number; a line is \"user item item ...\"");
   EXPECT_EQ(broken("1 1 2,3\n"),
-            file + ":1: \"2,3\" is no number; a line is \"user item item ...\"");
-  EXPECT_EQ(broken("1 1 2 3\n\n"), file + ":2: empty line; line i holds user i");
+            file + ":1: \"2,3\" is not a number; a line is \"user item item ...\"");
+  EXPECT_EQ(broken("1 1 2 3\n\n"), file + ":2: empty line; line i is user i");
   EXPECT_EQ(broken("1 1 2 3\n"), file + ":1: ends after 1 users; datamaps.json has 2");
-  EXPECT_EQ(broken("1 1 99999999999999999999\n"),
-            file + ":1: \"99999999999999999999\" is no number; a line is \"user item item ...\"");
+  EXPECT_EQ(
+      broken("1 1 99999999999999999999\n"),
+      file + ":1: \"99999999999999999999\" is not a number; a line is \"user item item ...\"");
 }
 
 TEST_F(P5Folder, NamesFileAndCauseOfBadMaps) {
@@ -100,7 +100,7 @@ TEST_F(P5Folder, NamesFileAndLineOfBadItems) {
   folder.Write("items.jsonl", "{\"id\": 1}\n{\"id\": 6}\n");
   EXPECT_EQ(Broken(), file + ":2: item 6 is outside 1..5, the items of datamaps.json");
   folder.Write("items.jsonl", "{\"id\": 1}\n{\"id\": 1}\n");
-  EXPECT_EQ(Broken(), file + ":2: item 1 stands twice; keep one line per item");
+  EXPECT_EQ(Broken(), file + ":2: item 1 occurs twice; keep one line per item");
   folder.Write("items.jsonl",
                "{\"id\": 1, \"asin\": \"A2\"}\n");  // the trap of Toys: another numbering
   EXPECT_EQ(Broken(), file +

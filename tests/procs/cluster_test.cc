@@ -76,11 +76,12 @@ void ExpectEnd(const Outcome& out, int code) {
 // Two seconds of patience: the others name the frozen rank and end it too.
 TEST_F(Job, AStoppedRankIsNamedAndEndsTheJob) {
   const std::pair<std::string, std::string> kCases[] = {
-      {"stop-barrier", "of 3 gives up Barrier, operation 2: rank 2 has not come within 2 s"},
+      {"stop-barrier", "of 3 gives up Barrier, operation 2: rank 2 did not arrive within 2 s"},
       {"stop-broadcast",
-       "of 3 gives up Broadcast of 4000 bytes from 2, operation 2: rank 2 has not come within 2 s"},
+       "of 3 gives up Broadcast of 4000 bytes from 2, operation 2: rank 2 did not arrive within 2 "
+       "s"},
       {"stop-started",
-       "of 3 gives up AllReduce(sum) of 1000 F32, operation 2: rank 2 has not come within 2 s"},
+       "of 3 gives up AllReduce(sum) of 1000 F32, operation 2: rank 2 did not arrive within 2 s"},
       {"stop-inside", "of 3 gives up AllReduce(sum) of 31457280 F32, operation 2: rank "},
   };
   for (const auto& [how, message] : kCases) {

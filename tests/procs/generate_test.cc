@@ -171,7 +171,7 @@ TEST_F(Generate, BadPromptsAndFoldersHaveMessages) {
   has(said(R"({"id": 1, "prompt": ""})"), "prompt 1 is empty");
   has(said(R"({"id": "x", "ids": [3, 99999]})"), "prompt \"x\": id 99999 is not in 0..");
   has(said(R"({"id": 1, "prompt": "Why?"})", {"--max-new-tokens", "512"}),
-      "passes the model's context of 512");
+      "exceeds the model's context of 512");
   fs::remove(model / "model.safetensors");
   has(said(R"({"id": 1, "ids": [1]})"), "model.safetensors");
   fs::remove(model / "config.json");

@@ -146,7 +146,7 @@ TEST_F(Tiny, ASecondRunHasNothingToDo) {
 
 TEST_F(Tiny, ReportsAsTextAndJson) {
   const std::string workspace = (folder_ / "w").string();
-  Expect(Whyrec("report " + folder_.path().string()), 65, {"holds no finished report"});
+  Expect(Whyrec("report " + folder_.path().string()), 65, {"has no finished report"});
   Expect(RunTiny(), 0, {});
   Expect(Whyrec("report " + workspace), 0,
          {"# tiny: gift-cards", "| markov ", "HR@10", "## Audit"});
@@ -178,7 +178,7 @@ TEST_F(Tiny, PlanRunsNothing) {
 
 TEST_F(Tiny, VerifyFindsAFlippedByte) {
   const std::string workspace = (folder_ / "w").string();
-  Expect(Whyrec("verify " + workspace), 65, {"is no workspace"});
+  Expect(Whyrec("verify " + workspace), 65, {"is not a workspace"});
   Expect(RunTiny(), 0, {});
   Expect(Whyrec("verify " + workspace), 0, {"10 artefacts"});
   std::fstream file(folder_ / "w/split/train.h5", std::ios::in | std::ios::out | std::ios::binary);

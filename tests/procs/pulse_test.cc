@@ -56,7 +56,7 @@ TEST_F(PulseRuns, KilledWorkersAndCoordinatorsLeaveTheSameTrees) {
   ASSERT_TRUE(coordinator->Until(at_work)) << Said("coordinator");
   std::vector<std::unique_ptr<Process>> workers;
   const auto joined = [&](const std::string& who) {
-    return Said(who).find("] joins the coordinator") != std::string::npos;
+    return Said(who).find("] joined the coordinator") != std::string::npos;
   };
   for (const char* who : {"a", "b"}) {
     workers.push_back(Start(Program("work", "w", Slow()), who));
@@ -64,7 +64,7 @@ TEST_F(PulseRuns, KilledWorkersAndCoordinatorsLeaveTheSameTrees) {
   }
   workers[0]->Signal(SIGKILL);
   workers[0]->Wait();
-  const std::string gone = "is gone; others get its units";
+  const std::string gone = "has gone; its units go to others";
   ASSERT_TRUE(coordinator->Until([&] { return Said("coordinator").find(gone) != gone.npos; }))
       << Said("coordinator");
   EXPECT_FALSE(coordinator->Code()) << "the trees were grown before the kill";
@@ -74,7 +74,7 @@ TEST_F(PulseRuns, KilledWorkersAndCoordinatorsLeaveTheSameTrees) {
   coordinator = Start(words, "coordinator");
   EXPECT_EQ(coordinator->Wait(), 0) << Said("coordinator");
   EXPECT_EQ(workers[1]->Wait(30), 0) << Said("b");
-  EXPECT_NE(Said("coordinator").find("[rationales.tree] unfinished: an earlier try continues"),
+  EXPECT_NE(Said("coordinator").find("[rationales.tree] unfinished: continues an earlier attempt"),
             std::string::npos);
   auto now = Contents(folder_ / "w");
   for (const char* file : {"rationales.tree/reasons.h5", "select.thought/selection.h5"})
@@ -102,7 +102,7 @@ TEST_F(PulseRuns, AnswersAreTakenElsewhere) {
   const std::string file = (folder_ / "answers.jsonl").string();
   const Words answers = {kProgram, "answers", (folder_ / "calm").string(), "--out", file};
   EXPECT_EQ(Start(answers, "out")->Wait(), 0) << Said("out");
-  EXPECT_NE(Said("out").find("answers of rationales.positive rationales.tree; of no use"),
+  EXPECT_NE(Said("out").find("answers of rationales.positive rationales.tree; unusable"),
             std::string::npos)
       << Said("out");
   EXPECT_EQ(Start(answers, "out")->Wait(), 2);

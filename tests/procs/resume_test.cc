@@ -84,7 +84,7 @@ TEST_F(Resume, OneRunAtATimeAndFreshForgets) {
     Process first(endless, folder_ / "out of the first");
     ASSERT_TRUE(first.Until([&] { return Checkpoints(folder_ / "w") > 0; }));
     EXPECT_EQ(Finish(endless), 2);
-    EXPECT_NE(Said().find("another run is at work in this workspace"), std::string::npos) << Said();
+    EXPECT_NE(Said().find("another run is using this workspace"), std::string::npos) << Said();
   }
   for (bool fresh : {false, true}) {
     Words words = endless;

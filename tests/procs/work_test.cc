@@ -75,7 +75,7 @@ TEST_F(Work, KilledWorkersAndCoordinatorsLeaveTheSameBytes) {
   EXPECT_GE(kills, 3);
   int joined = 0;
   for (int i = 0; i < hired; ++i)
-    joined += Said(Cat("worker", i)).find("] joins the coordinator") != std::string::npos;
+    joined += Said(Cat("worker", i)).find("] joined the coordinator") != std::string::npos;
   EXPECT_GE(joined, 2);
   for (auto& worker : workers) EXPECT_EQ(worker->Wait(30), 0) << Said(Cat("worker", hired - 1));
   EXPECT_EQ(Contents(folder_ / "w"), calm);
@@ -88,7 +88,7 @@ TEST_F(Work, AWorkerThatSleptLeaves) {
   ASSERT_TRUE(coordinator->Until([&] { return fs::exists(folder_ / "w"); }));
   auto worker = Start(Worker("w"), "worker");
   ASSERT_TRUE(worker->Until([&] {
-    return Said("worker").find("] joins the coordinator") != std::string::npos;
+    return Said("worker").find("] joined the coordinator") != std::string::npos;
   })) << Said("worker");
   worker->Signal(SIGSTOP);
   EXPECT_EQ(coordinator->Wait(), 0) << Said("coordinator");
@@ -119,9 +119,9 @@ TEST_F(Work, StrangersAreToldWhatIsWrong) {
   Words other_split = slow;
   other_split.push_back("split.negative_seed=7");
   EXPECT_EQ(Start(Worker("w", join, other_split), "a")->Wait(20), 71);
-  EXPECT_NE(Said("a").find("the coordinator is past split"), std::string::npos) << Said("a");
+  EXPECT_NE(Said("a").find("the coordinator has finished split"), std::string::npos) << Said("a");
   EXPECT_EQ(Start(Worker("w", {"--patience", "0.3"}, other_split), "a")->Wait(20), 71);
-  EXPECT_NE(Said("a").find("no coordinator came within 0.3 s"), std::string::npos) << Said("a");
+  EXPECT_NE(Said("a").find("no coordinator appeared within 0.3 s"), std::string::npos) << Said("a");
   coordinator->Signal(SIGTERM);
   EXPECT_EQ(coordinator->Wait(20), 75) << Said("coordinator");
 }

@@ -128,7 +128,7 @@ job=$(submit --output=pool.log launch/slurm/workers.sbatch tiny.txtpb --workspac
   --set rationales.unit_size=1)
 expect "workers: the run ends well" wait $run
 expect "workers: they leave" becomes "$job" COMPLETED 60
-expect "workers: they had joined" says pool.log "joins the coordinator"
+expect "workers: they had joined" says pool.log "joined the coordinator"
 
 echo "$passed passed, $failed failed"
 [[ $failed = 0 ]]

@@ -84,7 +84,7 @@ std::string Problem(Exit code, const config::RunConfig& config, const fs::path& 
 }
 
 constexpr const char* kDropped =
-    "an unfinished try with another configuration or other inputs is dropped";
+    "an unfinished attempt with another configuration or other inputs is deleted";
 
 // What a run would say of the stage.
 std::string PlanOfTrees(const config::RunConfig& config, const fs::path& workspace) {
@@ -128,7 +128,7 @@ TEST(PulseOverHttp, WorkOfAnotherConfigurationIsNotGoneOnWith) {
   // Units of another size: nothing is thrown away.
   const std::string said =
       Problem(Exit::kData, ConfigOf(server, {"rationales.unit_size=5"}), folder.path());
-  EXPECT_NE(said.find("the journal is of other work"), said.npos) << said;
+  EXPECT_NE(said.find("the journal belongs to other work"), said.npos) << said;
   EXPECT_EQ(server.answered["base"], 16);
   // Other trees: a new beginning, said before it is made.
   const auto narrower = ConfigOf(server, {"pulse.tree.branch=2"});

@@ -158,7 +158,7 @@ TEST(Workspace, BeginContinuesTheSameWorkOnly) {
   const Workspace workspace(folder.path());
   const Identity identity = MakeIdentity();
   WriteFileAtomically(workspace.Begin(identity) / "half", "1");
-  EXPECT_EQ(workspace.ReasonToRun(identity), "unfinished: an earlier try continues");
+  EXPECT_EQ(workspace.ReasonToRun(identity), "unfinished: continues an earlier attempt");
   EXPECT_TRUE(fs::exists(workspace.Begin(identity) / "half"));
   Identity other = identity;
   other.config[0] = "train.steps=1";

@@ -85,7 +85,7 @@ TEST(Prompt, NamesWhatIsWrongWithAFile) {
            {R"(, "sequential": [7])", "holds 0 {}"},
            {R"(, "sequential": [])", "no list \"sequential\""},
            {"", "no list \"sequential\""},
-           {"]", "no JSON object"}}) {
+           {"]", "not a JSON object"}}) {
     EXPECT_NE(problem(bad).find(words), std::string::npos) << problem(bad) << " for " << bad;
     EXPECT_NE(problem(bad).find("whyrec_prompt_test.json"), std::string::npos) << problem(bad);
   }

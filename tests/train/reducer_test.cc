@@ -241,7 +241,8 @@ TEST(Reducer, RefusesAGradientOutsideTheTasksSet) {
            reducer.Finish();
          }
        }))
-    EXPECT_EQ(text, "the task short has a gradient for last, which its first step had not");
+    EXPECT_EQ(text,
+              "the task short has a gradient for last, which it did not have in its first step");
 }
 
 TEST(Reducer, RefusesAGradientAfterItsBucket) {
@@ -253,7 +254,7 @@ TEST(Reducer, RefusesAGradientAfterItsBucket) {
            reducer.Finish();
          }
        }))
-    EXPECT_NE(text.find("came after its sum had begun; set train.overlap to false"),
+    EXPECT_NE(text.find("arrived after its all-reduce had started; set train.overlap to false"),
               std::string::npos)
         << text;
 }

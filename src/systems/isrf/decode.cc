@@ -101,7 +101,7 @@ std::vector<int64_t> NumberDecoder::Items(Task task, const Query& query,
   std::vector<int64_t> list;
   for (const decode::Hypothesis& hypothesis : hypotheses) {
     const int64_t item = ItemOf(task, hypothesis.tokens);
-    if (task == Task::kSequential) {  // ELMRec's "re-ranking": history and unparsable answers go
+    if (task == Task::kSequential) {  // ELMRec's "re-ranking" drops history and unparsable answers
       const auto& h = query.history;
       if (item < 0 || std::find(h.begin(), h.end(), item) != h.end()) continue;
     }

@@ -1,5 +1,5 @@
 // isrf: T5 recommender with reasons (ISRF), and its ancestors POD and ELMRec as variants. The
-// network is in isrf_model.cc; here it is trained, validated and asked.
+// network is in model.cc; here are training, validation and prediction.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/tensor.h>
 #include <c10/core/GradMode.h>
@@ -93,7 +93,7 @@ class IsrfRecommender final : public Recommender {
 
   std::vector<Prediction> Predict(Task task, const std::vector<Query>& queries) override;
 
-  // E does not change between training steps: once per checkpoint.
+  // E, computed once after loading: it does not change between batches of queries.
   const at::Tensor& Nodes() {
     if (!nodes_.defined()) nodes_ = model_.NodeTable();
     return nodes_;
@@ -224,7 +224,7 @@ class IsrfTraining final : public train::Trainable {
   }
 
  private:
-  // Values of batches that the ranks share out, added in batch order.
+  // Sums values of batches that are divided among the ranks, in batch order.
   double SumOverRanks(std::vector<double> values) {
     comm_.AllReduce(values.data(), std::ssize(values), DType::kF64, cluster::Reduce::kSum);
     double sum = 0;

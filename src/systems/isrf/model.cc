@@ -80,7 +80,7 @@ void IsrfModel::Initialise(uint64_t seed) {
   }
 }
 
-// POD has whole-word vectors without a weight.
+// POD adds its whole-word vectors with weight 1.
 double IsrfModel::Alpha() const { return Has(IsrfConfig::POD) ? 1.0 : config_.alpha(); }
 
 // Eq. 2: X_item = (C W1^T + b1) W2^T + b2, [items, d].

@@ -190,12 +190,12 @@ data::Facts TrainLanguage(const config::RunConfig& config, const data::TrainView
          "tokenizer.json with Phi-4-mini's special tokens");
   const config::RunConfig own = config::WithTraining(config, language.train());
   if (comm.size() > own.train().global_batch())
-    Fail(Exit::kUsage, "the base's train.global_batch is ", own.train().global_batch(),
+    Fail(Exit::kUsage, "the base model's train.global_batch is ", own.train().global_batch(),
          ", fewer than the ", comm.size(), " ranks");
   const auto tokenizer = text::LoadTokenizerJson(language.tokenizer());
   const lm::PhiConfig phi = ConfigOf(language, *tokenizer);
   const auto texts = LanguageTexts(train);
-  if (texts.empty()) Fail(Exit::kData, "the catalogue has no text to train a base on");
+  if (texts.empty()) Fail(Exit::kData, "the catalogue has no text to train a base model on");
   LanguageTraining training(own, own.train(), phi,
                             Documents(texts, *tokenizer, phi.bos, language.text_tokens()), comm);
   data::Facts facts = train::Run(training, own.train(), folder, comm);

@@ -26,7 +26,7 @@ void Cut(Ids& ids, int64_t most) {
   if (std::ssize(ids) > most) ids.resize(static_cast<size_t>(std::max<int64_t>(most, 0)));
 }
 
-// Texts come from anybody: none may open or close a turn, or break the layout.
+// Texts come from users of the shop: special tokens and line breaks in them lose their meaning.
 std::string Harmless(std::string text) {
   for (char& c : text)
     if (c == '\n' || c == '\r' || c == '\t') c = ' ';
@@ -127,7 +127,7 @@ Ids ScorerPrompts::Prefix(const Ids& head, std::span<const int64_t> history, con
       scorer_.logit() == ScorerConfig::SPAN_LISTWISE || scorer_.logit() == ScorerConfig::LETTER;
   if (room < 0)
     Fail(Exit::kUsage, "pulse.scorer.path_tokens is ", scorer_.path_tokens(), ", ", -room,
-         " too few for a question without history and reason; raise it or lower title_tokens",
+         " too few for a prompt without history and reason; raise it or lower title_tokens",
          list ? " (or split.direct_negatives: all candidates stand in one text)" : "");
   Ids why = reason;
   Cut(why, room);

@@ -58,7 +58,7 @@ class PulseRecommender final : public Recommender {
   }
 
   // l_{u,c} = f_theta(H_u, r_u*, c) for the candidates of every query; of LETTER the mean log p
-  // over the candidates in their order and in reverse, so that no place in the list is better.
+  // over the candidates in their order and in reverse, so that no position in the list is favoured.
   std::vector<Prediction> Scores(const std::string& split, int64_t history,
                                  const std::vector<Query>& queries) const;
 
@@ -223,7 +223,7 @@ class PulseTraining final : public train::Trainable {
 
   bool generates() const { return system_.scorer_.logit() == ScorerConfig::TITLE_GENERATE; }
 
-  // The target and its negatives, shuffled; LETTER shuffles again at every step.
+  // The target and its negatives, shuffled; with LETTER shuffled anew at every step.
   std::vector<int64_t> Candidates(int64_t user, int64_t step) const {
     const auto row = system_.train_.candidates.row(user);
     std::vector<int64_t> candidates(row.begin(), row.end());
@@ -241,7 +241,7 @@ class PulseTraining final : public train::Trainable {
                        : system_.prompts_.Branched(History(user), most, reason, candidates);
   }
 
-  // Of a user's question, whatever the order of its candidates.
+  // Tokens of a user's prompt; they do not depend on the order of the candidates.
   int64_t Tokens(int64_t user) {
     int64_t& tokens = tokens_.at(static_cast<size_t>(user));
     if (tokens == 0) tokens = Question(user, Candidates(user, 0)).tokens();
@@ -280,7 +280,7 @@ class PulseTraining final : public train::Trainable {
   PulseRecommender& system_;
   const RunConfig& config_;
   TrainContext& context_;
-  std::vector<int64_t> users_;   // who have an example
+  std::vector<int64_t> users_;   // rows of users with an example
   std::vector<int64_t> tokens_;  // of a user's question; 0: not counted yet
   std::unique_ptr<data::CursorSampler> sampler_;
 };

@@ -35,7 +35,7 @@ const gen::Choice* Reasons::Of(const std::string& split, int64_t user) const {
   return choice.text.empty() ? nullptr : &choice;
 }
 
-// One random cycle through all who have a reason: nobody keeps the own one.
+// One random cycle through all users with a reason, so that nobody keeps their own.
 void Reasons::Shuffle(uint64_t seed) {
   const std::vector<gen::Choice>& rows = choices_["test"];
   std::vector<int64_t> cycle;

@@ -175,7 +175,8 @@ class ThoughtTraining final : public train::Trainable {
   int64_t judged() const { return std::ssize(judged_); }
 
  private:
-  // In the log's domain; a parameter outside would have a gradient without a way back.
+  // Clamps log tau before a step. Clamping tau inside the loss instead would give zero gradient
+  // outside the range, and log tau could never return.
   void KeepTauInRange() {
     const c10::NoGradGuard no_grad;
     if (model_.thought.learn_temperature())
@@ -207,7 +208,7 @@ class ThoughtTraining final : public train::Trainable {
     return (hidden ? tokens_.history : tokens_.with_target)[static_cast<size_t>(sample)];
   }
 
-  // Zero, with a gradient of zeros: a rank without rows has nothing else to go back through.
+  // Zero, with a gradient of zeros, so that a rank without rows can run the backward pass too.
   at::Tensor Nothing() const { return 0 * model_.parameters.Get(Bias()).sum(); }
   static const char* Bias() { return "behaviour.embeddings.LayerNorm.bias"; }
 
@@ -309,7 +310,8 @@ data::Facts TrainThoughts(const config::RunConfig& config,
                            .retrieval_before = before,
                            .retrieval_after = training.Retrieval(*cluster::MakeSelf()),
                            .held_out = training.judged()};
-  if (model.thought.learn_temperature())  // the step after the last would have clamped it
+  if (model.thought
+          .learn_temperature())  // clamping happens before a step; the last one needs it too
     reached.log_tau = std::clamp(reached.log_tau, std::log(kLeastTau), std::log(kMostTau));
   SaveEncoder(model.rationale, start, max_tokens, model.thought, folder / "rationale");
   SaveEncoder(model.behaviour, start, max_tokens, model.thought, folder / "behaviour");

@@ -105,7 +105,7 @@ TEST(Thread, ALateRankIsNamedAfterTheTimeOut) {
   } catch (const Error& e) {
     what = e.what();
   }
-  EXPECT_NE(what.find("gives up Barrier, operation 1: rank 1 has not come within 0.2 s"),
+  EXPECT_NE(what.find("gives up Barrier, operation 1: rank 1 did not arrive within 0.2 s"),
             std::string::npos)
       << what;
 }
