@@ -111,9 +111,10 @@ std::string PublishedTable(const json& rows) {
                    eval::Fixed(row.at("value")), printed.source});
         any = true;
       }
-  return any ? "\n## Beside the papers\n\n" + table.Markdown() +
-                   "\nThe papers' protocols leak and their candidates differ; only rows of one "
-                   "protocol compare.\n"
+  return any ? "\n## Published results\n\n" + table.Markdown() +
+                   "\nThe papers' protocols leak and their candidate sets differ: compare only "
+                   "rows of "
+                   "the same protocol.\n"
              : "";
 }
 
@@ -173,19 +174,18 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
       Tables(rows, tasks, ReadJson(context, SystemRun(context.config, 0).Metrics(), "chance.json"));
   text +=
       "\nCells are means over users with 95 % bootstrap intervals. The sequential task ranks all "
-      "items "
-      "(history left out), the direct task the test item among its candidates.\n" +
+      "items outside the history, the direct task the candidates of each user.\n" +
       (context.config.predict().also_candidates_size() > 0
-           ? "Each direct table has candidates of its own kind; rows of different tables do not "
-             "compare.\n"
+           ? "Each direct table has its own candidate sets: do not compare rows of different "
+             "tables.\n"
            : std::string()) +
       Notes(context);
   text += PublishedTable(rows);
   if (context.config.system_size() > 1)
     text += "\n## Paired differences over users\n\n" + Differences(context, tasks);
   text +=
-      "\n## Audit: what rules reach that read numbers alone, and what the order of ties is "
-      "worth\n\n" +
+      "\n## Audit: rules that see item and user numbers only, and the effect of the order of "
+      "ties\n\n" +
       AuditLines(ReadJson(context, "audit", "audit.json"));
   text += "\n## Values that the protocol decides\n\n";
   for (const std::string& line : config::ProtocolKeys(context.config)) text += "- " + line + "\n";
@@ -198,7 +198,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
 
 Stage ReportStage(const config::RunConfig& config) {
   Stage stage{.name = "report",
-              .revision = 3,
+              .revision = 4,
               .config_parts = {"metrics", "name", "predict.also_candidates", "protocol", "seed"},
               .settings = config::ProtocolKeys(config),
               .inputs = {"audit"},
