@@ -238,8 +238,8 @@ class Search {
   std::vector<Hypothesis> Finish(Sample& sample) const {
     std::vector<Hypothesis> all;
     for (Group& group : sample.groups) {
-      for (const Beam& beam :
-           group.beams) {  // unfinished at the limit; with a trie these are no items
+      // Beams that are unfinished at the limit; with a trie these are not whole entries.
+      for (const Beam& beam : group.beams) {
         if (group.done || sample.trie || beam.score == kNever) break;
         Store(sample, group, beam, beam.score, options_.max_new_tokens);
       }

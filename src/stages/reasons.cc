@@ -111,8 +111,8 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
   for (int64_t row = 0; row < std::ssize(all); ++row) {
     const std::string& split = grower.splits()[row / grower.users()];
     gen::ReasonTree& tree = all[static_cast<size_t>(row)];
-    for (const gen::Node& node :
-         tree.nodes)  // without targets: this stage must not see held-out ones
+    // Without targets: this stage must not see held-out ones.
+    for (const gen::Node& node : tree.nodes)
       if (split == "train")
         counts.Add(node, grower.examples().TrainTarget(row % grower.users()));
       else

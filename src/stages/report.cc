@@ -113,8 +113,7 @@ std::string PublishedTable(const json& rows) {
       }
   return any ? "\n## Published results\n\n" + table.Markdown() +
                    "\nThe papers' protocols leak and their candidate sets differ: compare only "
-                   "rows of "
-                   "the same protocol.\n"
+                   "rows of the same protocol.\n"
              : "";
 }
 

@@ -310,8 +310,7 @@ data::Facts TrainThoughts(const config::RunConfig& config,
                            .retrieval_before = before,
                            .retrieval_after = training.Retrieval(*cluster::MakeSelf()),
                            .held_out = training.judged()};
-  if (model.thought
-          .learn_temperature())  // clamping happens before a step; the last one needs it too
+  if (model.thought.learn_temperature())  // clamped before each step, so not after the last one
     reached.log_tau = std::clamp(reached.log_tau, std::log(kLeastTau), std::log(kMostTau));
   SaveEncoder(model.rationale, start, max_tokens, model.thought, folder / "rationale");
   SaveEncoder(model.behaviour, start, max_tokens, model.thought, folder / "behaviour");
