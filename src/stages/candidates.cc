@@ -92,13 +92,13 @@ bool DrawHard(const RunContext& context, const std::filesystem::path& partial, c
   return DoUnits(
       context, partial, {"  candidates", "users", std::ssize(users), kUnitUsers},
       [&](int64_t begin, int64_t end) {
-        std::vector<systems::Query> queries;
+        std::vector<ranking::Query> queries;
         for (int64_t i = begin; i < end; ++i)
           queries.push_back(
               {users[i],
                drawer.labels().InputHistory(data::Phase::kTest, drawer.train(), users[i]),
                {}});
-        const auto answers = sasrec->Predict(systems::Task::kSequential, queries);
+        const auto answers = sasrec->Predict(ranking::Task::kSequential, queries);
         std::string bytes;
         for (size_t i = 0; i < queries.size(); ++i) {
           const auto row = drawer.DrawHard(queries[i].user, answers[i].scores,

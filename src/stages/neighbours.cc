@@ -29,12 +29,12 @@ HostTensor Gather(const HostTensor& own, int64_t rows, cluster::Communicator& co
 
 // SASRec states, F32 [end - begin, d]. Users without a held-out item in the split get the state
 // after their training items; users without any item get zeros.
-HostTensor StatesOf(systems::Recommender& sasrec, const Examples& users,
+HostTensor StatesOf(ranking::Recommender& sasrec, const Examples& users,
                     const data::TrainView& train, const std::string& split, int64_t begin,
                     int64_t end, const config::NeighboursConfig& config) {
-  std::vector<systems::Query> queries;
+  std::vector<ranking::Query> queries;
   for (int64_t user = begin; user < end; ++user) {
-    systems::Query query{.user = user};
+    ranking::Query query{.user = user};
     // In the public code the states include all training items, whatever the split.
     if (config.with_target() || (split != "train" && !users.Has(split, user))) {
       const auto row = train.histories.row(user);

@@ -13,8 +13,8 @@
 namespace whyrec::stages {
 namespace {
 
-using systems::Query;
-using systems::Task;
+using ranking::Query;
+using ranking::Task;
 
 constexpr size_t kListLength = 10;
 
@@ -55,7 +55,7 @@ using CandidatesOf = std::function<std::span<const int64_t>(int64_t user)>;
 // Predictions for one batch of users in one task.
 class Asker {
  public:
-  Asker(systems::Recommender& system, const data::TrainView& train, const data::LabelStore& labels,
+  Asker(ranking::Recommender& system, const data::TrainView& train, const data::LabelStore& labels,
         bool mask_history)
       : system_(system), train_(train), labels_(labels), mask_history_(mask_history) {}
 
@@ -95,7 +95,7 @@ class Asker {
     out.lists.Append(Best(scores, query.candidates, mask));
   }
 
-  systems::Recommender& system_;
+  ranking::Recommender& system_;
   const data::TrainView& train_;
   const data::LabelStore& labels_;
   bool mask_history_;

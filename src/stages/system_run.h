@@ -40,10 +40,10 @@ struct SystemRun {
     return lines;
   }
 
-  std::unique_ptr<systems::Recommender> Build(const RunContext& context,
+  std::unique_ptr<ranking::Recommender> Build(const RunContext& context,
                                               const data::TrainView& train,
                                               const systems::Variant* of) const {
-    systems::BuildContext build{.config = config,
+    ranking::BuildContext build{.config = config,
                                 .train = train,
                                 .knobs = systems::KnobValues(system, chosen),
                                 .variant = of ? of->name : ""};

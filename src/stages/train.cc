@@ -31,7 +31,7 @@ Stage TrainStage(const config::RunConfig& config, int i) {
     const auto train = data::LoadTrainView(folder);
     const auto labels = data::LoadLabels(folder);
     const auto exclusion = NegativeExclusion(context.config.split(), train, labels);
-    systems::TrainContext training{
+    ranking::TrainContext training{
         .labels = labels, .negative_exclusion = exclusion, .comm = context.comm, .folder = partial};
     const SystemRun run(context.config, i);
     return run.Build(context, train, run.trained_as)->Train(training);

@@ -2,7 +2,6 @@
 // and suggests similar names for unknown ones.
 #include <algorithm>
 
-#include "src/base/rng.h"
 #include "src/config/run_config.h"
 #include "src/systems/system.h"
 
@@ -15,8 +14,6 @@ std::vector<System>& Registry() {
 }
 
 }  // namespace
-
-const char* NameOf(Task task) { return task == Task::kSequential ? "sequential" : "direct"; }
 
 Registration::Registration(System system) {
   auto& all = Registry();
@@ -56,27 +53,6 @@ const Variant* FindVariant(const System& system, const std::string& name) {
        system.name, "`)");
 }
 
-HostTensor Recommender::UserVectors(const std::vector<Query>&) {
-  Fail(Exit::kUsage, "this system has no user vectors; sasrec has");
-}
-
-Prediction FromScores(const Query& query, std::span<const double> scores) {
-  Prediction prediction;
-  for (const int64_t item : query.candidates)
-    prediction.scores.push_back(scores[static_cast<size_t>(item)]);
-  if (query.candidates.empty()) prediction.scores.assign(scores.begin(), scores.end());
-  return prediction;
-}
-
-std::vector<Prediction> FromScores(const std::vector<Query>& queries, const HostTensor& scores) {
-  WR_CHECK(scores.dim(0) == std::ssize(queries), scores.dim(0), " rows of scores for ",
-           queries.size(), " queries");
-  std::vector<Prediction> out;
-  for (const Query& query : queries)
-    out.push_back(FromScores(query, scores.row<double>(std::ssize(out))));
-  return out;
-}
-
 std::map<std::string, double> KnobValues(const System& system, const config::SystemConfig& config) {
   std::map<std::string, double> values;
   std::vector<std::string> names;
@@ -99,16 +75,6 @@ std::map<std::string, double> KnobValues(const System& system, const config::Sys
     values[knob->name] = given.value();
   }
   return values;
-}
-
-std::vector<int64_t> ValidationUsers(const data::LabelStore& labels,
-                                     const config::RunConfig& config) {
-  const std::vector<int64_t> evaluated = labels.EvaluatedUsers(data::Phase::kValidation);
-  std::vector<int64_t> users =
-      Rng(config.seed(), "validation users").Permutation(std::ssize(evaluated));
-  users.resize(std::min<size_t>(users.size(), config.train().validation_users()));
-  for (int64_t& user : users) user = evaluated[static_cast<size_t>(user)];
-  return users;
 }
 
 }  // namespace whyrec::systems

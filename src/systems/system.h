@@ -10,68 +10,20 @@
 #include <string>
 #include <vector>
 
-#include "cluster/collective/communicator.h"
 #include "proto/config.pb.h"
-#include "src/base/host_tensor.h"
-#include "src/data/split.h"
 #include "src/eval/metrics.h"
+#include "src/ranking/recommender.h"
 
 namespace whyrec::systems {
 
-// The tasks that are evaluated: next item over all items; the held-out item among candidates.
-enum class Task { kSequential, kDirect };
-const char* NameOf(Task task);
-
-// What a system is asked for one user; the target is not part of it.
-struct Query {
-  int64_t user;                         // row
-  std::vector<int64_t> history;         // item rows, oldest first
-  std::span<const int64_t> candidates;  // item rows; empty: the whole catalogue
-};
-
-// Either one score per candidate (per item where the query names none), or an ordered list of item
-// rows in which -1 stands for an answer that is no item.
-struct Prediction {
-  std::vector<double> scores;
-  std::vector<int64_t> list;
-};
-
-// From the scores of all items, [I]: those of the query's candidates, or all.
-Prediction FromScores(const Query& query, std::span<const double> scores);
-// The same from a table, F64 [queries, I].
-std::vector<Prediction> FromScores(const std::vector<Query>& queries, const HostTensor& scores);
-
-// What a system is built from.
-struct BuildContext {
-  const config::RunConfig& config;  // with the system's own training; execution.device is chosen
-  const data::TrainView& train;
-  std::map<std::string, double> knobs;
-  std::string variant = {};
-  std::map<std::string, std::filesystem::path> artefacts = {};  // folders of what it asked for
-};
-
-// What training may use besides: validation targets for early stopping, the items that negatives
-// avoid, and the communicator of its ranks.
-struct TrainContext {
-  const data::LabelStore& labels;
-  const store::Ragged<int64_t>& negative_exclusion;
-  cluster::Communicator& comm;
-  std::filesystem::path folder;  // checkpoints while under way; the model in the end
-};
-
-class Recommender {
- public:
-  virtual ~Recommender() = default;
-  // Trains into context.folder, continuing from what an earlier try left there. Systems that only
-  // count do nothing.
-  virtual data::Facts Train(TrainContext& context) = 0;
-  virtual void Load(const std::filesystem::path& folder) = 0;
-  // Answers in the order of the queries; queries of one call form one batch.
-  virtual std::vector<Prediction> Predict(Task task, const std::vector<Query>& queries) = 0;
-  // F32 [queries, d]: the states that a system with user vectors compares users by;
-  // Error(kUsage) for the others.
-  virtual HostTensor UserVectors(const std::vector<Query>& queries);
-};
+using ranking::BuildContext;
+using ranking::FromScores;
+using ranking::Prediction;
+using ranking::Query;
+using ranking::Recommender;
+using ranking::Task;
+using ranking::TrainContext;
+using ranking::ValidationUsers;
 
 struct Knob {
   std::string name;
@@ -123,11 +75,6 @@ const System& FindSystem(const std::string& name);  // Error(kUsage) with the ne
 const Variant* FindVariant(const System& system, const std::string& name);
 // Defaults overridden by the configuration; unknown or out of range: Error(kUsage).
 std::map<std::string, double> KnobValues(const System& system, const config::SystemConfig& config);
-
-// The users that early stopping evaluates: train.validation_users of those with a validation item,
-// drawn by seed, or all.
-std::vector<int64_t> ValidationUsers(const data::LabelStore& labels,
-                                     const config::RunConfig& config);
 
 struct Registration {
   explicit Registration(System system);

@@ -60,7 +60,7 @@ void Run(const store::TensorMap& file, int64_t epochs) {
     const auto self = cluster::MakeSelf();
     const fs::path into = folder / Cat(count);
     fs::create_directories(into);
-    systems::TrainContext context{.labels = split.labels,
+    ranking::TrainContext context{.labels = split.labels,
                                   .negative_exclusion = split.train.histories,
                                   .comm = *self,
                                   .folder = into};

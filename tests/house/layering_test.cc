@@ -39,7 +39,8 @@ const std::map<std::string, Names> kMayInclude = {
     {"src/decode", {"src/nn"}},
     {"src/lm", {"src/decode", "src/text", "src/store", "src/gen"}},
     {"src/train", {"src/nn", "src/store", "src/data"}},
-    {"src/systems", {"src/data", "src/graph", "src/gen", "src/lm", "src/train"}},
+    {"src/ranking", {"src/train", "src/graph", "src/eval"}},
+    {"src/systems", {"src/ranking", "src/gen", "src/lm"}},
     {"src/systems/isrf", {"src/systems"}},
     {"src/systems/pulse", {"src/systems"}},
     // Plain headers only of the storeys that see torch.

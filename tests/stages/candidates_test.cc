@@ -92,7 +92,7 @@ TEST_F(Sets, HardOnesAreTheFirstOfSasrecsRanking) {
   for (int64_t user = 0; user < hard.rows(); user += 7) {
     const auto had = catalogue.histories.row(user);
     const std::vector<int64_t> before(had.begin(), had.end() - 1);
-    const auto scores = sasrec->Predict(systems::Task::kSequential, {{user, before, {}}})[0].scores;
+    const auto scores = sasrec->Predict(ranking::Task::kSequential, {{user, before, {}}})[0].scores;
     std::vector<double> unseen;
     for (size_t item = 0; item < scores.size(); ++item)
       if (std::ranges::count(had, static_cast<int64_t>(item)) == 0) unseen.push_back(scores[item]);
