@@ -72,7 +72,13 @@ class Loop {
         optimizer_(model.parameters(), RulesOf(config, model)),
         reducer_(model.parameters(), comm, OptionsOf(config)),
         checkpoints_(folder),
-        patience_(config.patience_rule(), config.patience()) {}
+        patience_(config.patience_rule(), config.patience()) {
+    if (comm.size() > config.global_batch())
+      Fail(Exit::kUsage, "train.global_batch is ", config.global_batch(), ", fewer than the ",
+           comm.size(), " ranks: raise it, or start fewer ranks");
+    if (config.micro_batch() > 0 && !model.splits())
+      Fail(Exit::kUsage, "this system cannot split its batch: set train.micro_batch to 0");
+  }
 
   data::Facts Run() {
     try {
@@ -142,12 +148,13 @@ class Loop {
     optimizer_.Step(RateFactor(config_, progress_.step, TotalSteps()));
   }
 
-  // Gradients summed over parts and ranks. Returns the task and the own and shared losses.
+  // Gradients summed over passes and ranks. Returns the task and the own and shared losses.
   std::pair<std::string, std::pair<double, double>> Backward() {
     std::string task;
     double own = 0, shared = 0;
-    for (Part part{.index = 0, .count = Parts()}; part.index < part.count; ++part.index) {
-      const StepLoss loss = model_.PartLoss(progress_.step, part);
+    for (Part part{.index = 0, .count = Passes()}; part.index < part.count; ++part.index) {
+      const Share share(progress_.step, config_.global_batch(), comm_.rank(), comm_.size(), part);
+      const StepLoss loss = model_.Loss(share);
       if (part.last()) reducer_.Begin(loss.task);
       (loss.shared.defined() ? loss.own + loss.shared : loss.own).backward();
       own += loss.own.item<double>();
@@ -158,8 +165,8 @@ class Loop {
     return {task, {own, shared}};
   }
 
-  // No part is empty, so ranks with shorter slices may have fewer.
-  int64_t Parts() const {
+  // No pass is empty, so ranks with shorter slices may make fewer.
+  int64_t Passes() const {
     const int64_t size = RankSlice(config_.global_batch(), comm_.rank(), comm_.size()).size();
     const int64_t most = config_.micro_batch() > 0 ? config_.micro_batch() : size;
     return most > 0 ? (size + most - 1) / most : 1;

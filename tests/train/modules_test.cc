@@ -54,10 +54,9 @@ class Module : public Trainable {
   explicit Module(Communicator& comm) : comm_(comm) {}
   int64_t steps_per_epoch() const override { return kSteps; }
   Validation Validate(int64_t) override { return {0, true, {}}; }
-  StepLoss Loss(int64_t step) override { return PartLoss(step, {}); }
-  StepLoss PartLoss(int64_t step, const Part& part) final {
-    const StepLoss loss = Forward(step, part);
-    own.resize(static_cast<size_t>(step) + 1);
+  StepLoss Loss(const Share& share) final {
+    const StepLoss loss = Forward(share);
+    own.resize(static_cast<size_t>(share.step) + 1);
     shared.resize(own.size());
     own.back() += loss.own.item<double>();
     if (loss.shared.defined()) shared.back() = loss.shared.item<double>();
@@ -67,8 +66,7 @@ class Module : public Trainable {
   std::vector<double> own, shared;  // by step
 
  protected:
-  virtual StepLoss Forward(int64_t step, const Part& part) = 0;
-  Slice Mine() const { return RankSlice(kBatch, comm_.rank(), comm_.size()); }
+  virtual StepLoss Forward(const Share& share) = 0;
   Communicator& comm_;
 };
 
@@ -82,11 +80,10 @@ class Encoder final : public Module {
   nn::Parameters& parameters() override { return parameters_; }
 
  protected:
-  StepLoss Forward(int64_t step, const Part&) override {
+  StepLoss Forward(const Share& share) override {
     const auto vectors = [&](const char* purpose) {
-      const auto own = Cut(Texts(purpose, step, model_.config().vocabulary), Mine());
-      const nn::Draws draws = nn::DrawsOf(3, step, Mine().begin, Mine().size());
-      const at::Tensor pooled = model_.Forward(own, lm::Pooling::kMean, draws);
+      const auto own = Cut(Texts(purpose, share.step, model_.config().vocabulary), share.rank);
+      const at::Tensor pooled = model_.Forward(own, lm::Pooling::kMean, share.draws(3));
       return tensor::AllGatherGrad(lm::UnitRows(pooled), comm_);
     };
     const at::Tensor left = vectors("left"), right = vectors("right");
@@ -121,28 +118,24 @@ class Adapters final : public Module {
   nn::Parameters& parameters() override { return adapters_; }
 
  protected:
-  StepLoss Forward(int64_t step, const Part& part) override {
-    const auto all = Texts("causal", step, 490);
-    if (part.index == 0) {
-      double tokens = 0;
-      for (const auto& text : Cut(all, Mine())) tokens += static_cast<double>(text.size() - 1);
-      tokens_ = Sum(tokens, comm_);
-    }
+  StepLoss Forward(const Share& share) override {
+    const auto all = Texts("causal", share.step, 490);
+    double tokens = 0;
+    for (const auto& text : all) tokens += static_cast<double>(text.size() - 1);
     std::vector<int64_t> ids, targets, lengths;
     std::vector<at::Tensor> positions;
     std::vector<nn::RowRun> runs;
-    const Slice here = PartSlice(Mine(), part);
-    for (const auto& text : Cut(all, here)) {
+    for (const auto& text : Cut(all, {share.begin, share.end})) {
       ids.insert(ids.end(), text.begin(), text.end() - 1);
       targets.insert(targets.end(), text.begin() + 1, text.end());
       lengths.push_back(std::ssize(text) - 1);
       runs.push_back({std::ssize(runs), lengths.back()});
       positions.push_back(at::arange(lengths.back()));
     }
-    const at::Tensor hidden = model_.Hidden(
-        at::tensor(ids), at::cat(positions), lm::CausalAttention(lengths), 12,
-        nn::KeysOf(nn::DrawsOf(3, step, here.begin, here.size()), "phi", runs, at::kCPU));
-    return {.own = model_.CausalLoss(hidden, at::tensor(targets)).sum / tokens_,
+    const at::Tensor hidden =
+        model_.Hidden(at::tensor(ids), at::cat(positions), lm::CausalAttention(lengths), 12,
+                      nn::KeysOf(share.draws(3), "phi", runs, at::kCPU));
+    return {.own = model_.CausalLoss(hidden, at::tensor(targets)).sum / tokens,
             .shared = {},
             .task = "causal"};
   }
@@ -151,7 +144,6 @@ class Adapters final : public Module {
   nn::Parameters base_, adapters_;
   lm::Phi model_;
   lm::Lora lora_;
-  double tokens_ = 0;
 };
 
 using Make = std::function<std::unique_ptr<Module>(Communicator&)>;
@@ -267,21 +259,35 @@ INSTANTIATE_TEST_SUITE_P(
                          {2}}),
     [](const auto& info) { return info.param.name; });
 
-TEST(PartLoss, ASystemThatCannotSplitItsBatchSaysSo) {
+TEST(Trainer, ASystemThatCannotSplitItsBatchSaysSo) {
   struct Whole final : Trainable {
     nn::Parameters none;
     nn::Parameters& parameters() override { return none; }
     int64_t steps_per_epoch() const override { return 1; }
-    StepLoss Loss(int64_t) override { return {.own = {}, .shared = {}, .task = "whole"}; }
+    StepLoss Loss(const Share&) override { return {.own = {}, .shared = {}, .task = "whole"}; }
+    bool splits() const override { return false; }
     Validation Validate(int64_t) override { return {}; }
   } whole;
-  EXPECT_EQ(whole.PartLoss(0, {}).task, "whole");
+  TrainConfig config;
+  config.set_micro_batch(2);
+  Temporary folder;
+  const auto comm = cluster::MakeSelf();
   try {
-    whole.PartLoss(0, {.index = 0, .count = 2});
+    Run(whole, config, folder.path(), *comm);
     FAIL() << "no error";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), Exit::kUsage);
   }
+}
+
+TEST(Trainer, MoreRanksThanSamplesAreRefused) {
+  TrainConfig config;
+  config.set_global_batch(2);
+  Temporary folder;
+  cluster::RunThreads(3, [&](Communicator& comm) {
+    Encoder model(comm, at::kFloat);
+    EXPECT_THROW(Run(model, config, folder.path(), comm), Error);
+  });
 }
 
 }  // namespace

@@ -45,11 +45,11 @@ class Given final : public Trainable {
     return {.decay = path == "map"};
   }
   int64_t steps_per_epoch() const override { return 4; }
-  StepLoss Loss(int64_t step) override {
+  StepLoss Loss(const Share& share) override {
     at::Tensor sum = at::tensor(0.0, parameters_.Get("map").options());
     for (const std::string path : kPaths)
-      sum = sum + (parameters_.Get(path) * Get("gradient." + path)[step].to(parameters_.dtype()) /
-                   comm_.size())
+      sum = sum + (parameters_.Get(path) *
+                   Get("gradient." + path)[share.step].to(parameters_.dtype()) / comm_.size())
                       .sum();
     return {.own = sum, .shared = {}, .task = "given"};
   }

@@ -47,10 +47,11 @@ class Toy final : public Trainable {
   nn::Parameters& parameters() override { return parameters_; }
   int64_t steps_per_epoch() const override { return 4; }
 
-  StepLoss Loss(int64_t step) override {
+  StepLoss Loss(const Share& share) override {
+    const int64_t step = share.step;
     if (at_step) at_step(step);
-    const int64_t begin = kRows * comm_.rank() / comm_.size();
-    const int64_t n = kRows * (comm_.rank() + 1) / comm_.size() - begin;
+    const auto [begin, end] = RankSlice(kRows, comm_.rank(), comm_.size());
+    const int64_t n = end - begin;
     Rng rng(5, "toy rows", static_cast<uint64_t>(step));
     std::vector<double> draws(kRows * (kWidth + 1));
     for (double& draw : draws) draw = rng.Normal();

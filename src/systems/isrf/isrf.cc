@@ -18,7 +18,7 @@
 #include "src/tensor/bridge.h"
 #include "src/tensor/device.h"
 #include "src/train/checkpoint.h"
-#include "src/train/reducer.h"
+#include "src/train/team.h"
 #include "src/train/trainer.h"
 
 namespace whyrec::systems {
@@ -178,7 +178,7 @@ class IsrfTraining final : public train::Trainable {
         config_(system.config_),
         labels_(context.labels),
         exclusion_(context.negative_exclusion),
-        comm_(context.comm),
+        team_(context.comm),
         source_(system.train_, config_, context.negative_exclusion, system.prompts_) {}
 
   nn::Parameters& parameters() override { return system_.parameters_; }
@@ -189,31 +189,29 @@ class IsrfTraining final : public train::Trainable {
 
   // The tasks take turns, one a step. Every rank renders the whole global batch, so that padding
   // and the count of target tokens are global, and works on its slice.
-  train::StepLoss Loss(int64_t step) override { return PartLoss(step, {}); }
-
-  train::StepLoss PartLoss(int64_t step, const train::Part& part) override {
+  train::StepLoss Loss(const train::Share& share) override {
     system_.ForgetNodes();
     const auto& tasks = source_.tasks();
-    const T5Task task = tasks[static_cast<size_t>(step) % tasks.size()];
-    const int64_t turn = step / std::ssize(tasks), size = config_.train().global_batch();
+    const T5Task task = tasks[static_cast<size_t>(share.step) % tasks.size()];
+    const int64_t turn = share.step / std::ssize(tasks), size = share.global_batch;
     std::vector<Sample> samples;
     for (int64_t i = 0; i < size; ++i) samples.push_back(source_.Draw(task, turn * size + i));
     const Batch global = system_.batches_.Make(task, samples);
-    const train::Slice mine = train::RankSlice(size, comm_.rank(), comm_.size());
-    const train::Slice here = train::PartSlice(mine, part);
     const at::Device device = system_.parameters_.device();
-    const IsrfBatch batch = ToDevice(global, here.begin, here.end, device);
+    const IsrfBatch batch = ToDevice(global, share.begin, share.end, device);
     const at::Tensor nodes =
         task == IsrfConfig::SEQUENTIAL ? at::Tensor() : system_.model_.NodeTable();
     train::StepLoss loss{.own = {}, .shared = {}, .task = IsrfConfig::Task_Name(task)};
-    const nn::Draws draws = nn::DrawsOf(config_.seed(), step, here.begin, here.size());
+    const nn::Draws draws = share.draws(config_.seed());
     const auto encoded = system_.model_.Encode(batch, nodes, draws);
     loss.own = system_.model_.TextLossSum(batch, encoded, draws) /
                system_.model_.CountedTokens(tensor::View(global.target));
-    if (part.last())
+    if (share.last())
       loss.shared = system_.model_.AlignmentLoss(
-          here.size() == mine.size() ? batch : ToDevice(global, mine.begin, mine.end, device),
-          nodes, comm_);
+          share.size() == share.rank.size()
+              ? batch
+              : ToDevice(global, share.rank.begin, share.rank.end, device),
+          nodes, team_);
     return loss;
   }
 
@@ -224,29 +222,18 @@ class IsrfTraining final : public train::Trainable {
   }
 
  private:
-  // Sums values of batches that are divided among the ranks, in batch order.
-  double SumOverRanks(std::vector<double> values) {
-    comm_.AllReduce(values.data(), std::ssize(values), DType::kF64, cluster::Reduce::kSum);
-    double sum = 0;
-    for (double v : values) sum += v;
-    return sum;
-  }
-
   // METRIC: share of users (fixed by seed) whose validation item is among the first ten.
   train::Validation HitRate() {
     const bool sequential =
         std::count(source_.tasks().begin(), source_.tasks().end(), IsrfConfig::SEQUENTIAL) > 0;
     const Task task = sequential ? Task::kSequential : Task::kDirect;
     const std::vector<int64_t> users = ValidationUsers(labels_, config_);
-    const auto unit = static_cast<size_t>(config_.predict().batch_users());
-    std::vector<double> hits;
-    for (size_t begin = 0; begin < users.size(); begin += unit) {
-      const std::span<const int64_t> part =
-          std::span(users).subspan(begin, std::min(unit, users.size() - begin));
-      const bool mine = static_cast<int>(hits.size()) % comm_.size() == comm_.rank();
-      hits.push_back(mine ? Hits(task, part) : 0.0);
-    }
-    const double value = SumOverRanks(hits) / static_cast<double>(users.size());
+    const auto hits = [&](int64_t begin, int64_t end) {
+      return Hits(task, {users.begin() + begin, users.begin() + end});
+    };
+    const double value =
+        team_.SumOverUnits(std::ssize(users), config_.predict().batch_users(), hits) /
+        static_cast<double>(users.size());
     return {value, false, {{std::string(NameOf(task)) + " HR@10", value}}};
   }
 
@@ -283,23 +270,16 @@ class IsrfTraining final : public train::Trainable {
   }
 
   double TaskLoss(T5Task task, const std::vector<Sample>& samples) {
-    const size_t unit = 64;
-    std::vector<double> sums;
-    for (size_t begin = 0; begin < samples.size(); begin += unit) {
-      const std::span<const Sample> part =
-          std::span(samples).subspan(begin, std::min(unit, samples.size() - begin));
-      const bool mine = static_cast<int>(sums.size()) % comm_.size() == comm_.rank();
-      sums.push_back(0);
-      if (!mine) continue;
+    const auto unit = [&](int64_t begin, int64_t end) {
+      const std::span<const Sample> part(samples.begin() + begin, samples.begin() + end);
       const Batch host = system_.batches_.Make(task, part);
       const IsrfBatch batch = ToDevice(host, 0, std::ssize(part), system_.parameters_.device());
       const auto encoded = system_.model_.Encode(batch, system_.Nodes(), {});
       const double sum = system_.model_.TextLossSum(batch, encoded, {}).item<double>();
-      sums.back() = sum /
-                    static_cast<double>(system_.model_.CountedTokens(tensor::View(host.target))) *
-                    static_cast<double>(part.size());
-    }
-    return SumOverRanks(std::move(sums)) / static_cast<double>(samples.size());
+      return sum / static_cast<double>(system_.model_.CountedTokens(tensor::View(host.target))) *
+             static_cast<double>(part.size());
+    };
+    return team_.SumOverUnits(std::ssize(samples), 64, unit) / static_cast<double>(samples.size());
   }
 
   std::vector<Sample> ValidationSamples(T5Task task, int64_t step) {
@@ -337,14 +317,11 @@ class IsrfTraining final : public train::Trainable {
   const config::RunConfig& config_;
   const data::LabelStore& labels_;
   const store::Ragged<int64_t>& exclusion_;
-  cluster::Communicator& comm_;
+  const train::Team team_;
   SampleSource source_;
 };
 
 data::Facts IsrfRecommender::Train(TrainContext& context) {
-  if (context.comm.size() > config_.train().global_batch())
-    Fail(Exit::kUsage, "train.global_batch is ", config_.train().global_batch(),
-         ", fewer than the ", context.comm.size(), " ranks");
   model_.Initialise(config_.seed());
   if (config_.isrf().backbone().has_folder()) model_.t5().Load(config_.isrf().backbone().folder());
   IsrfTraining training(*this, context);

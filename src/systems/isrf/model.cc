@@ -13,7 +13,6 @@
 #include "src/nn/losses.h"
 #include "src/systems/propagation.h"
 #include "src/tensor/bridge.h"
-#include "src/tensor/dist_ops.h"
 
 namespace whyrec::systems {
 namespace {
@@ -145,7 +144,7 @@ int64_t IsrfModel::CountedTokens(const at::Tensor& target) const {
 // Eq. 8: G[users] follows the interaction graph, sg(E[users]). Eq. 9: G[users] and the mean
 // whole-word vector of the padded row move towards each other.
 at::Tensor IsrfModel::AlignmentLoss(const IsrfBatch& batch, const at::Tensor& nodes,
-                                    cluster::Communicator& comm) const {
+                                    const train::Team& team) const {
   const auto& align = config_.align();
   const double weight = batch.task == IsrfConfig::EXPLANATION  ? align.explanation()
                         : batch.task == IsrfConfig::SEQUENTIAL ? align.sequential()
@@ -155,8 +154,7 @@ at::Tensor IsrfModel::AlignmentLoss(const IsrfBatch& batch, const at::Tensor& no
   const at::Tensor y = batch.task == IsrfConfig::SEQUENTIAL
                            ? at::embedding(parameters_.Get("whole_word"), batch.whole_words).mean(1)
                            : at::embedding(nodes, batch.users).detach();
-  return weight * nn::SoftDotAlignment(tensor::AllGatherGrad(x, comm),
-                                       tensor::AllGatherGrad(y, comm), align.temperature());
+  return weight * nn::SoftDotAlignment(team.Gather(x), team.Gather(y), align.temperature());
 }
 
 }  // namespace whyrec::systems

@@ -7,12 +7,12 @@
 #include <memory>
 #include <optional>
 
-#include "cluster/collective/communicator.h"
 #include "proto/isrf.pb.h"
 #include "src/graph/csr.h"
 #include "src/lm/t5.h"
 #include "src/nn/parameters.h"
 #include "src/nn/sparse.h"
+#include "src/train/team.h"
 
 namespace whyrec::systems {
 
@@ -65,7 +65,7 @@ class IsrfModel {
   // Eq. 8 (explanation, direct) or 9 (sequential), times its weight, over the rows of all ranks;
   // undefined when the variant has no alignment or its weight is 0.
   at::Tensor AlignmentLoss(const IsrfBatch& batch, const at::Tensor& nodes,
-                           cluster::Communicator& comm) const;
+                           const train::Team& team) const;
 
  private:
   bool Has(config::IsrfConfig::Variant variant) const { return config_.variant() == variant; }

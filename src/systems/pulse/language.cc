@@ -16,7 +16,7 @@
 #include "src/tensor/device.h"
 #include "src/text/tokenizer.h"
 #include "src/train/checkpoint.h"
-#include "src/train/reducer.h"
+#include "src/train/team.h"
 #include "src/train/trainer.h"
 
 namespace whyrec::systems {
@@ -71,10 +71,10 @@ class Documents {
 class LanguageTraining final : public train::Trainable {
  public:
   LanguageTraining(const config::RunConfig& config, const TrainConfig& train,
-                   const lm::PhiConfig& phi, Documents documents, cluster::Communicator& comm)
+                   const lm::PhiConfig& phi, Documents documents, const train::Team& team)
       : config_(train),
         documents_(std::move(documents)),
-        comm_(comm),
+        team_(team),
         parameters_(train.dtype() == TrainConfig::FP64 ? at::kDouble : at::kFloat,
                     tensor::ChooseDevice(config.execution().device())),
         model_(phi, parameters_, "", /*train_base=*/true),
@@ -90,43 +90,39 @@ class LanguageTraining final : public train::Trainable {
     return given > 0 ? given : (std::ssize(documents_.training) + size - 1) / size;
   }
 
-  train::StepLoss Loss(int64_t step) override { return PartLoss(step, {}); }
-
   // -log p of the next token, mean over the tokens of the global batch.
-  train::StepLoss PartLoss(int64_t step, const train::Part& part) override {
-    const int64_t size = config_.global_batch();
+  train::StepLoss Loss(const train::Share& share) override {
     std::vector<const Ids*> batch;
-    int64_t tokens = 0;
-    for (int64_t i = 0; i < size; ++i) {
-      batch.push_back(&documents_.training[static_cast<size_t>(sampler_.At(step * size + i))]);
-      tokens += std::ssize(*batch.back()) - 1;
-    }
-    const train::Slice here =
-        train::PartSlice(train::RankSlice(size, comm_.rank(), comm_.size()), part);
-    const auto own =
-        std::span(batch).subspan(static_cast<size_t>(here.begin), static_cast<size_t>(here.size()));
+    for (int64_t i = 0; i < share.global_batch; ++i)
+      batch.push_back(&documents_.training[static_cast<size_t>(sampler_.At(share.first() + i))]);
+    const int64_t tokens = Tokens(batch);
+    const auto own = std::span(batch).subspan(static_cast<size_t>(share.begin),
+                                              static_cast<size_t>(share.size()));
     return {.own = LossSum(own) / static_cast<double>(tokens), .shared = {}, .task = "LM"};
   }
 
   train::Validation Validate(int64_t) override {
     const c10::NoGradGuard no_grad;
-    constexpr size_t kUnit = 32;
-    double loss = 0, tokens = 0;
-    for (size_t begin = kUnit * static_cast<size_t>(comm_.rank());
-         begin < documents_.held_out.size(); begin += kUnit * static_cast<size_t>(comm_.size())) {
-      std::vector<const Ids*> batch;
-      for (size_t i = begin; i < std::min(begin + kUnit, documents_.held_out.size()); ++i) {
-        batch.push_back(&documents_.held_out[i]);
-        tokens += static_cast<double>(batch.back()->size() - 1);
-      }
-      loss += LossSum(batch).item<double>();
-    }
-    const double value = train::Sum(loss, comm_) / train::Sum(tokens, comm_);
+    std::vector<const Ids*> held_out;
+    for (const Ids& document : documents_.held_out) held_out.push_back(&document);
+    const double loss =
+        team_.SumOverUnits(std::ssize(held_out), 32, [&](int64_t begin, int64_t end) {
+          const std::span<const Ids* const> unit(held_out.begin() + begin, held_out.begin() + end);
+          return LossSum(unit).item<double>();
+        });
+    const double value = loss / static_cast<double>(Tokens(held_out));
     return {value, true, {{"nats per token", value}}};
   }
 
  private:
   using Ids = std::vector<int64_t>;
+
+  // That have a token before them.
+  static int64_t Tokens(std::span<const Ids* const> documents) {
+    int64_t tokens = 0;
+    for (const Ids* document : documents) tokens += std::ssize(*document) - 1;
+    return tokens;
+  }
 
   at::Tensor LossSum(std::span<const Ids* const> documents) const {
     Ids ids, targets;
@@ -149,7 +145,7 @@ class LanguageTraining final : public train::Trainable {
 
   const TrainConfig& config_;
   const Documents documents_;
-  cluster::Communicator& comm_;
+  const train::Team& team_;
   nn::Parameters parameters_;
   lm::Phi model_;
   data::CursorSampler sampler_;
@@ -189,22 +185,20 @@ data::Facts TrainLanguage(const config::RunConfig& config, const data::TrainView
          "pulse.language has neither a folder nor a tokenizer: name a Phi-family folder, or a "
          "tokenizer.json with Phi-4-mini's special tokens");
   const config::RunConfig own = config::WithTraining(config, language.train());
-  if (comm.size() > own.train().global_batch())
-    Fail(Exit::kUsage, "the base model's train.global_batch is ", own.train().global_batch(),
-         ", fewer than the ", comm.size(), " ranks");
   const auto tokenizer = text::LoadTokenizerJson(language.tokenizer());
   const lm::PhiConfig phi = ConfigOf(language, *tokenizer);
   const auto texts = LanguageTexts(train);
   if (texts.empty()) Fail(Exit::kData, "the catalogue has no text to train a base model on");
+  const train::Team team(comm);
   LanguageTraining training(own, own.train(), phi,
-                            Documents(texts, *tokenizer, phi.bos, language.text_tokens()), comm);
+                            Documents(texts, *tokenizer, phi.bos, language.text_tokens()), team);
   data::Facts facts = train::Run(training, own.train(), folder, comm);
-  if (comm.rank() == 0) {
+  team.Once([&] {
     train::LoadParameters(training.parameters(), folder / "model.safetensors");
     training.model().Save(folder);
     std::filesystem::copy_file(language.tokenizer(), folder / "tokenizer.json",
                                std::filesystem::copy_options::overwrite_existing);
-  }
+  });
   facts.emplace_back("texts", Cat(texts.size()));
   facts.emplace_back("vocabulary", Cat(phi.vocabulary));
   return facts;

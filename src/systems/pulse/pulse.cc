@@ -19,7 +19,7 @@
 #include "src/systems/pulse/reasons.h"
 #include "src/systems/system.h"
 #include "src/train/checkpoint.h"
-#include "src/train/reducer.h"
+#include "src/train/team.h"
 #include "src/train/trainer.h"
 
 namespace whyrec::systems {
@@ -168,7 +168,7 @@ eval::Ties TiesOf(const RunConfig& config) {
 class PulseTraining final : public train::Trainable {
  public:
   PulseTraining(PulseRecommender& system, TrainContext& context)
-      : system_(system), config_(system.config_), context_(context) {
+      : system_(system), config_(system.config_), labels_(context.labels), team_(context.comm) {
     const auto& candidates = system.train_.candidates;
     if (candidates.rows() == 0)
       Fail(Exit::kUsage, "the scorer learns from candidates: set split.train_candidates to true");
@@ -192,22 +192,19 @@ class PulseTraining final : public train::Trainable {
     return given > 0 ? given : (std::ssize(users_) + size - 1) / size;
   }
 
-  train::StepLoss Loss(int64_t step) override { return PartLoss(step, {}); }
-
-  train::StepLoss PartLoss(int64_t step, const train::Part& part) override {
-    const int64_t size = config_.train().global_batch();
+  train::StepLoss Loss(const train::Share& share) override {
     std::vector<int64_t> users, tokens;  // of the global batch
-    for (int64_t i = 0; i < size; ++i) {
-      users.push_back(users_[static_cast<size_t>(sampler_->At(step * size + i))]);
+    for (int64_t i = 0; i < share.global_batch; ++i) {
+      users.push_back(users_[static_cast<size_t>(sampler_->At(share.first() + i))]);
       tokens.push_back(Tokens(users.back()));
     }
-    const std::vector<int64_t> places =
-        train::BalancedPart(tokens, context_.comm.rank(), context_.comm.size(), part);
+    const std::vector<int64_t> places = share.Deal(tokens);
     std::vector<int64_t> own;
     for (const int64_t i : places) own.push_back(users[static_cast<size_t>(i)]);
-    const nn::Draws draws = nn::DrawsOf(config_.seed(), step, places);
+    const nn::Draws draws = nn::DrawsOf(config_.seed(), share.step, places);
     return {.own = generates() ? TitleLoss(own, users, draws)
-                               : ChoiceLoss(own, step, draws) / static_cast<double>(size),
+                               : ChoiceLoss(own, share.step, draws) /
+                                     static_cast<double>(share.global_batch),
             .shared = {},
             .task = "SFT"};
   }
@@ -279,7 +276,8 @@ class PulseTraining final : public train::Trainable {
 
   PulseRecommender& system_;
   const RunConfig& config_;
-  TrainContext& context_;
+  const data::LabelStore& labels_;
+  const train::Team team_;
   std::vector<int64_t> users_;   // rows of users with an example
   std::vector<int64_t> tokens_;  // of a user's question; 0: not counted yet
   std::unique_ptr<data::CursorSampler> sampler_;
@@ -287,29 +285,30 @@ class PulseTraining final : public train::Trainable {
 
 // HR@1 on fixed users and their validation items, with reasons of the validation split.
 train::Validation PulseTraining::Validate(int64_t) {
-  const data::LabelStore& labels = context_.labels;
+  const data::LabelStore& labels = labels_;
   RunConfig config = config_;
   config.mutable_train()->set_validation_users(system_.scorer_.validation_users());
   const std::vector<int64_t> users = ValidationUsers(labels, config);
-  const auto unit = static_cast<size_t>(config_.predict().batch_users());
-  double hits = 0;
-  for (size_t begin = unit * static_cast<size_t>(context_.comm.rank()); begin < users.size();
-       begin += unit * static_cast<size_t>(context_.comm.size())) {
-    const auto part = std::span(users).subspan(begin, std::min(unit, users.size() - begin));
+  const auto hits = [&](int64_t begin, int64_t end) {
     std::vector<Query> queries;
-    for (const int64_t user : part)
-      queries.push_back({user, labels.InputHistory(data::Phase::kValidation, system_.train_, user),
-                         labels.Candidates(data::Phase::kValidation, user)});
+    for (int64_t i = begin; i < end; ++i)
+      queries.push_back({users[i],
+                         labels.InputHistory(data::Phase::kValidation, system_.train_, users[i]),
+                         labels.Candidates(data::Phase::kValidation, users[i])});
     const auto predictions = system_.Scores("validation", system_.scorer_.history(), queries);
+    double sum = 0;
     for (size_t i = 0; i < queries.size(); ++i) {
       const int64_t target = labels.Target(data::Phase::kValidation, queries[i].user);
       const auto place = std::ranges::find(queries[i].candidates, target);
-      hits +=
+      sum +=
           eval::HitRate(eval::RankOf(predictions[i].scores, place - queries[i].candidates.begin()),
                         1, TiesOf(config_));
     }
-  }
-  const double value = train::Sum(hits, context_.comm) / static_cast<double>(users.size());
+    return sum;
+  };
+  const double value =
+      team_.SumOverUnits(std::ssize(users), config_.predict().batch_users(), hits) /
+      static_cast<double>(users.size());
   return {value, false, {{"HR@1", value}}};
 }
 
@@ -319,18 +318,15 @@ data::Facts PulseRecommender::Train(TrainContext& context) {
           ? Cat("folder ", base_.filename().string())
           : std::string("random start, causal language model of the catalogue's text");
   if (prior_) return {{"scorer base", base}, {"training", "none"}};
-  if (context.comm.size() > config_.train().global_batch())
-    Fail(Exit::kUsage, "train.global_batch is ", config_.train().global_batch(),
-         ", fewer than the ", context.comm.size(), " ranks");
   model_.Initialise(config_.seed());
   const bool recompute = RecomputesLayers(config_, ShapeOf(model_.phi().config()));
   model_.RecomputeLayers(recompute);
   PulseTraining training(*this, context);
   data::Facts facts = train::Run(training, config_.train(), context.folder, context.comm);
-  if (context.comm.rank() == 0) {
+  train::Team(context.comm).Once([&] {
     train::LoadParameters(model_.trained(), context.folder / "model.safetensors");
     model_.Save(context.folder);
-  }
+  });
   facts.emplace_back("scorer base", base);
   facts.emplace_back("trained weights", ScorerConfig::Tuned_Name(scorer_.train_weights()));
   facts.emplace_back("layers run again in the backward pass", recompute ? "yes" : "no");

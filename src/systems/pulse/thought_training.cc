@@ -21,9 +21,9 @@
 #include "src/lm/thought_space.h"
 #include "src/nn/info_nce.h"
 #include "src/tensor/device.h"
-#include "src/tensor/dist_ops.h"
 #include "src/tensor/parallel.h"
 #include "src/train/checkpoint.h"
+#include "src/train/team.h"
 #include "src/train/trainer.h"
 
 namespace whyrec::systems {
@@ -117,8 +117,8 @@ Ids Pick(const Ids& all, const std::vector<int64_t>& numbers, train::Slice slice
 class ThoughtTraining final : public train::Trainable {
  public:
   ThoughtTraining(ThoughtModel& model, const ThoughtTokens& tokens, const config::RunConfig& config,
-                  cluster::Communicator& comm)
-      : model_(model), tokens_(tokens), config_(config), comm_(comm) {
+                  const train::Team& team)
+      : model_(model), tokens_(tokens), config_(config), team_(team) {
     ChooseCandidates();
   }
 
@@ -134,38 +134,40 @@ class ThoughtTraining final : public train::Trainable {
 
   // Every rank makes the whole loss from the gathered vectors; the gradient of its own rows goes
   // into its encoders, that of tau is rank 0's.
-  train::StepLoss Loss(int64_t step) override {
+  train::StepLoss Loss(const train::Share& share) override {
     KeepTauInRange();
+    const int64_t step = share.step;
     const std::vector<int64_t> batch = Batch(step);
-    const train::Slice own = train::RankSlice(std::ssize(batch), comm_.rank(), comm_.size());
+    const train::Slice own = team_.Own(std::ssize(batch));
     Ids behaviours;
     for (int64_t i = own.begin; i < own.end; ++i)
       behaviours.push_back(TrainedBehaviour(step, batch[static_cast<size_t>(i)]));
     const nn::Draws draws = nn::DrawsOf(config_.seed(), step, own.begin, own.size());
-    const at::Tensor h =
-        tensor::AllGatherGrad(model_.Vectors(model_.behaviour, behaviours, draws), comm_);
-    const at::Tensor z = tensor::AllGatherGrad(
-        model_.Vectors(model_.rationale, Pick(tokens_.rationale, batch, own), draws), comm_);
+    const at::Tensor h = team_.Gather(model_.Vectors(model_.behaviour, behaviours, draws));
+    const at::Tensor z =
+        team_.Gather(model_.Vectors(model_.rationale, Pick(tokens_.rationale, batch, own), draws));
     const at::Tensor negatives =
         nn::DrawNegatives(std::ssize(batch), model_.thought.negatives(), config_.seed(), step);
-    const at::Tensor log_tau = comm_.rank() == 0 ? model_.log_tau : model_.log_tau.detach();
-    return {.own = Nothing(), .shared = nn::InfoNce(h, z, negatives, log_tau), .task = "thought"};
+    return {.own = Nothing(),
+            .shared = nn::InfoNce(h, z, negatives, team_.CountOnce(model_.log_tau)),
+            .task = "thought"};
   }
+  bool splits() const override { return false; }
 
   train::Validation Validate(int64_t) override {
-    const double retrieval = Retrieval(comm_);
+    const double retrieval = Retrieval(team_);
     return {retrieval, /*lower_is_better=*/false, {{"R@1", retrieval}}};
   }
 
   // The share of held-out users whose own rationale is nearest, by the behaviours that reasons will
   // be scored against. Ties are misses.
-  double Retrieval(cluster::Communicator& comm) const {
+  double Retrieval(const train::Team& team) const {
     const c10::NoGradGuard no_grad;
     const bool with_target =
         config_.pulse().behaviour().anchor() == config::BehaviourConfig::WITH_TARGET;
     const at::Tensor h = Encode(model_.behaviour,
-                                with_target ? tokens_.with_target : tokens_.history, judged_, comm);
-    const at::Tensor z = Encode(model_.rationale, tokens_.rationale, pool_, comm);
+                                with_target ? tokens_.with_target : tokens_.history, judged_, team);
+    const at::Tensor z = Encode(model_.rationale, tokens_.rationale, pool_, team);
     const at::Tensor cosines =
         at::gather(nn::Cosines(h, z), 1, candidates_.to(h.device())).cpu();  // the own one first
     const at::Tensor best_other = std::get<0>(cosines.narrow(1, 1, cosines.size(1) - 1).max(1));
@@ -227,45 +229,41 @@ class ThoughtTraining final : public train::Trainable {
 
   // [numbers, d], each rank its share.
   at::Tensor Encode(const lm::Bert& encoder, const Ids& all, const std::vector<int64_t>& numbers,
-                    cluster::Communicator& comm) const {
-    const train::Slice own = train::RankSlice(std::ssize(numbers), comm.rank(), comm.size());
+                    const train::Team& team) const {
+    const train::Slice own = team.Own(std::ssize(numbers));
     std::vector<at::Tensor> parts = {model_.Vectors(encoder, {}, {})};
     for (int64_t begin = own.begin; begin < own.end; begin += kEncodedTexts) {
       const train::Slice part{begin, std::min(own.end, begin + kEncodedTexts)};
       parts.push_back(model_.Vectors(encoder, Pick(all, numbers, part), {}));
     }
-    return tensor::AllGatherGrad(at::cat(parts), comm);
+    return team.Gather(at::cat(parts));
   }
 
   ThoughtModel& model_;
   const ThoughtTokens& tokens_;
   const config::RunConfig& config_;
-  cluster::Communicator& comm_;
+  const train::Team& team_;
   std::vector<int64_t> order_;  // of the pass under way
   int64_t pass_ = -1;
   std::vector<int64_t> judged_, pool_;  // numbers of samples; pool_ begins with judged_
   at::Tensor candidates_;               // i64 [judged, 1 + others], rows of pool_
 };
 
-void Check(const config::RunConfig& config, const std::vector<ThoughtSample>& samples, int ranks) {
+void Check(const std::vector<ThoughtSample>& samples) {
   const auto held_out = std::ranges::count(samples, true, &ThoughtSample::held_out);
   if (std::ssize(samples) - held_out < 2 || held_out < 1)
     Fail(Exit::kData, "the thought encoders have ", samples.size() - held_out,
          " users to train on and ", held_out,
          " held out; they need 2 and 1: users with two training items and a rationale");
-  if (ranks > config.train().global_batch())
-    Fail(Exit::kUsage, "train.global_batch is ", config.train().global_batch(), ", fewer than the ",
-         ranks, " ranks");
 }
 
 // The folder that both encoders start from; rank 0 writes it where it is to be made.
-fs::path StartFolder(const config::RunConfig& config, cluster::Communicator& comm,
+fs::path StartFolder(const config::RunConfig& config, const train::Team& team,
                      const fs::path& folder) {
   const auto& thought = config.pulse().thought();
   if (thought.has_encoder()) return thought.encoder();
   const fs::path start = folder / "start";
-  if (comm.rank() == 0) lm::WriteRandomEncoder(thought, config.seed(), start);
-  comm.Barrier();
+  team.Once([&] { lm::WriteRandomEncoder(thought, config.seed(), start); });
   return start;
 }
 
@@ -290,38 +288,39 @@ void SaveEncoder(const lm::Bert& encoder, const fs::path& start, int64_t max_tok
 data::Facts TrainThoughts(const config::RunConfig& config,
                           const std::vector<ThoughtSample>& samples, cluster::Communicator& comm,
                           const fs::path& folder) {
-  Check(config, samples, comm.size());
+  const train::Team team(comm);
+  Check(samples);
   fs::create_directories(folder);
-  const fs::path start = StartFolder(config, comm, folder);
+  const fs::path start = StartFolder(config, team, folder);
   ThoughtModel model(config, start);
   const int64_t max_tokens = MaxTokens(config, model.shape);
   const ThoughtTokens tokens(samples, lm::BertText(start, model.shape), max_tokens);
-  ThoughtTraining training(model, tokens, config, comm);
-  const double before = training.Retrieval(comm);
-  if (comm.rank() == 0) Info(Cat("  before training: R@1 ", before));
+  ThoughtTraining training(model, tokens, config, team);
+  const double before = training.Retrieval(team);
+  team.Once([&] { Info(Cat("  before training: R@1 ", before)); });
   data::Facts facts = train::Run(training, config.train(), folder, comm);
-  if (comm.rank() != 0) return facts;
-
-  const fs::path best = folder / "model.safetensors";
-  train::LoadParameters(model.parameters, best);
-  lm::ThoughtFacts reached{.log_tau = model.log_tau.item<double>(),
-                           .pooling = model.thought.pooling(),
-                           .max_tokens = max_tokens,
-                           .retrieval_before = before,
-                           .retrieval_after = training.Retrieval(*cluster::MakeSelf()),
-                           .held_out = training.judged()};
-  if (model.thought.learn_temperature())  // clamped before each step, so not after the last one
-    reached.log_tau = std::clamp(reached.log_tau, std::log(kLeastTau), std::log(kMostTau));
-  SaveEncoder(model.rationale, start, max_tokens, model.thought, folder / "rationale");
-  SaveEncoder(model.behaviour, start, max_tokens, model.thought, folder / "behaviour");
-  lm::SaveThoughtFacts(reached, folder);
-  fs::remove(best);  // the folders hold it all
-  facts.emplace_back("users trained on", Cat(tokens.trained.size()));
-  facts.emplace_back("users judged", Cat(reached.held_out));
-  facts.emplace_back("R@1 before", Cat(reached.retrieval_before));
-  facts.emplace_back("R@1 after", Cat(reached.retrieval_after));
-  facts.emplace_back("temperature", Cat(std::exp(reached.log_tau)));
-  facts.emplace_back("texts cut", Cat(tokens.cut));
+  team.Once([&] {
+    const fs::path best = folder / "model.safetensors";
+    train::LoadParameters(model.parameters, best);
+    lm::ThoughtFacts reached{.log_tau = model.log_tau.item<double>(),
+                             .pooling = model.thought.pooling(),
+                             .max_tokens = max_tokens,
+                             .retrieval_before = before,
+                             .retrieval_after = training.Retrieval(train::Team::Alone()),
+                             .held_out = training.judged()};
+    if (model.thought.learn_temperature())  // the step after the last would have clamped it
+      reached.log_tau = std::clamp(reached.log_tau, std::log(kLeastTau), std::log(kMostTau));
+    SaveEncoder(model.rationale, start, max_tokens, model.thought, folder / "rationale");
+    SaveEncoder(model.behaviour, start, max_tokens, model.thought, folder / "behaviour");
+    lm::SaveThoughtFacts(reached, folder);
+    fs::remove(best);  // the folders hold it all
+    facts.emplace_back("users trained on", Cat(tokens.trained.size()));
+    facts.emplace_back("users judged", Cat(reached.held_out));
+    facts.emplace_back("R@1 before", Cat(reached.retrieval_before));
+    facts.emplace_back("R@1 after", Cat(reached.retrieval_after));
+    facts.emplace_back("temperature", Cat(std::exp(reached.log_tau)));
+    facts.emplace_back("texts cut", Cat(tokens.cut));
+  });
   return facts;
 }
 

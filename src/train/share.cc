@@ -1,10 +1,8 @@
-#include "src/train/trainable.h"
+#include "src/train/share.h"
 
 #include <algorithm>
 #include <functional>
 #include <numeric>
-
-#include "src/base/error.h"
 
 namespace whyrec::train {
 
@@ -53,10 +51,20 @@ std::vector<int64_t> BalancedPart(std::span<const int64_t> tokens, int rank, int
   return mine;
 }
 
-StepLoss Trainable::PartLoss(int64_t step, const Part& part) {
-  if (part.count > 1)
-    Fail(Exit::kUsage, "this system cannot split its batch: set train.micro_batch to 0");
-  return Loss(step);
+Share::Share(int64_t step, int64_t global_batch, int rank, int ranks, const Part& part)
+    : step(step),
+      global_batch(global_batch),
+      rank(RankSlice(global_batch, rank, ranks)),
+      rank_(rank),
+      ranks_(ranks),
+      part_(part) {
+  const Slice here = PartSlice(this->rank, part);
+  begin = here.begin;
+  end = here.end;
+}
+
+std::vector<int64_t> Share::Deal(std::span<const int64_t> tokens) const {
+  return BalancedPart(tokens, rank_, ranks_, part_);
 }
 
 }  // namespace whyrec::train

@@ -1,0 +1,44 @@
+#include "src/train/team.h"
+
+#include <algorithm>
+
+#include "src/tensor/dist_ops.h"
+
+namespace whyrec::train {
+
+Team Team::Alone() {
+  std::shared_ptr<cluster::Communicator> self = cluster::MakeSelf();
+  Team team(*self);
+  team.own_ = std::move(self);
+  return team;
+}
+
+Slice Team::Own(int64_t n) const { return RankSlice(n, comm_->rank(), comm_->size()); }
+
+double Team::SumOverUnits(int64_t n, int64_t unit,
+                          const std::function<double(int64_t, int64_t)>& f) const {
+  std::vector<double> sums;
+  for (int64_t begin = 0; begin < n; begin += unit) {
+    const bool own = std::ssize(sums) % comm_->size() == comm_->rank();
+    sums.push_back(own ? f(begin, std::min(begin + unit, n)) : 0.0);
+  }
+  comm_->AllReduce(sums.data(), std::ssize(sums), DType::kF64, cluster::Reduce::kSum);
+  double sum = 0;
+  for (const double value : sums) sum += value;
+  return sum;
+}
+
+at::Tensor Team::Gather(const at::Tensor& rows) const {
+  return tensor::AllGatherGrad(rows, *comm_);
+}
+
+at::Tensor Team::CountOnce(const at::Tensor& parameter) const {
+  return comm_->rank() == 0 ? parameter : parameter.detach();
+}
+
+void Team::Once(const std::function<void()>& f) const {
+  if (comm_->rank() == 0) f();
+  comm_->Barrier();
+}
+
+}  // namespace whyrec::train

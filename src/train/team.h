@@ -1,0 +1,41 @@
+// The ranks that work together, as a system sees them: it shares work out, sums and gathers, and
+// never asks which rank it runs on. All ranks call the same functions in the same order.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "cluster/collective/communicator.h"
+#include "src/nn/at.h"
+#include "src/train/share.h"
+
+namespace whyrec::train {
+
+class Team {
+ public:
+  explicit Team(cluster::Communicator& comm) : comm_(&comm) {}
+  static Team Alone();  // one rank, whoever else there is
+
+  cluster::Communicator& comm() const { return *comm_; }  // for the training loop
+
+  // This rank's share of n things.
+  Slice Own(int64_t n) const;
+  // The sum of f over the units [begin, end) of at most `unit` things that n are cut into. Each
+  // unit is worked at on one rank; sums are made in the order of the units, the same on every rank.
+  double SumOverUnits(int64_t n, int64_t unit,
+                      const std::function<double(int64_t begin, int64_t end)>& f) const;
+  // [n_rank, ..] -> [sum of n_rank, ..] in rank order; the gradient of a rank's rows comes back to
+  // it, summed over the ranks' losses.
+  at::Tensor Gather(const at::Tensor& rows) const;
+  // A parameter that every rank's loss reads in the same way: its gradient flows on one rank alone,
+  // so that the sum over the ranks counts it once.
+  at::Tensor CountOnce(const at::Tensor& parameter) const;
+  // f on one rank, while the others wait.
+  void Once(const std::function<void()>& f) const;
+
+ private:
+  std::shared_ptr<cluster::Communicator> own_;  // Alone's
+  cluster::Communicator* comm_;
+};
+
+}  // namespace whyrec::train
