@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "proto/config.pb.h"
 #include "src/base/host_tensor.h"
 #include "src/data/split.h"
+#include "src/eval/metrics.h"
 
 namespace whyrec::ranking {
 
@@ -58,6 +60,16 @@ struct TrainContext {
   std::filesystem::path folder;  // checkpoints while under way; the model in the end
 };
 
+// How a query's target is placed among all items.
+struct RankOptions {
+  bool mask_history = true;  // items of the query's history do not count
+  int64_t list = 10;         // best items that are listed
+};
+struct Ranked {
+  std::optional<eval::Rank> rank;  // of the target; none where the system only lists
+  std::vector<int64_t> list;       // item rows, best first
+};
+
 class Recommender {
  public:
   virtual ~Recommender() = default;
@@ -67,10 +79,19 @@ class Recommender {
   virtual void Load(const std::filesystem::path& folder) = 0;
   // Answers in the order of the queries; queries of one call form one batch.
   virtual std::vector<Prediction> Predict(Task task, const std::vector<Query>& queries) = 0;
+  // Queries without candidates ranked over all items; `targets` are their answers, which only the
+  // machinery sees. A system that lists answers with its lists, whatever the options.
+  virtual std::vector<Ranked> Rank(Task task, const std::vector<Query>& queries,
+                                   std::span<const int64_t> targets, const RankOptions& options);
   // F32 [queries, d]: the states that a system with user vectors compares users by;
   // Error(kUsage) for the others.
   virtual HostTensor UserVectors(const std::vector<Query>& queries);
 };
+
+// The best of `scores` by their place, at most `count`; masked ones and NaN are left out, equal
+// scores stay in order.
+std::vector<int64_t> Best(std::span<const double> scores, std::span<const uint8_t> mask,
+                          int64_t count);
 
 // The users that early stopping evaluates: train.validation_users of those with a validation item,
 // drawn by seed, or all.

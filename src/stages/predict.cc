@@ -2,7 +2,6 @@
 // candidates and among further candidate sets. The system sees queries without targets; its scores
 // become ranks and lists here.
 #include <algorithm>
-#include <cmath>
 #include <functional>
 
 #include "src/base/rng.h"
@@ -16,7 +15,7 @@ namespace {
 using ranking::Query;
 using ranking::Task;
 
-constexpr size_t kListLength = 10;
+constexpr int64_t kListLength = 10;
 
 // All evaluated users, or a random sample of the configured size; ascending.
 std::vector<int64_t> EvaluatedUsers(const config::RunConfig& config,
@@ -32,47 +31,40 @@ std::vector<int64_t> EvaluatedUsers(const config::RunConfig& config,
   return chosen;
 }
 
-// The best ten of the unmasked candidates; equal scores in the order of the candidates.
-std::vector<int64_t> Best(const std::vector<double>& scores, std::span<const int64_t> candidates,
-                          const std::vector<uint8_t>& mask) {
-  std::vector<int64_t> order;
-  for (size_t i = 0; i < scores.size(); ++i)
-    if ((mask.empty() || !mask[i]) && !std::isnan(scores[i]))
-      order.push_back(static_cast<int64_t>(i));
-  const size_t k = std::min(kListLength, order.size());
-  std::partial_sort(
-      order.begin(), order.begin() + static_cast<std::ptrdiff_t>(k), order.end(),
-      [&](int64_t a, int64_t b) { return scores[a] != scores[b] ? scores[a] > scores[b] : a < b; });
-  order.resize(k);
-  if (!candidates.empty())
-    for (int64_t& i : order) i = candidates[i];
-  return order;
-}
-
-// A user's candidates; empty when all items are ranked.
+// The candidates of a user; none where all items are ranked.
 using CandidatesOf = std::function<std::span<const int64_t>(int64_t user)>;
 
 // Predictions for one batch of users in one task.
 class Asker {
  public:
   Asker(ranking::Recommender& system, const data::TrainView& train, const data::LabelStore& labels,
-        bool mask_history)
-      : system_(system), train_(train), labels_(labels), mask_history_(mask_history) {}
+        const ranking::RankOptions& options)
+      : system_(system), train_(train), labels_(labels), options_(options) {}
 
   TaskPredictions Ask(const std::string& name, Task task, const CandidatesOf& candidates,
                       std::span<const int64_t> users) const {
     std::vector<Query> queries;
+    std::vector<int64_t> targets;
     for (int64_t user : users) {
       Query query{user, labels_.InputHistory(data::Phase::kTest, train_, user), {}};
       if (candidates) query.candidates = candidates(user);
       queries.push_back(std::move(query));
+      targets.push_back(labels_.Target(data::Phase::kTest, user));
     }
     TaskPredictions out{.task = name, .scored = false, .lists = {}, .ranks = {}};
+    if (!candidates) {
+      for (const auto& [rank, list] : system_.Rank(task, queries, targets, options_)) {
+        out.scored = rank.has_value();
+        if (rank) out.ranks.push_back(*rank);
+        out.lists.Append(list);
+      }
+      return out;
+    }
     const auto answers = system_.Predict(task, queries);
     for (size_t i = 0; i < queries.size(); ++i) {
       out.scored = !answers[i].scores.empty();
       if (out.scored)
-        Place(queries[i], answers[i].scores, out);
+        Place(queries[i], targets[i], answers[i].scores, out);
       else
         out.lists.Append(answers[i].list);
     }
@@ -80,25 +72,20 @@ class Asker {
   }
 
  private:
-  void Place(const Query& query, const std::vector<double>& scores, TaskPredictions& out) const {
-    int64_t target = labels_.Target(data::Phase::kTest, query.user);
-    std::vector<uint8_t> mask;
-    if (!query.candidates.empty()) {
-      target = std::find(query.candidates.begin(), query.candidates.end(), target) -
-               query.candidates.begin();
-    } else if (mask_history_) {
-      mask.assign(scores.size(), 0);
-      for (int64_t item : query.history) mask[item] = 1;
-      mask[target] = 0;
-    }
-    out.ranks.push_back(eval::RankOf(scores, target, mask));
-    out.lists.Append(Best(scores, query.candidates, mask));
+  // Among the candidates.
+  void Place(const Query& query, int64_t target, const std::vector<double>& scores,
+             TaskPredictions& out) const {
+    const auto place = std::ranges::find(query.candidates, target) - query.candidates.begin();
+    out.ranks.push_back(eval::RankOf(scores, place));
+    std::vector<int64_t> list = ranking::Best(scores, {}, options_.list);
+    for (int64_t& item : list) item = query.candidates[static_cast<size_t>(item)];
+    out.lists.Append(list);
   }
 
   ranking::Recommender& system_;
   const data::TrainView& train_;
   const data::LabelStore& labels_;
-  bool mask_history_;
+  ranking::RankOptions options_;
 };
 
 bool AsksDirectly(const systems::System& system) {
@@ -125,7 +112,8 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial, const
   system->Load(context.workspace.Of(run.Train()));
   const auto knobs = systems::KnobValues(run.system, run.chosen);
   const Asker asker(*system, train, labels,
-                    !knobs.count("mask_history") || knobs.at("mask_history") != 0);
+                    {.mask_history = !knobs.count("mask_history") || knobs.at("mask_history") != 0,
+                     .list = kListLength});
   const std::vector<int64_t> users = EvaluatedUsers(context.config, labels);
   const CandidatesOf candidates = [&](int64_t user) {
     return labels.Candidates(data::Phase::kTest, user);

@@ -1,189 +1,97 @@
 // sasrec: self-attention over a user's items (Kang & McAuley, ICDM 2018) as A-LLMRec and PULSE's
-// public code train it (pulse 3.1). The network is in sasrec_network.cc; here it is trained,
-// validated and asked. That code's own test reads a [1, 11] array of scores as if it had one
-// dimension and so finds every target first; ours ranks on the candidates that all systems get.
-#include <ATen/core/Tensor.h>
-#include <ATen/ops/log_sigmoid.h>
-#include <c10/core/GradMode.h>
+// public code train it. The network is in sasrec_network.cc. That code's own test reads a [1, 11]
+// array of scores as if it had one dimension and so finds every target first; ours ranks on the
+// candidates that all systems get. Shapes: B sequences of N events in all, n targets, d width.
+#include "src/systems/sasrec.h"
 
-#include "src/systems/sasrec_samples.h"
+#include <ATen/ops/embedding.h>
+#include <ATen/ops/log_sigmoid.h>
+#include <ATen/ops/matmul.h>
+
+#include "src/nn/losses.h"
 #include "src/systems/system.h"
-#include "src/tensor/bridge.h"
 #include "src/tensor/device.h"
-#include "src/train/checkpoint.h"
-#include "src/train/reducer.h"
-#include "src/train/trainer.h"
 
 namespace whyrec::systems {
+
+using ranking::Examples;
+using ranking::Range;
+
+SasRec::SasRec(const SasRecConfig& config, Loss loss, at::ScalarType dtype, at::Device device)
+    : loss_(loss), parameters_(dtype, device), network_(config, parameters_) {}
+
+// The sum over the targets of -log s(h . e+) - log(1 - s(h . e-)), s the sigmoid (Kang & McAuley,
+// section III-E); with kCrossEntropy of -log softmax(h . E)[+] over all items.
+at::Tensor SasRec::LossSum(const Examples& examples, const nn::Draws& draws) {
+  SasRecBatch batch;
+  std::vector<int64_t> events;  // [n] of the batch, those with a target
+  for (int64_t b = 0; b < examples.size(); ++b) {
+    network_.Append(examples.inputs.row(b), /*padded=*/true, batch);
+    const auto targets = std::ssize(examples.positives.row(b));
+    for (int64_t i = 0; i < targets; ++i) events.push_back(batch.events() - targets + i);
+  }
+  const int64_t inputs = batch.events(), targets = std::ssize(events);
+  std::vector<int64_t> rows = batch.rows;
+  if (loss_ == Loss::kBce)
+    for (const auto* items : {&examples.positives.values, &examples.negatives})
+      for (const int64_t item : *items) rows.push_back(item + 1);
+  const at::Tensor all = network_.Rows(network_.Indices(rows));  // one gradient of the table
+  at::Tensor h = network_.States(all.narrow(0, 0, inputs), batch, draws);  // [N, d]
+  if (inputs != targets) h = at::embedding(h, network_.Indices(events));   // [n, d]
+  if (loss_ == Loss::kCrossEntropy)
+    return nn::TextLoss(network_.ItemScores(h), network_.Indices(examples.positives.values), false)
+        .sum;
+  const auto scores = [&](int64_t first) { return (h * all.narrow(0, first, targets)).sum(1); };
+  return -(at::log_sigmoid(scores(inputs)) + at::log_sigmoid(-scores(inputs + targets))).sum();
+}
+
+// h_T . e_i.
+at::Tensor SasRec::Scores(std::span<const Query> queries, Range items) {
+  const at::Tensor rows =
+      parameters_.Get("item_emb.weight").narrow(0, 1 + items.begin, items.size());
+  return at::matmul(States(queries, true), rows.t());
+}
+
+at::Tensor SasRec::UserVectors(std::span<const Query> queries) {
+  return States(queries, padded_vectors_);
+}
+
+at::Tensor SasRec::States(std::span<const Query> queries, bool padded) const {
+  SasRecBatch batch;
+  for (const Query& query : queries) network_.Append(query.history, padded, batch);
+  return network_.LastStates(batch);
+}
+
 namespace {
 
-using config::TrainConfig;
 using Form = SasRecConfig::Form;
 
-SasRecConfig NetworkConfig(const BuildContext& context) {
+std::unique_ptr<Recommender> Build(const BuildContext& context) {
   const auto knob = [&](const char* name) { return context.knobs.at(name); };
   const auto count = [&](const char* name) { return static_cast<int64_t>(knob(name)); };
   constexpr Form kForms[] = {Form::kOriginal, Form::kPostNorm2025, Form::kPreNorm2025};
-  return {.items = context.train.item_count(),
-          .dim = count("dim"),
-          .blocks = count("blocks"),
-          .heads = count("heads"),
-          .length = count("length"),
-          .dropout = knob("dropout"),
-          .form = kForms[count("variant_2025")]};
-}
-
-class SasRecRecommender final : public Recommender {
- public:
-  explicit SasRecRecommender(const BuildContext& context)
-      : config_(context.config),
-        train_(context.train),
-        full_softmax_(context.knobs.at("full_softmax") != 0),
-        parameters_(config_.train().dtype() == TrainConfig::FP64 ? at::kDouble : at::kFloat,
-                    tensor::ChooseDevice(config_.execution().device())),
-        network_(NetworkConfig(context), parameters_) {}
-
-  data::Facts Train(TrainContext& context) override;
-
-  void Load(const std::filesystem::path& folder) override {
-    train::LoadParameters(parameters_, folder / "model.safetensors");
-  }
-
-  std::vector<Prediction> Predict(Task, const std::vector<Query>& queries) override {
-    return FromScores(queries, tensor::ToHost(Scores(queries)));
-  }
-
-  HostTensor UserVectors(const std::vector<Query>& queries) override {
-    const c10::NoGradGuard no_grad;
-    const bool padded = config_.pulse().neighbours().vector() == config::NeighboursConfig::PADDED;
-    return tensor::ToHost(States(queries, padded).to(at::kFloat));
-  }
-
-  // h_T . e_i of every item, F64 [queries, I] on the host.
-  at::Tensor Scores(const std::vector<Query>& queries) const {
-    const c10::NoGradGuard no_grad;
-    return network_.ItemScores(States(queries, true)).to(at::kDouble).cpu();
-  }
-
-  const config::RunConfig& config_;
-  const data::TrainView& train_;
-  const bool full_softmax_;
-  nn::Parameters parameters_;
-  SasRecNetwork network_;
-
- private:
-  at::Tensor States(const std::vector<Query>& queries, bool padded) const {
-    SasRecBatch batch;
-    for (const Query& query : queries) network_.Append(query.history, padded, batch);
-    return network_.LastStates(batch);
-  }
-};
-
-// The recommender as the training loop sees it.
-class SasRecTraining final : public train::Trainable {
- public:
-  SasRecTraining(SasRecRecommender& system, TrainContext& context)
-      : system_(system),
-        network_(system.network_),
-        config_(system.config_),
-        context_(context),
-        source_(system.train_.histories, context.negative_exclusion, system.train_.item_count(),
-                config_.seed(), system.network_.config().form != Form::kOriginal) {}
-
-  nn::Parameters& parameters() override { return system_.parameters_; }
-
-  int64_t steps_per_epoch() const override {
-    const auto& train = config_.train();
-    return train.epoch_steps() > 0
-               ? train.epoch_steps()
-               : std::max<int64_t>(1, system_.train_.user_count() / train.global_batch());
-  }
-
-  train::StepLoss Loss(int64_t step) override { return PartLoss(step, {}); }
-
-  // The mean over the targets of the global batch.
-  train::StepLoss PartLoss(int64_t step, const train::Part& part) override {
-    const cluster::Communicator& comm = context_.comm;
-    const int64_t size = config_.train().global_batch(), first = step * size;
-    const train::Slice here =
-        train::PartSlice(train::RankSlice(size, comm.rank(), comm.size()), part);
-    const auto samples = source_.Draw(first + here.begin, first + here.end, network_);
-    const int64_t count = source_.CountTargets(first, first + size, network_.config().length);
-    const nn::Draws draws = nn::DrawsOf(config_.seed(), step, here.begin, here.size());
-    return {.own = LossSum(network_, samples, system_.full_softmax_, draws) /
-                   static_cast<double>(count),
-            .shared = {},
-            .task = system_.full_softmax_ ? "CE" : "BCE"};
-  }
-
-  train::Validation Validate(int64_t) override {
-    const c10::NoGradGuard no_grad;
-    const std::vector<int64_t> users = ValidationUsers(context_.labels, config_);
-    const bool metric = config_.train().stop() == TrainConfig::METRIC;
-    constexpr size_t kUnit = 64;
-    double sum = 0;
-    for (size_t begin = context_.comm.rank() * kUnit; begin < users.size();
-         begin += context_.comm.size() * kUnit)
-      sum += Unit(std::span(users).subspan(begin, std::min(kUnit, users.size() - begin)), metric);
-    const double value = train::Sum(sum, context_.comm) / static_cast<double>(users.size());
-    return {value, !metric, {{metric ? "sequential HR@10" : LossName(), value}}};
-  }
-
- private:
-  const char* LossName() const { return system_.full_softmax_ ? "CE" : "BCE"; }
-
-  // Hits of the validation items among the first ten of all items but those of training, or their
-  // losses.
-  double Unit(std::span<const int64_t> users, bool metric) const {
-    std::vector<Query> queries;
-    for (int64_t user : users)
-      queries.push_back(
-          {user, context_.labels.InputHistory(data::Phase::kValidation, system_.train_, user), {}});
-    const at::Tensor all = system_.Scores(queries);
-    double sum = 0;
-    for (size_t i = 0; i < users.size(); ++i)
-      sum += metric ? Hit(all[static_cast<int64_t>(i)], queries[i])
-                    : TargetLoss(all[static_cast<int64_t>(i)], queries[i].user);
-    return sum;
-  }
-
-  double Hit(const at::Tensor& scores, const Query& query) const {
-    const int64_t target = context_.labels.Target(data::Phase::kValidation, query.user);
-    std::vector<uint8_t> mask(scores.numel());
-    for (int64_t item : query.history) mask[item] = 1;
-    mask[target] = 0;
-    const auto rank = eval::RankOf({scores.const_data_ptr<double>(), mask.size()}, target, mask);
-    return eval::HitRate(rank, 10, eval::Ties::kPessimistic);
-  }
-
-  // BCE against one negative, the same at every validation.
-  double TargetLoss(const at::Tensor& scores, int64_t user) const {
-    const int64_t target = context_.labels.Target(data::Phase::kValidation, user);
-    if (system_.full_softmax_) return (scores.logsumexp(0) - scores[target]).item<double>();
-    const auto row = context_.negative_exclusion.row(user);
-    std::vector<int64_t> avoided(row.begin(), row.end());
-    avoided.push_back(target);
-    Rng rng(config_.seed(), "sasrec validation", 0, static_cast<uint64_t>(user));
-    const int64_t other = data::DrawNegatives(system_.train_.item_count(), avoided, 1, rng)[0];
-    return -(at::log_sigmoid(scores[target]) + at::log_sigmoid(-scores[other])).item<double>();
-  }
-
-  SasRecRecommender& system_;
-  const SasRecNetwork& network_;
-  const config::RunConfig& config_;
-  TrainContext& context_;
-  SasRecSource source_;
-};
-
-data::Facts SasRecRecommender::Train(TrainContext& context) {
-  if (context.comm.size() > config_.train().global_batch())
-    Fail(Exit::kUsage, "train.global_batch is ", config_.train().global_batch(),
-         ", fewer than the ", context.comm.size(), " ranks");
-  network_.Initialise(config_.seed());
-  SasRecTraining training(*this, context);
-  TrainConfig config = config_.train();
-  config.set_weight_decay(0);  // the public code has none
-  return train::Run(training, config, context.folder, context.comm);
+  const SasRecConfig network{.items = context.train.item_count(),
+                             .dim = count("dim"),
+                             .blocks = count("blocks"),
+                             .heads = count("heads"),
+                             .length = count("length"),
+                             .dropout = knob("dropout"),
+                             .form = kForms[count("variant_2025")]};
+  const auto loss = knob("full_softmax") != 0 ? ranking::Scorer::Loss::kCrossEntropy
+                                              : ranking::Scorer::Loss::kBce;
+  auto scorer = std::make_unique<SasRec>(
+      network, loss,
+      context.config.train().dtype() == config::TrainConfig::FP64 ? at::kDouble : at::kFloat,
+      tensor::ChooseDevice(context.config.execution().device()));
+  if (context.config.pulse().neighbours().vector() != config::NeighboursConfig::PADDED)
+    scorer->CompareUnpadded();
+  // The public code draws users with replacement; that of 2025 takes each once an epoch.
+  return ranking::MakeSequential(context, std::move(scorer),
+                                 {.name = "sasrec",
+                                  .seed = context.config.seed(),
+                                  .length = network.length,
+                                  .every_user = network.form != Form::kOriginal},
+                                 ranking::NextItem);
 }
 
 const Registration kRegistration({
@@ -202,7 +110,7 @@ const Registration kRegistration({
               {"mask_history", 1, 0, 1, "leave items of the history out of the ranking"}},
     .config_parts = {"seed", "split.negative_exclude", "train"},
     .revision = 2,  // dropout by sample
-    .build = [](const BuildContext& c) { return std::make_unique<SasRecRecommender>(c); },
+    .build = Build,
 });
 
 }  // namespace

@@ -10,8 +10,8 @@
 
 #include "src/nn/losses.h"
 #include "src/nn/parameters.h"
-#include "src/systems/pairs.h"
-#include "src/systems/propagation.h"
+#include "src/ranking/graph_operator.h"
+#include "src/ranking/samplers.h"
 #include "src/tensor/bridge.h"
 #include "tests/systems/training.h"
 
@@ -85,7 +85,7 @@ at::Tensor Start(const World& world) {
 TEST(LightGcn, LayersEqualDenseProducts) {
   const World world(MakeCatalogue(kSmall, kItems), Settings({}, {}));
   const auto stored = graph::InteractionGraph(world.split.train.histories, kItems);
-  const nn::SparseOperator a = Operator(stored, true);
+  const nn::SparseOperator a = ranking::Operator(stored, true);
   const at::Tensor exact = DenseGraph(world);
   at::Tensor entries = at::zeros({kNodes, kNodes}, at::kDouble);
   for (int64_t row = 0; row < kNodes; ++row)
@@ -121,10 +121,11 @@ Reference DenseStep(const World& world, const at::Tensor& graph) {
   const at::Tensor start = Start(world).set_requires_grad(true);
   const at::Tensor z = DenseMean(graph, start, 3);
   const auto& histories = world.split.train.histories;
-  const Pairs pairs = PairSource(histories, histories, kItems, world.config.seed()).Draw(0, kBatch);
+  const auto pairs =
+      ranking::Pair(histories, histories, kItems, world.config.seed())->Draw(0, kBatch);
   at::Tensor sum = at::zeros({}, at::kDouble);
   for (size_t i = 0; i < kBatch; ++i) {
-    const int64_t u = pairs.users[i] + 1, liked = pairs.positives[i] + kUsers + 1,
+    const int64_t u = pairs.users[i] + 1, liked = pairs.positives.values[i] + kUsers + 1,
                   other = pairs.negatives[i] + kUsers + 1;
     sum = sum + at::log1p((z[u].dot(z[other]) - z[u].dot(z[liked])).exp());
     for (int64_t node : {u, liked, other}) sum = sum + start[node].square().sum() * (kL2 / 2);
@@ -180,35 +181,6 @@ TEST(LightGcn, ScoresAreProductsOfPropagatedRows) {
     ASSERT_EQ(few.size(), candidates.size());
     for (size_t c = 0; c < few.size(); ++c) EXPECT_NEAR(few[c], scores[candidates[c]], 1e-12);
   }
-}
-
-TEST(Pairs, AreUniformAndNoneIsExcluded) {
-  store::Ragged<int64_t> positives, excluded;
-  for (int64_t u = 0; u < 4; ++u) {
-    positives.Append(std::vector<int64_t>{u, u + 1});
-    excluded.Append(std::vector<int64_t>{9});
-  }
-  const PairSource source(positives, excluded, 10, 3);
-  constexpr int64_t kDraws = 28000;
-  const Pairs all = source.Draw(0, kDraws);
-  std::map<int64_t, int> users, negatives;
-  int first = 0;
-  for (size_t i = 0; i < kDraws; ++i) {
-    const int64_t u = all.users[i], n = all.negatives[i];
-    ++users[u];
-    if (u == 0) ++negatives[n];
-    EXPECT_TRUE(all.positives[i] == u || all.positives[i] == u + 1);
-    first += all.positives[i] == u;
-    EXPECT_TRUE(n != u && n != u + 1 && n < 9);
-  }
-  // Five standard deviations of the counts.
-  EXPECT_EQ(users.size(), 4u);
-  for (const auto& [user, count] : users) EXPECT_NEAR(count, kDraws / 4, 5 * 73) << user;
-  EXPECT_NEAR(first, kDraws / 2, 5 * 84);
-  EXPECT_EQ(negatives.size(), 7u);
-  for (const auto& [item, count] : negatives) EXPECT_NEAR(count, kDraws / 28, 5 * 32) << item;
-  const Pairs slice = source.Draw(100, 103);
-  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(slice.negatives[i], all.negatives[100 + i]);
 }
 
 // Two communities of six items. Of a user's six, four are for training; at the test one item of the

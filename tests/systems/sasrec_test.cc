@@ -5,7 +5,7 @@
 #include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
 
-#include "src/systems/sasrec_samples.h"
+#include "src/systems/sasrec.h"
 #include "src/tensor/bridge.h"
 #include "tests/systems/training.h"
 
@@ -15,6 +15,7 @@ namespace {
 using Names = std::vector<std::string>;
 using Histories = std::vector<std::vector<int64_t>>;
 using Form = SasRecConfig::Form;
+using Loss = ranking::Scorer::Loss;
 
 const std::vector<std::pair<std::string, Form>> kForms = {
     {"original", Form::kOriginal}, {"post", Form::kPostNorm2025}, {"pre", Form::kPreNorm2025}};
@@ -33,12 +34,15 @@ struct Golden {
       : tensors(store::ReadSafetensors(fs::path(WHYREC_SOURCE_DIR) /
                                        "tests/golden/sasrec_golden.safetensors")),
         name(name),
-        parameters(dtype),
-        network({.items = 23, .dim = 8, .length = 12, .dropout = 0.5, .form = form}, parameters) {
+        bce({.items = 23, .dim = 8, .length = 12, .dropout = 0.5, .form = form}, Loss::kBce, dtype,
+            at::kCPU),
+        ce(bce.network().config(), Loss::kCrossEntropy, dtype, at::kCPU),
+        network(bce.network()) {
     at::set_num_threads(1);
     const c10::NoGradGuard no_grad;
-    for (const auto& [path, parameter] : parameters.all())
-      parameter.detach().copy_(Get("weight." + path));
+    for (SasRec* scorer : {&bce, &ce})
+      for (const auto& [path, parameter] : scorer->parameters().all())
+        parameter.detach().copy_(Get("weight." + path));
   }
 
   at::Tensor Get(const std::string& what) const {
@@ -60,26 +64,23 @@ struct Golden {
     return batch;
   }
 
-  SasRecSamples Samples() const {
-    SasRecSamples out;
+  ranking::Examples Samples() const {
+    ranking::Examples out;
     for (int64_t row = 0; row < tensors.at("seq").dim(0); ++row) {
-      const auto events = Line("seq", row), positives = Line("pos", row),
-                 negatives = Line("neg", row);
+      const auto events = Line("seq", row);
       if (events.empty()) continue;
-      network.Append(events, true, out.batch);
-      for (size_t i = 0; i < events.size(); ++i) {
-        out.events.push_back(out.batch.events() - std::ssize(events) + static_cast<int64_t>(i));
-        out.positives.push_back(positives[i] + 1);
-        out.negatives.push_back(negatives[i] + 1);
-      }
+      out.users.push_back(row);
+      out.inputs.Append(events);
+      out.positives.Append(Line("pos", row));
+      for (const int64_t item : Line("neg", row)) out.negatives.push_back(item);
     }
     return out;
   }
 
   store::TensorMap tensors;
   std::string name;
-  nn::Parameters parameters;
-  SasRecNetwork network;
+  SasRec bce, ce;
+  const SasRecNetwork& network;
 };
 
 TEST(SasRec, StatesAndScoresEqualPaddedOnes) {
@@ -102,14 +103,15 @@ TEST(SasRec, LossesAndGradientsEqualPaddedOnes) {
   for (const auto& [name, form] : kForms) {
     for (const bool fp64 : {true, false}) {
       for (const std::string kind : {"bce", "ce"}) {
-        const Golden golden(name, form, fp64 ? at::kDouble : at::kFloat);
-        const SasRecSamples samples = golden.Samples();
-        const at::Tensor loss = LossSum(golden.network, samples, kind == "ce", /*draws=*/{}) /
-                                static_cast<double>(samples.events.size());
+        Golden golden(name, form, fp64 ? at::kDouble : at::kFloat);
+        SasRec& scorer = kind == "ce" ? golden.ce : golden.bce;
+        const ranking::Examples samples = golden.Samples();
+        const at::Tensor loss =
+            scorer.LossSum(samples, /*draws=*/{}) / static_cast<double>(samples.targets());
         loss.backward();
         const double far_loss = Difference(loss.view({1}), golden.Get(kind + ".loss"));
         double far = 0;
-        for (const auto& [path, parameter] : golden.parameters.all()) {
+        for (const auto& [path, parameter] : scorer.parameters().all()) {
           ASSERT_TRUE(parameter.grad().defined()) << path;
           const at::Tensor want = golden.Get(kind + ".grad." + path);
           const double apart = Difference(parameter.grad(), want);
@@ -220,69 +222,6 @@ TEST(SasRec, StartsAsXavierSays) {
   EXPECT_EQ(spread("last_layernorm.weight"), 1);
   nn::Parameters others;
   EXPECT_THROW(SasRecNetwork({.items = 9, .dim = 50, .heads = 3}, others), Error);
-}
-
-store::Ragged<int64_t> Rows(const Histories& histories) {
-  store::Ragged<int64_t> out;
-  for (const auto& history : histories) out.Append(history);
-  return out;
-}
-
-// With replacement: user 1 has no target and is never drawn. A window is the newest events; each
-// target is the event after its own.
-TEST(SasRec, SamplesAreWindowsWithUniformUsersAndNegatives) {
-  const auto histories = Rows({{0, 1, 2, 3, 4, 5}, {6}, {5, 5}, {2, 7, 0}});
-  nn::Parameters parameters;
-  const SasRecNetwork network({.items = 10, .dim = 2, .length = 4}, parameters);
-  SasRecSource source(histories, histories, 10, 3, /*every_user=*/false);
-  constexpr int64_t kDraws = 9000;
-  const SasRecSamples all = source.Draw(0, kDraws, network);
-  std::map<int64_t, int> users, negatives;
-  ASSERT_EQ(std::ssize(all.batch.sequences), kDraws);
-  for (const auto& sequence : all.batch.sequences) {
-    const auto at = static_cast<size_t>(sequence.first);
-    const int64_t user = sequence.count == 4 ? 0 : sequence.count == 1 ? 2 : 3;
-    const auto row = histories.row(user);
-    ++users[user];
-    ASSERT_EQ(sequence.pads, 4 - sequence.count);
-    for (size_t i = 0; i < static_cast<size_t>(sequence.count); ++i) {
-      const size_t event = row.size() - 1 - static_cast<size_t>(sequence.count) + i;
-      ASSERT_EQ(all.batch.rows[at + i], row[event] + 1);
-      ASSERT_EQ(all.batch.slots[at + i], sequence.pads + static_cast<int64_t>(i));
-      ASSERT_EQ(all.positives[at + i], row[event + 1] + 1);
-      ASSERT_EQ(std::ranges::count(row, all.negatives[at + i] - 1), 0);
-      if (user == 3) ++negatives[all.negatives[at + i] - 1];
-    }
-  }
-  // Five standard deviations of the counts.
-  for (const int64_t user : {0, 2, 3}) EXPECT_NEAR(users[user], kDraws / 3, 5 * 45) << user;
-  EXPECT_EQ(negatives.size(), 7u);
-  for (const auto& [item, count] : negatives) EXPECT_NEAR(count, 6000 / 7, 5 * 28) << item;
-  EXPECT_EQ(source.CountTargets(0, kDraws, 4), std::ssize(all.positives));
-  const SasRecSamples slice = source.Draw(100, 103, network);
-  const auto first = static_cast<size_t>(all.batch.sequences[100].first);
-  for (size_t i = 0; i < slice.negatives.size(); ++i)
-    EXPECT_EQ(slice.negatives[i], all.negatives[first + i]);
-}
-
-TEST(SasRec, EveryUserOncePerPassIn2025) {
-  const auto histories = Rows({{0, 1}, {0, 1, 2}, {0, 1, 2, 3}, {0, 1, 2, 3, 4}});
-  nn::Parameters parameters;
-  const SasRecNetwork network({.items = 9, .dim = 2, .length = 6, .form = Form::kPostNorm2025},
-                              parameters);
-  SasRecSource source(histories, histories, 9, 3, /*every_user=*/true);
-  for (int64_t pass = 0; pass < 5; ++pass) {
-    const auto samples = source.Draw(4 * pass, 4 * pass + 4, network);
-    EXPECT_EQ(samples.positives.size(), 1u + 2 + 3 + 4);
-    EXPECT_EQ(samples.batch.events(), 4 * 6);  // padding is computed
-    for (const int64_t event : samples.events) EXPECT_NE(samples.batch.rows[event], 0);
-  }
-}
-
-TEST(SasRec, WhatCannotBeSampledIsAnError) {
-  const auto single = Rows({{0}, {1}}), full = Rows({{0, 1, 2}});
-  EXPECT_THROW(SasRecSource(single, single, 9, 1, false), Error);
-  EXPECT_THROW(SasRecSource(full, full, 3, 1, false), Error);
 }
 
 data::Catalogue MakeCatalogue(const Histories& histories, int64_t items) {

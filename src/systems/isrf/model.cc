@@ -11,7 +11,7 @@
 #include <cmath>
 
 #include "src/nn/losses.h"
-#include "src/systems/propagation.h"
+#include "src/ranking/graph_operator.h"
 #include "src/tensor/bridge.h"
 
 namespace whyrec::systems {
@@ -38,12 +38,12 @@ IsrfModel::IsrfModel(const IsrfConfig& config, const lm::T5Config& t5, const Isr
   parameters.Add("prompt", {3 * config.prompts_per_task(), d});
   parameters.Add("whole_word", {kWholeWordRows, d});
   if (Has(IsrfConfig::POD)) return;
-  a_hat_ = std::make_unique<nn::SparseOperator>(Operator(*inputs.interactions, true));
+  a_hat_ = std::make_unique<nn::SparseOperator>(ranking::Operator(*inputs.interactions, true));
   if (Has(IsrfConfig::ELMREC)) {
     parameters.Add("nodes", {users_ + items_ + 1, d});
     return;
   }
-  s_hat_ = std::make_unique<nn::SparseOperator>(Operator(*inputs.user_graph, false));
+  s_hat_ = std::make_unique<nn::SparseOperator>(ranking::Operator(*inputs.user_graph, false));
   item_vectors_ = tensor::View(inputs.item_vectors).to(parameters.device(), parameters.dtype());
   const int64_t p = item_vectors_.size(1), h = (p + d) / 2;
   parameters.Add("user_nodes", {users_ + 1, d});      // P_user

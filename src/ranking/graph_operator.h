@@ -4,7 +4,7 @@
 #include "src/graph/csr.h"
 #include "src/nn/sparse.h"
 
-namespace whyrec::systems {
+namespace whyrec::ranking {
 
 inline nn::SparseOperator Operator(const graph::Csr& a, bool symmetric) {
   return {HostTensor::From(a.offsets, {static_cast<int64_t>(a.offsets.size())}),
@@ -13,4 +13,4 @@ inline nn::SparseOperator Operator(const graph::Csr& a, bool symmetric) {
           symmetric};
 }
 
-}  // namespace whyrec::systems
+}  // namespace whyrec::ranking

@@ -1,0 +1,72 @@
+// The line between paper and machinery. A scorer states its equations: the loss of examples and the
+// scores of items. Everything else - batches against ranks, epochs, passes, dropout streams,
+// validation, early stopping, prediction - belongs to MakeSequential and MakePairwise.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <span>
+
+#include "src/nn/dropout.h"
+#include "src/nn/parameters.h"
+#include "src/ranking/recommender.h"
+#include "src/ranking/samplers.h"
+
+namespace whyrec::ranking {
+
+// Items [begin, end), rows of the catalogue.
+struct Range {
+  int64_t begin = 0, end = 0;
+  int64_t size() const { return end - begin; }
+};
+
+class Scorer {
+ public:
+  // What LossSum is made of: its name in losses.csv, and the loss of a validation item.
+  enum class Loss {
+    kBce,           // -log s(x+) - log s(-x-), s the sigmoid
+    kCrossEntropy,  // -log softmax(x)[+] over all items
+    kBpr,           // -log s(x+ - x-)
+  };
+
+  virtual ~Scorer() = default;
+  virtual nn::Parameters& parameters() = 0;
+  virtual void Initialise(uint64_t seed) = 0;
+  virtual Loss loss() const = 0;
+  // Whether LossSum reads the distinct users and items of the whole batch.
+  virtual bool contrasts() const { return false; }
+
+  // A sum over the examples, scalar; the loss of a step is the sum over its passes divided by the
+  // targets of the global batch. `draws`: one stream for each sample.
+  virtual at::Tensor LossSum(const Examples& examples, const nn::Draws& draws) = 0;
+  // Of items.size() items for each query, [Q, items.size()], on the device of the parameters.
+  // Called without gradients, after Prepare or Load.
+  virtual at::Tensor Scores(std::span<const Query> queries, Range items) = 0;
+  // What scores of parameters that have just changed need once for all queries.
+  virtual void Prepare() {}
+
+  // With the best parameters in place, at the end of training: files besides model.safetensors.
+  virtual void Save(const std::filesystem::path& /*folder*/) {}
+  // With the parameters in place, before prediction.
+  virtual void Load(const std::filesystem::path& /*folder*/) { Prepare(); }
+  // Recommender::UserVectors, [Q, d].
+  virtual at::Tensor UserVectors(std::span<const Query> queries);
+};
+
+// Trained on sequences of the training histories: NextItem, Prefix, or a Window of fixed targets.
+using MakeSampler = std::function<std::unique_ptr<Sampler>(
+    const store::Ragged<int64_t>& histories, const store::Ragged<int64_t>& excluded, int64_t items,
+    const SamplerOptions& options)>;
+std::unique_ptr<Recommender> MakeSequential(const BuildContext& context,
+                                            std::unique_ptr<Scorer> scorer,
+                                            const SamplerOptions& options, MakeSampler make);
+
+// Trained on pairs of an item of the user's and one that is not. With `refit`, training is repeated
+// for the best number of steps with the validation items among the positives, because systems that
+// read histories see them at the test; it is told the positives first, for graphs.
+using TakePositives = std::function<void(const store::Ragged<int64_t>& positives)>;
+std::unique_ptr<Recommender> MakePairwise(const BuildContext& context,
+                                          std::unique_ptr<Scorer> scorer, TakePositives refit = {});
+
+}  // namespace whyrec::ranking
