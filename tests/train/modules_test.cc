@@ -273,7 +273,7 @@ TEST(Trainer, ASystemThatCannotSplitItsBatchSaysSo) {
   Temporary folder;
   const auto comm = cluster::MakeSelf();
   try {
-    Run(whole, config, folder.path(), *comm);
+    train::Run(whole, config, folder.path(), *comm);
     FAIL() << "no error";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), Exit::kUsage);
@@ -286,7 +286,7 @@ TEST(Trainer, MoreRanksThanSamplesAreRefused) {
   Temporary folder;
   cluster::RunThreads(3, [&](Communicator& comm) {
     Encoder model(comm, at::kFloat);
-    EXPECT_THROW(Run(model, config, folder.path(), comm), Error);
+    EXPECT_THROW(train::Run(model, config, folder.path(), comm), Error);
   });
 }
 
