@@ -237,7 +237,8 @@ TEST(IsrfModel, LossesMoveTheirParametersOnly) {
         .backward();
     EXPECT_EQ(text.Moved(),
               sequential ? (std::set<std::string>{"t5", "prompt", "whole_word"}) : graph);
-    alignment.model.AlignmentLoss(batch, alignment.model.NodeTable(), *comm).backward();
+    alignment.model.AlignmentLoss(batch, alignment.model.NodeTable(), train::Team(*comm))
+        .backward();
     EXPECT_EQ(alignment.Moved(), sequential
                                      ? (std::set<std::string>{"user_semantics", "whole_word"})
                                      : (std::set<std::string>{"user_semantics"}));
@@ -284,12 +285,13 @@ TEST(IsrfModel, AlignmentTakesTheRightRows) {
         expected -=
             softmax(target, j) * (std::log(softmax(row, j)) + std::log(softmax(column, i))) / 4;
       }
-    EXPECT_NEAR(net.model.AlignmentLoss(batch, nodes, *comm).item<double>(),
+    EXPECT_NEAR(net.model.AlignmentLoss(batch, nodes, train::Team(*comm)).item<double>(),
                 expected * (sequential ? 0.5 : 1), 1e-9);
   }
   EXPECT_FALSE(
       Net(Config(IsrfConfig::ELMREC))
-          .model.AlignmentLoss(SmallBatch(IsrfConfig::DIRECT), net.model.NodeTable(), *comm)
+          .model
+          .AlignmentLoss(SmallBatch(IsrfConfig::DIRECT), net.model.NodeTable(), train::Team(*comm))
           .defined());
 }
 
