@@ -39,7 +39,7 @@ class LightGcnRecommender final : public Recommender {
                                     "interactions"),
                      true)) {
     const int64_t nodes = train_.user_count() + train_.item_count() + 1;
-    parameters_.Add("nodes", {nodes, static_cast<int64_t>(Knob("dim"))});  // Z^0 = [0; Q; E]
+    parameters_.Add("nodes", {nodes, knobs_.Count("dim")});  // Z^0 = [0; Q; E]
   }
 
   data::Facts Train(TrainContext& context) override;
@@ -55,14 +55,14 @@ class LightGcnRecommender final : public Recommender {
     return FromScores(queries, tensor::ToHost(Scores(table_, users)));
   }
 
-  double Knob(const std::string& name) const { return knobs_.at(name); }
+  const config::Knobs& knobs() const { return knobs_; }
   void Initialise() {
-    nn::FillNormal(parameters_.Get("nodes"), "nodes", config_.seed(), Knob("init"));
+    nn::FillNormal(parameters_.Get("nodes"), "nodes", config_.seed(), knobs_.Number("init"));
   }
 
   // Z = mean over k = 0..K of A^k Z^0, [M, d].
   at::Tensor Propagate() const {
-    return nn::LayerMean(graph_, parameters_.Get("nodes"), static_cast<int64_t>(Knob("layers")));
+    return nn::LayerMean(graph_, parameters_.Get("nodes"), knobs_.Count("layers"));
   }
 
   // Row numbers as node rows on the device of the tables, i64 [n].
@@ -79,7 +79,7 @@ class LightGcnRecommender final : public Recommender {
 
   const config::RunConfig& config_;
   const data::TrainView& train_;
-  const std::map<std::string, double> knobs_;
+  const config::Knobs knobs_;
   nn::Parameters parameters_;
   nn::SparseOperator graph_;
 
@@ -132,7 +132,7 @@ class LightGcnTraining final : public train::Trainable {
       const at::Tensor square = start.index_select(0, rows).square().sum();
       squares = squares.defined() ? squares + square : square;
     }
-    return {.own = (bpr + squares * (system_.Knob("l2") / 2)) / static_cast<double>(size),
+    return {.own = (bpr + squares * (system_.knobs().Number("l2") / 2)) / static_cast<double>(size),
             .shared = {},
             .task = "BPR"};
   }
@@ -197,7 +197,7 @@ data::Facts LightGcnRecommender::Train(TrainContext& context) {
       train::Run(training, WithoutDecay(config_.train()), context.folder, context.comm);
   std::filesystem::path best = context.folder;
   std::string edges = Cat("training items only: ", train_.histories.values.size());
-  if (Knob("refit") != 0) {
+  if (knobs_.On("refit")) {
     const auto steps = std::ranges::find(facts, "best step", &data::Facts::value_type::first);
     edges = Refit(context, std::stoll(steps->second));
     best = context.folder / "refit";
@@ -232,13 +232,21 @@ std::string LightGcnRecommender::Refit(TrainContext& context, int64_t steps) {
 const Registration kRegistration({
     .name = "lightgcn",
     .description = "linear propagation over training interactions, pairwise loss (He et al. 2020)",
-    .knobs = {{"dim", 64, 1, 4096, "d, width of the node table"},
-              {"layers", 3, 0, 16, "K, propagations; 0 is plain matrix factorisation"},
-              {"init", 0.1, 0, 10, "standard deviation of the node table at the start"},
-              {"l2", 1e-4, 0, 1,
-               "weight of the squared rows of a batch (train.weight_decay is off)"},
-              {"refit", 0, 0, 1, "train again with validation items for the best number of steps"},
-              {"mask_history", 1, 0, 1, "leave items of the history out of the ranking"}},
+    .knobs =
+        {knob::Count("dim", 64, {1, 4096}, "d, width of the node table; the paper's value"),
+         knob::Count(
+             "layers", 3, {0, 16},
+             "K, propagations over the graph; the paper's value; 0 is matrix factorisation"),
+         knob::Number("init", 0.1, {0, 10},
+                      "standard deviation of the node table at the start; the authors' code"),
+         knob::Number(
+             "l2", 1e-4, {0, 1},
+             "weight of the squared start vectors of a batch's nodes, per pair; the paper's value"),
+         knob::Switch("refit", false,
+                      "train again from the start with validation items included, for the number "
+                      "of steps that validated best; ours"),
+         knob::Switch("mask_history", true,
+                      "leave items of the user's history out of full rankings")},
     .config_parts = {"seed", "split.negative_exclude", "train"},
     .needs = [](const auto&, const auto&) { return System::Names{"graphs"}; },
     .build = [](const BuildContext& c) { return std::make_unique<LightGcnRecommender>(c); },

@@ -13,10 +13,13 @@
 #include "cluster/collective/communicator.h"
 #include "proto/config.pb.h"
 #include "src/base/host_tensor.h"
+#include "src/config/knobs.h"
 #include "src/data/split.h"
 #include "src/eval/metrics.h"
 
 namespace whyrec::systems {
+
+namespace knob = config::knob;
 
 // The tasks that are evaluated: next item over all items; the held-out item among candidates.
 enum class Task { kSequential, kDirect };
@@ -45,7 +48,7 @@ std::vector<Prediction> FromScores(const std::vector<Query>& queries, const Host
 struct BuildContext {
   const config::RunConfig& config;  // with the system's own training; execution.device is chosen
   const data::TrainView& train;
-  std::map<std::string, double> knobs;
+  config::Knobs knobs;
   std::string variant = {};
   std::map<std::string, std::filesystem::path> artefacts = {};  // folders of what it asked for
 };
@@ -73,12 +76,6 @@ class Recommender {
   virtual HostTensor UserVectors(const std::vector<Query>& queries);
 };
 
-struct Knob {
-  std::string name;
-  double value, low, high;
-  std::string doc;
-};
-
 // One of several ways to run a system, named in `system { name variant }`: the rows of an ablation.
 struct Variant {
   std::string name;
@@ -92,7 +89,7 @@ struct System {
 
   std::string name;
   std::string description;  // a sentence with the source
-  std::vector<Knob> knobs = {};
+  std::vector<config::Knob> knobs = {};
   Names config_parts = {};                     // parts of the configuration that its training reads
   int revision = 1;                            // of its code
   eval::Ties ties = eval::Ties::kPessimistic;  // place of the target among equal scores
@@ -121,8 +118,10 @@ const std::vector<System>& AllSystems();            // by name
 const System& FindSystem(const std::string& name);  // Error(kUsage) with the nearest name
 // Null where the system has none; the first for "". Error(kUsage) with the nearest name.
 const Variant* FindVariant(const System& system, const std::string& name);
-// Defaults overridden by the configuration; unknown or out of range: Error(kUsage).
-std::map<std::string, double> KnobValues(const System& system, const config::SystemConfig& config);
+// Defaults overridden by the configuration; Error(kUsage) with all that is wrong.
+config::Knobs KnobValues(const System& system, const config::SystemConfig& config);
+// What the schema does not know of a run's systems: their names, variants and knobs.
+std::vector<config::Problem> Check(const config::RunConfig& config);
 
 // The users that early stopping evaluates: train.validation_users of those with a validation item,
 // drawn by seed, or all.
