@@ -7,7 +7,7 @@ if(NOT EXISTS ${LibTorch_ROOT}/lib/libtorch_cpu.so)
   message(FATAL_ERROR "no LibTorch at '${LibTorch_ROOT}': run launch/setup and launch/build, "
                       "or give -DLibTorch_ROOT=<folder with lib/libtorch_cpu.so>")
 endif()
-# torch/include holds an old google/protobuf that would shadow ours, so only these folders show.
+# torch/include has an old google/protobuf that would shadow ours, so only these folders are included.
 set(shown ${CMAKE_BINARY_DIR}/torch-include)
 file(MAKE_DIRECTORY ${shown})
 foreach(folder ATen c10 torch caffe2)

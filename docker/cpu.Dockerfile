@@ -1,4 +1,4 @@
-# whyrec on CPUs. Never built yet: there was no container engine where this was written.
+# whyrec on CPUs. Not tested: no container engine was available.
 # docker build -f docker/cpu.Dockerfile -t whyrec:cpu .
 # docker run --rm --shm-size=1g -v "$PWD/runs:/runs" whyrec:cpu run configs/demo.txtpb --workspace /runs/demo
 FROM debian:12 AS builder

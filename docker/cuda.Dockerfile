@@ -1,4 +1,4 @@
-# whyrec on NVIDIA GPUs. Never built yet: there was no container engine where this was written.
+# whyrec on NVIDIA GPUs. Not tested: no container engine was available.
 # docker build -f docker/cuda.Dockerfile -t whyrec:cuda .
 # docker run --rm --gpus all --ipc=host --ulimit memlock=-1 -v "$PWD/runs:/runs" whyrec:cuda \
 #   run configs/demo.txtpb --workspace /runs/demo

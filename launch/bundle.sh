@@ -17,16 +17,16 @@ for test in gpu_test nccl_ranks; do
   [[ ! -x $build/$test ]] || cp "$build/$test" "$folder/bin/"
 done
 for module in "$build"/libwhyrec_*.so; do
-  [[ ! -e $module ]] || cp "$module" "$folder/bin/"  # the program looks beside itself
+  [[ ! -e $module ]] || cp "$module" "$folder/bin/"  # modules are looked for beside the program
 done
 strip "$folder"/bin/*
 cp -r "$root"/tests/golden/. "$folder/tests/golden/"
 cp -r "$root"/examples/{t5,phi}-tokenizer "$folder/examples/"
 
-# Everything ldd finds but LibTorch, the CUDA libraries, MPI and what every Linux brings with it.
+# All libraries that ldd finds, except LibTorch, CUDA, MPI and those that every Linux has.
 own='libtorch|libc10|libcu|libnv|libnccl|libmpi|libopen-|linux-vdso|ld-linux|libc\.|libm\.|libdl\.|libpthread|librt|libresolv|libutil\.|libgcc_s|libstdc\+\+|libgomp'
 for binary in "$folder"/bin/*; do
-  [[ $binary != *libwhyrec_mpi.so ]] || continue  # lives where an MPI is installed
+  [[ $binary != *libwhyrec_mpi.so ]] || continue  # uses the MPI that is installed there
   LD_LIBRARY_PATH=$libtorch/lib ldd "$binary"
 done | awk '$2 == "=>" && $3 ~ /^\// {print $3}' | grep -Ev "/($own)[^/]*$" | grep -v "^$libtorch" |
   sort -u | xargs -r cp -L -t "$folder/lib"

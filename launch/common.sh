@@ -1,7 +1,7 @@
-# Sourced by the scripts of this folder: where things are, and how they speak.
+# Sourced by the scripts of this folder: paths and messages.
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${WHYREC_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/whyrec}
-libtorch=${LibTorch_ROOT:-$cache/libtorch-2.11.0/torch}  # the version stands in wheels.txt too
+libtorch=${LibTorch_ROOT:-$cache/libtorch-2.11.0/torch}  # the version is in wheels.txt too
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs a configuration on N ranks, of this host, of a host file, or of a Slurm job (docs/launching.md),
-# and leaves with the program's exit code. A rank that dies costs time only.
+# Runs a configuration on N ranks on this host, on the hosts of a host file, or in a Slurm job
+# (docs/launching.md), and returns the program's exit code. When a rank dies, the run continues.
 # usage: launch/run.sh [-n N] [--hostfile FILE] CONFIG [arguments of whyrec run]
 set -euo pipefail
 # shellcheck source=launch/common.sh
@@ -20,7 +20,7 @@ program=${WHYREC_BUILD:-$root/build}/whyrec  # another build folder, where one i
 [[ -x $program ]] || die 71 "no program $program; run launch/build first"
 [[ $ranks != 1 ]] || exec "$program" run "$@"
 
-# What every process has to know, what `run` alone does, and what only the first one does.
+# Sorts the arguments: for every process, for `run` only, for the first job only.
 all=() run=() fresh=no listen='' threads=''
 while [[ $# -gt 0 ]]; do
   case $1 in
@@ -96,7 +96,7 @@ await() {
   return "$rc"
 }
 
-# Each in a session of its own: an interrupt from the keyboard comes to this script alone.
+# Each process gets its own session, so that Ctrl-C reaches this script only.
 begin() {
   setsid "$@" &
   children+=($!)
@@ -110,7 +110,7 @@ alone() {
   await "${children[-1]}"
 }
 
-# The coordinator is rank 0, under no launcher: nobody ends it when a worker dies.
+# The coordinator is rank 0, without a launcher, which would end it when a worker dies.
 leased() {
   # shellcheck disable=SC2016  # the ranks' variables
   local others='[[ ${OMPI_COMM_WORLD_RANK:-${SLURM_PROCID:-0}} = 0 ]] || exec "$@"'
@@ -123,7 +123,7 @@ leased() {
   return "$rc"
 }
 
-# Workers leave when there is nothing for them; those that wait for a coordinator are told to.
+# Workers leave when there is no more work; those that wait for a coordinator have to be told.
 dismiss() {
   [[ ${#children[@]} != 0 ]] || return 0
   kill -USR1 "${children[0]}" 2>/dev/null || true
@@ -149,7 +149,7 @@ while read -r kind _ <<<"$after" && [[ $kind != nothing ]]; do
     *) "$kind" || rc=$? ;;
   esac
   after=$(next) || exit 2
-  # Launchers may report 0 although ranks died or never began: what counts is what stands.
+  # Launchers may report 0 although ranks died or never started, so the workspace decides.
   [[ $rc != 0 || $after != "$kind"* ]] || rc=71
   if [[ $rc = 0 ]]; then
     dismiss

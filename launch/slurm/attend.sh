@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Inside a batch job: runs COMMAND, passes Slurm's warning on, and has the job continue later when
-# it was stopped by the time limit. At most WHYREC_LIVES lives (20).
+# Inside a batch job: runs COMMAND, passes Slurm's warning on to it, and requeues the job when the time
+# limit stopped it, at most WHYREC_LIVES (20) times.
 # usage: launch/slurm/attend.sh COMMAND [ARGUMENT...]
 set -uo pipefail
 warned=no child='' passed_on=yes

@@ -14,6 +14,7 @@
 #include "cluster/doctor.h"
 #include "src/base/error.h"
 #include "src/base/log.h"
+#include "src/config/manual.h"
 #include "src/config/run_config.h"
 #include "src/data/audit.h"
 #include "src/data/count_report.h"
@@ -25,6 +26,10 @@
 namespace whyrec::commands {
 namespace fs = std::filesystem;
 namespace {
+
+config::RunConfig Load(const RunOptions& options) {
+  return config::Load(options.config, options.overrides, systems::Check);
+}
 
 fs::path WorkspaceOf(const RunOptions& options, const config::RunConfig& config) {
   return options.workspace.empty() ? fs::path("runs") / config.name() : fs::path(options.workspace);
@@ -129,7 +134,7 @@ std::vector<data::AuditValue> Rules(const data::NumberedSequences& data, const s
 
 void Run(const RunOptions& options, const cluster::Launch& launch) {
   const auto start = std::chrono::steady_clock::now();
-  config::RunConfig config = config::Load(options.config, options.overrides);
+  config::RunConfig config = Load(options);
   SetLogRank(launch.rank);
   stages::Chain(config);  // reports errors in the configuration before anything starts
   CheckDevice(config);
@@ -175,7 +180,7 @@ void Run(const RunOptions& options, const cluster::Launch& launch) {
 }
 
 void Work(const WorkOptions& options) {
-  config::RunConfig config = config::Load(options.run.config, options.run.overrides);
+  config::RunConfig config = Load(options.run);
   stages::Chain(config);
   TakeDevice(config, cluster::ReadLocalLaunch());
   SetThreadsOf(config, {});
@@ -195,7 +200,7 @@ void Work(const WorkOptions& options) {
 }
 
 void PrintNext(const RunOptions& options) {
-  const config::RunConfig config = config::Load(options.config, options.overrides);
+  const config::RunConfig config = Load(options);
   const auto next = stages::FindNext(config, store::Workspace(WorkspaceOf(options, config)));
   std::cout << (next ? KindName(next->kind) : "nothing") << (next && next->begun ? " begun" : "")
             << "\n";
@@ -221,7 +226,7 @@ void PrintMemory(const config::RunConfig& config) {
 }  // namespace
 
 void Plan(const RunOptions& options) {
-  const config::RunConfig config = config::Load(options.config, options.overrides);
+  const config::RunConfig config = Load(options);
   const fs::path folder = WorkspaceOf(options, config);
   std::cout << "workspace " << folder.string() << "\n";
   for (const std::string& line : stages::PlanChain(config, store::Workspace(folder)))
@@ -249,10 +254,12 @@ void Describe(const std::string& name) {
   std::cout << system.name << ": " << system.description << "\n";
   for (const auto& variant : system.variants)
     std::cout << "  variant " << variant.name << ": " << variant.doc << "\n";
-  if (system.knobs.empty()) std::cout << "  no knobs\n";
-  for (const auto& knob : system.knobs)
-    std::cout << "  knob { name: \"" << knob.name << "\" value: " << knob.value << " }  in ["
-              << knob.low << ", " << knob.high << "]: " << knob.doc << "\n";
+  if (system.knobs.empty())
+    std::cout << "  no knobs\n";
+  else
+    std::cout << "knobs, as in  system { name: \"" << system.name << "\" knobs { "
+              << system.knobs[0].name << ": " << config::Print(system.knobs[0].value) << " } }\n"
+              << config::DescribeKnobs(system.knobs);
   if (!system.config_parts.empty()) std::cout << "  configuration:";
   for (const std::string& part : system.config_parts) std::cout << " " << part;
   std::cout << "\n";

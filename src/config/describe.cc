@@ -1,11 +1,11 @@
-// What is printed of configurations: the fingerprint's lines, the protocol's keys, the manual page.
+// What is printed of configurations: the fingerprint's lines and the protocol's keys. The nearest
+// of several words.
 #include <google/protobuf/message.h>
 
 #include <algorithm>
 #include <cctype>
 #include <cstdio>
 #include <cstdlib>
-#include <iomanip>
 #include <sstream>
 
 #include "src/base/error.h"
@@ -47,6 +47,12 @@ void AddLines(const Message& root, const std::string& prefix, std::vector<std::s
       continue;
     }
     for (int i = 0; i < reflection->FieldSize(holder, &field); ++i) {
+      if (IsNamed(field)) {
+        const auto& given =
+            dynamic_cast<const GivenKnob&>(reflection->GetRepeatedMessage(holder, &field, i));
+        out.push_back(name + "." + given.name() + "=" + given.value());
+        continue;
+      }
       const std::string entry = Cat(name, "[", i, "]");
       if (IsMessage(field))
         AddLines(reflection->GetRepeatedMessage(holder, &field, i), entry + ".", out);
@@ -58,49 +64,6 @@ void AddLines(const Message& root, const std::string& prefix, std::vector<std::s
 
 bool IsWithin(const std::string& line, const std::string& part) {
   return line.starts_with(part) && line.find_first_of(".[=", part.size()) == part.size();
-}
-
-std::string TypeOf(const FieldDescriptor& field) {
-  std::string out = field.cpp_type_name();
-  if (field.cpp_type() == FieldDescriptor::CPPTYPE_ENUM) {
-    out.clear();
-    for (int i = 0; i < field.enum_type()->value_count(); ++i)
-      out += (i ? "|" : "") + field.enum_type()->value(i)->name();
-  }
-  if (field.options().GetExtension(path)) out = "path";
-  if (field.is_repeated()) out = "list of " + out;
-  const std::string interval = field.options().GetExtension(range);
-  return interval.empty() ? out : out + " " + interval;
-}
-
-std::string DefaultOf(const Message& holder, const FieldDescriptor& field) {
-  if (field.options().HasExtension(protocol_value)) {
-    const ProtocolValue& value = field.options().GetExtension(protocol_value);
-    return "as_published " + value.as_published() +
-           (value.has_released_code() ? ", released_code " + value.released_code() : "") +
-           ", strict " + value.strict();
-  }
-  return field.has_default_value() ? Print(holder, field) : "-";
-}
-
-void Describe(const Message& root, const std::string& prefix, std::ostream& out) {
-  for (const Leaf& leaf : LeavesOf(*root.GetDescriptor())) {
-    const FieldDescriptor& field = *leaf.field();
-    if (IsOverlay(field)) {
-      out << prefix << leaf.path << ".*  as " << field.name()
-          << ".*: " << field.options().GetExtension(doc) << "\n";
-    } else if (IsMessage(field)) {
-      const Message& entry = *google::protobuf::MessageFactory::generated_factory()->GetPrototype(
-          field.message_type());
-      Describe(entry, prefix + leaf.path + "[].", out);
-    } else {
-      out << std::left << std::setw(34) << prefix + leaf.path << "  " << std::setw(24)
-          << TypeOf(field) << "  " << std::setw(12) << DefaultOf(leaf.HolderIn(root), field);
-      if (const std::string text = field.options().GetExtension(doc); !text.empty())
-        out << "  " << text;
-      out << "\n";
-    }
-  }
 }
 
 // Optimal string alignment: edits, and swaps of neighbours, each cost 1.
@@ -161,12 +124,6 @@ std::vector<std::string> ProtocolKeys(const RunConfig& config) {
     out.push_back(leaf.path + "=" + value + (value == own ? "" : "  (protocol: " + own + ")"));
   }
   return out;
-}
-
-std::string DescribeFields() {
-  std::ostringstream out;
-  Describe(RunConfig::default_instance(), "", out);
-  return out.str();
 }
 
 std::string Nearest(std::string_view word, const std::vector<std::string>& candidates) {

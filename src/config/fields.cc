@@ -107,8 +107,8 @@ std::string GetText(const Message& holder, const FieldDescriptor& field) {
 }
 
 // Checks of a value that has parsed. `fresh` holds it alone.
-std::string Check(Message& fresh, const FieldDescriptor& field, const std::string& where,
-                  const std::filesystem::path& folder) {
+std::string CheckValue(Message& fresh, const FieldDescriptor& field, const std::string& where,
+                       const std::filesystem::path& folder) {
   const std::string printed = Print(fresh, field, field.is_repeated() ? 0 : -1);
   const double number = std::strtod(printed.c_str(), nullptr);
   if (const std::string interval = field.options().GetExtension(range);
@@ -154,6 +154,25 @@ bool IsMessage(const FieldDescriptor& field) {
 
 bool IsOverlay(const FieldDescriptor& field) { return field.options().GetExtension(overlay); }
 
+bool IsNamed(const FieldDescriptor& field) { return field.options().GetExtension(named); }
+
+bool PutNamed(Message& holder, const FieldDescriptor& field, const std::string& name,
+              const std::string& text) {
+  const auto* reflection = holder.GetReflection();
+  const FieldDescriptor* name_field = field.message_type()->FindFieldByName("name");
+  const FieldDescriptor* value_field = field.message_type()->FindFieldByName("value");
+  for (int i = 0; i < reflection->FieldSize(holder, &field); ++i) {
+    Message& entry = *reflection->MutableRepeatedMessage(&holder, &field, i);
+    if (GetText(entry, *name_field) != name) continue;
+    entry.GetReflection()->SetString(&entry, value_field, text);
+    return false;
+  }
+  Message& entry = *reflection->AddMessage(&holder, &field);
+  entry.GetReflection()->SetString(&entry, name_field, name);
+  entry.GetReflection()->SetString(&entry, value_field, text);
+  return true;
+}
+
 std::string OfProtocol(const FieldDescriptor& field, const RunConfig& config) {
   const ProtocolValue& value = field.options().GetExtension(protocol_value);
   if (config.protocol() == RunConfig::STRICT) return value.strict();
@@ -177,7 +196,8 @@ std::string SetValue(Message& holder, const FieldDescriptor& field, const std::s
   const std::unique_ptr<Message> fresh(holder.New());
   if (!parser.ParseFieldValueFromString(text, &field, fresh.get()))
     return path + " is " + text + "; must be " + Wanted(field, text);
-  if (std::string problem = Check(*fresh, field, path, folder); !problem.empty()) return problem;
+  if (std::string problem = CheckValue(*fresh, field, path, folder); !problem.empty())
+    return problem;
   holder.MergeFrom(*fresh);
   return "";
 }

@@ -33,6 +33,11 @@ std::vector<Leaf> LeavesOf(const Descriptor& type);
 
 bool IsMessage(const FieldDescriptor& field);
 bool IsOverlay(const FieldDescriptor& field);
+bool IsNamed(const FieldDescriptor& field);  // a list written  field { NAME: value }
+
+// The entry `name` of a named list gets `text` as its value. False where it had one.
+bool PutNamed(Message& holder, const FieldDescriptor& field, const std::string& name,
+              const std::string& text);
 
 // The value that the protocol (and, for PULSE, the reading) gives a field with a protocol_value.
 std::string OfProtocol(const FieldDescriptor& field, const RunConfig& config);

@@ -93,6 +93,30 @@ class Parser : google::protobuf::io::ErrorCollector {
     if (!Take(",")) Take(";");
   }
 
+  // NAME: value, one entry of a list each, up to the bracket that closes.
+  void Named(Message& out, const FieldDescriptor& field, const std::string& path) {
+    const Tokenizer::Token opening = Now();
+    Advance();
+    while (!AtEnd() && !Take(opening.text == "{" ? "}" : ">")) {
+      const Tokenizer::Token name = Now();
+      Advance();
+      const bool colon = name.type == Tokenizer::TYPE_IDENTIFIER && Take(":");
+      const Tokenizer::Token value = Now();
+      const std::string text = colon ? Scalar() : "";
+      if (text.empty()) {
+        Add(name, "\"" + name.text + "\" stands in " + path + "; write NAME: value");
+        SkipLine();
+        continue;
+      }
+      const std::string entry = path + "." + name.text;
+      if (!PutNamed(out, field, name.text, text)) Add(name, entry + " is stated twice");
+      parsed_.place_of[entry + ".name"] = Place(name.line, name.column);
+      parsed_.place_of[entry + ".value"] = Place(value.line, value.column);
+      if (!Take(",")) Take(";");
+    }
+    if (AtEnd()) Add(opening, path + " begins here and is never closed");
+  }
+
   // One value, or for a list also [value, ...].
   void List(Message& out, const FieldDescriptor& field, const std::string& path) {
     if (!field.is_repeated() || !Take("[")) return Value(out, field, path);
@@ -106,6 +130,7 @@ class Parser : google::protobuf::io::ErrorCollector {
   }
 
   void Value(Message& out, const FieldDescriptor& field, std::string path) {
+    if (IsNamed(field) && (At("{") || At("<"))) return Named(out, field, path);
     const auto* reflection = out.GetReflection();
     if (field.is_repeated()) path += Cat("[", reflection->FieldSize(out, &field), "]");
     if (IsMessage(field)) {
@@ -116,6 +141,7 @@ class Parser : google::protobuf::io::ErrorCollector {
       Message& inner = field.is_repeated() ? *reflection->AddMessage(&out, &field)
                                            : *reflection->MutableMessage(&out, &field);
       const Tokenizer::Token opening = Now();
+      parsed_.place_of[path] = Place(opening.line, opening.column);
       Advance();
       return Fields(inner, path + ".", &opening);
     }

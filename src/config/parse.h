@@ -14,8 +14,10 @@
 namespace whyrec::config {
 
 struct Parsed {
-  std::vector<std::string> problems;            // "file:line:column: message"
-  std::map<std::string, std::string> place_of;  // path of a set scalar -> "file:line:column"
+  std::vector<std::string> problems;  // "file:line:column: message"
+  // "file:line:column" of every scalar and message, by its path; "PATH.NAME.name" and
+  // "PATH.NAME.value" of a named value.
+  std::map<std::string, std::string> place_of;
 };
 
 // `shown`: the file's name in messages. Relative paths are resolved against `folder`.

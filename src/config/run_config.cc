@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <fstream>
 #include <iterator>
+#include <map>
 
 #include "src/base/error.h"
 #include "src/config/fields.h"
@@ -15,6 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using Problems = std::vector<std::string>;
+using Places = std::map<std::string, std::string>;  // where a field was stated last, by its path
 
 // MergeFrom would append the child's lists to the parent's; a list that the child states replaces
 // it.
@@ -37,9 +39,28 @@ fs::path Shown(const fs::path& file) {
   return near.native().starts_with("..") ? file : near;
 }
 
+// `above` over `places`; a list that a file states replaces its base's.
+void MergePlaces(Places& places, const Places& above) {
+  for (const auto& [path, place] : above)
+    if (path.ends_with("[0]"))
+      std::erase_if(places, [list = path.substr(0, path.size() - 2)](const auto& old) {
+        return old.first.starts_with(list);
+      });
+  for (const auto& [path, place] : above) places[path] = place;
+}
+
+// Where a field, or else the message that holds it, was stated; `file` where none was.
+std::string PlaceOf(std::string path, const Places& places, const fs::path& file) {
+  while (!path.empty()) {
+    if (const auto found = places.find(path); found != places.end()) return found->second;
+    path.resize(std::max<size_t>(path.find_last_of(".[") + 1, 1) - 1);
+  }
+  return file.string();
+}
+
 // `file` on top of its base chain. `place` is where the file is named; "" on the command line.
 RunConfig LoadChain(const fs::path& file, const std::string& place, std::vector<fs::path> below,
-                    Problems& problems) {
+                    Problems& problems, Places& places) {
   const std::string start = place.empty() ? "" : place + ": base ";
   std::ifstream in(file, std::ios::binary);
   if (!in || fs::is_directory(file)) {
@@ -60,7 +81,8 @@ RunConfig LoadChain(const fs::path& file, const std::string& place, std::vector<
   Parsed parsed = ParseText(text, file.string(), fs::absolute(file).parent_path(), out);
   RunConfig parent;
   if (out.has_base())
-    parent = LoadChain(Shown(out.base()), parsed.place_of["base"], below, problems);
+    parent = LoadChain(Shown(out.base()), parsed.place_of["base"], below, problems, places);
+  MergePlaces(places, parsed.place_of);
   problems.insert(problems.end(), parsed.problems.begin(), parsed.problems.end());
   out.clear_base();
   parent.clear_name();  // two runs of one name would share a workspace
@@ -105,7 +127,7 @@ std::string Set(Message& holder, const std::string& path, std::string_view rest,
       problem.empty() ? FindField(*holder.GetDescriptor(), step.name, problem) : nullptr;
   if (field == nullptr) return problem;
   const auto* reflection = holder.GetReflection();
-  if (field->is_repeated()) {
+  if (field->is_repeated() && !IsNamed(*field)) {
     const int size = reflection->FieldSize(holder, field);
     if (step.index < 0) return Cat(step.name, " is a list; write ", step.name, "[index]");
     if (step.index > size)
@@ -114,6 +136,12 @@ std::string Set(Message& holder, const std::string& path, std::string_view rest,
       reflection->AddMessage(&holder, field);
   } else if (step.index >= 0) {
     return step.name + " is not a list";
+  }
+  if (IsNamed(*field)) {
+    if (step.index >= 0 || dot == std::string_view::npos || dot + 1 == rest.size())
+      return path + " is no value; write " + step.name + ".NAME";
+    PutNamed(holder, *field, std::string(rest.substr(dot + 1)), text);
+    return "";
   }
   if (IsMessage(*field)) {
     if (dot == std::string_view::npos) return path + " is a message; set one of its fields";
@@ -130,15 +158,19 @@ std::string Set(Message& holder, const std::string& path, std::string_view rest,
   return problem;
 }
 
-void Override(RunConfig& config, size_t number, const std::string& text, Problems& problems) {
+void Override(RunConfig& config, size_t number, const std::string& text, Problems& problems,
+              Places& places) {
+  const std::string place = Cat("--set #", number, " (", text, ")");
   const size_t equals = text.find('=');
   std::string problem = "expected path=value";
   if (equals != std::string::npos) {
     const std::string path = text.substr(0, equals);
     problem = path == "base" ? "base can only stand in a file"
                              : Set(config, path, path, text.substr(equals + 1));
+    std::erase_if(places, [&](const auto& old) { return old.first.starts_with(path + "."); });
+    places[path] = place;
   }
-  if (!problem.empty()) problems.push_back(Cat("--set #", number, " (", text, "): ", problem));
+  if (!problem.empty()) problems.push_back(place + ": " + problem);
 }
 
 // Gives every unset field that has one the value of the protocol, and expands paths that are
@@ -170,12 +202,21 @@ RunConfig WithTraining(const RunConfig& config, const TrainConfig& over) {
   return out;
 }
 
-RunConfig Load(const fs::path& file, const std::vector<std::string>& overrides) {
+RunConfig Load(const fs::path& file, const std::vector<std::string>& overrides,
+               const Check& check) {
   Problems problems;
-  RunConfig out = LoadChain(file, "", {}, problems);
-  for (size_t i = 0; i < overrides.size(); ++i) Override(out, i + 1, overrides[i], problems);
+  Places places;
+  RunConfig out = LoadChain(file, "", {}, problems, places);
+  for (size_t i = 0; i < overrides.size(); ++i)
+    Override(out, i + 1, overrides[i], problems, places);
   FillIn(out, problems);
   if (!out.has_name()) out.set_name(file.stem().string());
+  if (check)
+    for (const auto& [path, message] : check(out)) {
+      const std::string place = PlaceOf(path, places, file) + ": ";
+      const auto said = [&](const std::string& line) { return line.starts_with(place); };
+      if (std::ranges::none_of(problems, said)) problems.push_back(place + message);
+    }
   if (problems.empty()) return out;
   std::string all;
   for (const std::string& problem : problems) all += (all.empty() ? "" : "\n") + problem;

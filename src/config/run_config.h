@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,6 +12,13 @@
 
 namespace whyrec::config {
 
+// Something wrong with a field, found by those who know what it means.
+struct Problem {
+  std::string path;  // "system[0].name"
+  std::string message;
+};
+using Check = std::function<std::vector<Problem>(const RunConfig&)>;
+
 // Loads `file`; each override is "path=value" ("train.global_batch=32",
 // "system[0].name=popularity"). Order: base file, file, overrides, then for every unset field with
 // a protocol value the value of `protocol` (and, for PULSE, `reading`). A list that a file states
@@ -18,11 +26,12 @@ namespace whyrec::config {
 // the list's length, which appends. Paths become absolute (against the file that states them;
 // overrides against the working directory), with ${NAME} replaced from the environment
 // (WHYREC_CACHE falls back to
-// ${XDG_CACHE_HOME:-$HOME/.cache}/whyrec). `name` falls back to the file's stem. Throws
-// Error(kUsage) whose text holds every error found, one a line, as
+// ${XDG_CACHE_HOME:-$HOME/.cache}/whyrec). `name` falls back to the file's stem. `check` adds what
+// the schema does not know. Throws Error(kUsage) whose text holds every error found, one a line, as
 //   file:line:column: message; did you mean "..."?
 //   --set #2 (train.epochs=ten): message
-RunConfig Load(const std::filesystem::path& file, const std::vector<std::string>& overrides = {});
+RunConfig Load(const std::filesystem::path& file, const std::vector<std::string>& overrides = {},
+               const Check& check = {});
 
 // `config` with the training that a system or a model of its own states over the run's.
 RunConfig WithTraining(const RunConfig& config, const TrainConfig& over);
@@ -37,9 +46,6 @@ std::vector<std::string> Canonical(const RunConfig& config,
 // "path=value" of every field that the protocol decides (PULSE's only when PULSE is in the run),
 // with the effective value. A value other than the protocol's own ends with "  (protocol: X)".
 std::vector<std::string> ProtocolKeys(const RunConfig& config);
-
-// The manual page: one line per field, "path  type and range  default  doc".
-std::string DescribeFields();
 
 // The candidate most similar to `word` by edit distance; empty when none is similar.
 std::string Nearest(std::string_view word, const std::vector<std::string>& candidates);

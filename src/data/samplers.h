@@ -1,5 +1,5 @@
-// Training draws of isrf section 4. All are functions of the global sample number, so any rank can
-// make any sample and a resumed run needs no state.
+// Training draws of the T5 systems, as POD's public code makes them. All are functions of the
+// global sample number, so any rank can make any sample and a resumed run needs no state.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,8 @@
 
 namespace whyrec::data {
 
-// Cursor rule (4.1): passes over 0..n-1, each pass shuffled; the first one only if asked to.
+// Passes over 0..n-1, each in a new shuffled order; the first pass is shuffled only if asked to
+// (the public code leaves it in file order).
 class CursorSampler {
  public:
   CursorSampler(int64_t n, uint64_t seed, std::string_view purpose, bool shuffle_first_pass);
@@ -29,9 +30,9 @@ class CursorSampler {
   std::vector<int64_t> order_;
 };
 
-// Segment of a training history (4.3), both ends included: with n = training positions + 2,
-// a in 0..n-4, b in a+1..n-3, then the last `max_sequence` entries. Histories of fewer than two
-// training items have no segment: {-1, -1}.
+// A random segment of a training history, both ends included: with n = training positions + 2, a is
+// uniform in 0..n-4 and b in a+1..n-3; of these the last `max_sequence` entries. The last entry is
+// the target. Histories of fewer than two training items have no segment: {-1, -1}.
 std::pair<int64_t, int64_t> SequentialSegment(int64_t training_items, int64_t max_sequence,
                                               Rng& rng);
 

@@ -14,6 +14,7 @@
 #include "cluster/collective/communicator.h"
 #include "proto/config.pb.h"
 #include "src/base/host_tensor.h"
+#include "src/config/knobs.h"
 #include "src/data/split.h"
 #include "src/eval/metrics.h"
 
@@ -46,7 +47,7 @@ std::vector<Prediction> FromScores(const std::vector<Query>& queries, const Host
 struct BuildContext {
   const config::RunConfig& config;  // with the system's own training; execution.device is chosen
   const data::TrainView& train;
-  std::map<std::string, double> knobs;
+  config::Knobs knobs;
   std::string variant = {};
   std::map<std::string, std::filesystem::path> artefacts = {};  // folders of what it asked for
 };

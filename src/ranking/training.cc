@@ -130,8 +130,7 @@ double ScorerTraining::Losses(std::span<const Query> queries,
 }
 
 bool MasksHistory(const BuildContext& context) {
-  const auto knob = context.knobs.find("mask_history");
-  return knob == context.knobs.end() || knob->second != 0;
+  return !context.knobs.Has("mask_history") || context.knobs.On("mask_history");
 }
 
 data::Facts RunTraining(ScorerTraining& training, const config::RunConfig& config,

@@ -110,9 +110,9 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial, const
   const auto labels = data::LoadLabels(split);
   const auto system = run.Build(context, train, run.variant);
   system->Load(context.workspace.Of(run.Train()));
-  const auto knobs = systems::KnobValues(run.system, run.chosen);
+  const config::Knobs knobs = systems::KnobValues(run.system, run.chosen);
   const Asker asker(*system, train, labels,
-                    {.mask_history = !knobs.count("mask_history") || knobs.at("mask_history") != 0,
+                    {.mask_history = !knobs.Has("mask_history") || knobs.On("mask_history"),
                      .list = kListLength});
   const std::vector<int64_t> users = EvaluatedUsers(context.config, labels);
   const CandidatesOf candidates = [&](int64_t user) {

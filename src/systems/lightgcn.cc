@@ -14,10 +14,10 @@ using ranking::Range;
 class LightGcn final : public ranking::Scorer {
  public:
   explicit LightGcn(const BuildContext& context)
-      : layers_(static_cast<int64_t>(context.knobs.at("layers"))),
-        init_(context.knobs.at("init")),
-        l2_(context.knobs.at("l2")),
-        nodes_(context, static_cast<int64_t>(context.knobs.at("dim"))) {}
+      : layers_(context.knobs.Count("layers")),
+        init_(context.knobs.Number("init")),
+        l2_(context.knobs.Number("l2")),
+        nodes_(context, context.knobs.Count("dim")) {}
 
   nn::Parameters& parameters() override { return nodes_.parameters(); }
   void Initialise(uint64_t seed) override { nodes_.Initialise(seed, init_); }
@@ -59,7 +59,7 @@ class LightGcn final : public ranking::Scorer {
 std::unique_ptr<Recommender> Build(const BuildContext& context) {
   auto scorer = std::make_unique<LightGcn>(context);
   ranking::TakePositives refit;
-  if (context.knobs.at("refit") != 0)
+  if (context.knobs.On("refit"))
     refit = [lightgcn = scorer.get()](const auto& positives) { lightgcn->SetEdges(positives); };
   return ranking::MakePairwise(context, std::move(scorer), refit);
 }
@@ -67,13 +67,21 @@ std::unique_ptr<Recommender> Build(const BuildContext& context) {
 const Registration kRegistration({
     .name = "lightgcn",
     .description = "linear propagation over training interactions, pairwise loss (He et al. 2020)",
-    .knobs = {{"dim", 64, 1, 4096, "d, width of the node table"},
-              {"layers", 3, 0, 16, "K, propagations; 0 is plain matrix factorisation"},
-              {"init", 0.1, 0, 10, "standard deviation of the node table at the start"},
-              {"l2", 1e-4, 0, 1,
-               "weight of the squared rows of a batch (train.weight_decay is off)"},
-              {"refit", 0, 0, 1, "train again with validation items for the best number of steps"},
-              {"mask_history", 1, 0, 1, "leave items of the history out of the ranking"}},
+    .knobs =
+        {knob::Count("dim", 64, {1, 4096}, "d, width of the node table; the paper's value"),
+         knob::Count(
+             "layers", 3, {0, 16},
+             "K, propagations over the graph; the paper's value; 0 is matrix factorisation"),
+         knob::Number("init", 0.1, {0, 10},
+                      "standard deviation of the node table at the start; the authors' code"),
+         knob::Number(
+             "l2", 1e-4, {0, 1},
+             "weight of the squared start vectors of a batch's nodes, per pair; the paper's value"),
+         knob::Switch("refit", false,
+                      "train again from the start with validation items included, for the number "
+                      "of steps that validated best; ours"),
+         knob::Switch("mask_history", true,
+                      "leave items of the user's history out of full rankings")},
     .config_parts = {"seed", "split.negative_exclude", "train"},
     .needs = [](const auto&, const auto&) { return System::Names{"graphs"}; },
     .build = Build,

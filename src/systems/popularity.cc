@@ -27,7 +27,8 @@ class PopularityRecommender final : public Recommender {
 const Registration kRegistration({
     .name = "popularity",
     .description = "training interactions per item; ties by chance (expected rank)",
-    .knobs = {{"mask_history", 1, 0, 1, "leave items of the history out of the ranking"}},
+    .knobs = {knob::Switch("mask_history", true,
+                           "leave items of the user's history out of full rankings")},
     .ties = eval::Ties::kExpected,
     .build = [](const BuildContext& c) { return std::make_unique<PopularityRecommender>(c); },
 });

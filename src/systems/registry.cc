@@ -53,28 +53,34 @@ const Variant* FindVariant(const System& system, const std::string& name) {
        system.name, "`)");
 }
 
-std::map<std::string, double> KnobValues(const System& system, const config::SystemConfig& config) {
-  std::map<std::string, double> values;
-  std::vector<std::string> names;
-  for (const Knob& knob : system.knobs) {
-    values[knob.name] = knob.value;
-    names.push_back(knob.name);
+config::Knobs KnobValues(const System& system, const config::SystemConfig& config) {
+  std::vector<config::Problem> problems;
+  config::Knobs knobs(system.knobs, config, system.name, problems);
+  std::string all;
+  for (const auto& problem : problems) all += (all.empty() ? "" : "\n") + problem.message;
+  if (!all.empty()) Fail(Exit::kUsage, all);
+  return knobs;
+}
+
+std::vector<config::Problem> Check(const config::RunConfig& config) {
+  std::vector<config::Problem> problems;
+  const auto attempt = [&](const std::string& path, const auto& act) {
+    try {
+      act();
+    } catch (const Error& error) {
+      problems.push_back({path, error.what()});
+    }
+  };
+  for (int i = 0; i < config.system_size(); ++i) {
+    const config::SystemConfig& given = config.system(i);
+    const std::string at = Cat("system[", i, "]");
+    const System* system = nullptr;
+    attempt(at + ".name", [&] { system = &FindSystem(given.name()); });
+    if (system == nullptr) continue;
+    attempt(at + ".variant", [&] { FindVariant(*system, given.variant()); });
+    config::Knobs(system->knobs, given, at, problems);
   }
-  for (const auto& given : config.knob()) {
-    const auto knob = std::find_if(system.knobs.begin(), system.knobs.end(),
-                                   [&](const Knob& k) { return k.name == given.name(); });
-    if (knob == system.knobs.end())
-      Fail(Exit::kUsage, "system ", system.name, " has no knob \"", given.name(), "\"; nearest: \"",
-           config::Nearest(given.name(), names), "\" (see `whyrec describe ", system.name, "`)");
-    if (!given.has_value())
-      Fail(Exit::kUsage, "system ", system.name, ": knob ", knob->name,
-           " is given without a value");
-    if (given.value() < knob->low || given.value() > knob->high)
-      Fail(Exit::kUsage, "system ", system.name, ": knob ", knob->name, " is ", given.value(),
-           "; must be in [", knob->low, ", ", knob->high, "]");
-    values[knob->name] = given.value();
-  }
-  return values;
+  return problems;
 }
 
 }  // namespace whyrec::systems

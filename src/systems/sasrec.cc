@@ -67,18 +67,19 @@ namespace {
 using Form = SasRecConfig::Form;
 
 std::unique_ptr<Recommender> Build(const BuildContext& context) {
-  const auto knob = [&](const char* name) { return context.knobs.at(name); };
-  const auto count = [&](const char* name) { return static_cast<int64_t>(knob(name)); };
-  constexpr Form kForms[] = {Form::kOriginal, Form::kPostNorm2025, Form::kPreNorm2025};
+  const config::Knobs& knobs = context.knobs;
+  const std::string& form = knobs.Word("form");
   const SasRecConfig network{.items = context.train.item_count(),
-                             .dim = count("dim"),
-                             .blocks = count("blocks"),
-                             .heads = count("heads"),
-                             .length = count("length"),
-                             .dropout = knob("dropout"),
-                             .form = kForms[count("variant_2025")]};
-  const auto loss = knob("full_softmax") != 0 ? ranking::Scorer::Loss::kCrossEntropy
-                                              : ranking::Scorer::Loss::kBce;
+                             .dim = knobs.Count("dim"),
+                             .blocks = knobs.Count("blocks"),
+                             .heads = knobs.Count("heads"),
+                             .length = knobs.Count("length"),
+                             .dropout = knobs.Number("dropout"),
+                             .form = form == "ORIGINAL"         ? Form::kOriginal
+                                     : form == "POST_NORM_2025" ? Form::kPostNorm2025
+                                                                : Form::kPreNorm2025};
+  const auto loss = knobs.Word("loss") == "CE" ? ranking::Scorer::Loss::kCrossEntropy
+                                               : ranking::Scorer::Loss::kBce;
   auto scorer = std::make_unique<SasRec>(
       network, loss,
       context.config.train().dtype() == config::TrainConfig::FP64 ? at::kDouble : at::kFloat,
@@ -97,17 +98,36 @@ std::unique_ptr<Recommender> Build(const BuildContext& context) {
 const Registration kRegistration({
     .name = "sasrec",
     .description = "causal self-attention over a user's items (Kang & McAuley 2018)",
-    .knobs = {{"dim", 50, 1, 4096, "d, width of items and states"},
-              {"blocks", 2, 0, 64, "attention and feed-forward pairs"},
-              {"heads", 2, 1, 64, "attention heads; they divide dim"},
-              {"length", 50, 1, 100000, "L, newest events that are read"},
-              {"dropout", 0.5, 0, 0.99, "of embeddings, attention and feed-forward maps"},
-              {"full_softmax", 0, 0, 1,
-               "cross-entropy over all items in place of one negative a target"},
-              {"variant_2025", 0, 0, 2,
-               "1: pmixer/SASRec.pytorch of 2025, norms after the sums; 2: norms before; each user "
-               "once an epoch"},
-              {"mask_history", 1, 0, 1, "leave items of the history out of the ranking"}},
+    .knobs =
+        {knob::Count("dim", 50, {1, 4096},
+                     "d, width of item vectors and states; the paper's default"),
+         knob::Count(
+             "blocks", 2, {0, 64},
+             "self-attention blocks, each with its feed-forward layers; the paper's default"),
+         knob::Count("heads", 2, {1, 64},
+                     "attention heads, a divisor of dim; ours (the paper has 1)"),
+         knob::Count(
+             "length", 50, {1, 100000},
+             "L, newest events of a history that are read; the paper's value for Amazon data"),
+         knob::Number("dropout", 0.5, {0, 0.99},
+                      "share of embedding, attention and feed-forward values that are dropped; the "
+                      "paper's value for Amazon data"),
+         knob::Word(
+             "loss",
+             {{"BCE",
+               "binary cross-entropy against one sampled negative per target (paper, equation 7)"},
+              {"CE", "cross-entropy over all items"}},
+             "what training minimises"),
+         knob::Word("form",
+                    {{"ORIGINAL", "as the paper: queries alone are normalised before attention"},
+                     {"POST_NORM_2025",
+                      "pmixer/SASRec.pytorch of 2025 with layer norms after the sums; each user "
+                      "once per epoch"},
+                     {"PRE_NORM_2025",
+                      "the same code with layer norms before attention and feed-forward layers"}},
+                    "where layer norms stand, and how training draws users"),
+         knob::Switch("mask_history", true,
+                      "leave items of the user's history out of full rankings")},
     .config_parts = {"seed", "split.negative_exclude", "train"},
     .revision = 2,  // dropout by sample
     .build = Build,

@@ -11,10 +11,13 @@
 #include <vector>
 
 #include "proto/config.pb.h"
+#include "src/config/knobs.h"
 #include "src/eval/metrics.h"
 #include "src/ranking/recommender.h"
 
 namespace whyrec::systems {
+
+namespace knob = config::knob;
 
 using ranking::BuildContext;
 using ranking::FromScores;
@@ -24,12 +27,6 @@ using ranking::Recommender;
 using ranking::Task;
 using ranking::TrainContext;
 using ranking::ValidationUsers;
-
-struct Knob {
-  std::string name;
-  double value, low, high;
-  std::string doc;
-};
 
 // One of several ways to run a system, named in `system { name variant }`: the rows of an ablation.
 struct Variant {
@@ -44,7 +41,7 @@ struct System {
 
   std::string name;
   std::string description;  // a sentence with the source
-  std::vector<Knob> knobs = {};
+  std::vector<config::Knob> knobs = {};
   Names config_parts = {};                     // parts of the configuration that its training reads
   int revision = 1;                            // of its code
   eval::Ties ties = eval::Ties::kPessimistic;  // place of the target among equal scores
@@ -73,8 +70,10 @@ const std::vector<System>& AllSystems();            // by name
 const System& FindSystem(const std::string& name);  // Error(kUsage) with the nearest name
 // Null where the system has none; the first for "". Error(kUsage) with the nearest name.
 const Variant* FindVariant(const System& system, const std::string& name);
-// Defaults overridden by the configuration; unknown or out of range: Error(kUsage).
-std::map<std::string, double> KnobValues(const System& system, const config::SystemConfig& config);
+// Defaults overridden by the configuration; Error(kUsage) with all that is wrong.
+config::Knobs KnobValues(const System& system, const config::SystemConfig& config);
+// What the schema does not know of a run's systems: their names, variants and knobs.
+std::vector<config::Problem> Check(const config::RunConfig& config);
 
 struct Registration {
   explicit Registration(System system);

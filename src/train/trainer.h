@@ -11,7 +11,8 @@
 
 namespace whyrec::train {
 
-// Counts validations without improvement (isrf section 8, 5): CUMULATIVE never resets the counter.
+// Counts validations without improvement. CUMULATIVE never resets the counter, as in the papers'
+// code.
 class Patience {
  public:
   Patience(config::TrainConfig::Patience rule, int64_t limit) : rule_(rule), limit_(limit) {}

@@ -1,4 +1,5 @@
 #include "src/config/run_config.h"
+#include "src/config/manual.h"
 
 #include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
@@ -79,8 +80,6 @@ TEST_F(RunConfigTest, OneErrorPerRule) {
       {"protocol: STRICKT",
        "c.txtpb:1:11: protocol is STRICKT; must be one of AS_PUBLISHED, STRICT; did you mean "
        "\"STRICT\"?"},
-      {"system { name: \"a\" }\nsystem { knob { name: \"k\" value: nan } }",
-       "c.txtpb:2:34: system[1].knob[0].value is nan; must be a number"},
       {"train: 5", "c.txtpb:1:8: train is a message; write train { ... }"},
       {"seed 5", "c.txtpb:1:6: seed is a value; write seed: value"},
       {"seed: }", "c.txtpb:1:7: seed needs one value"},
@@ -143,21 +142,21 @@ TEST_F(RunConfigTest, ReadsWhatProtobufReads) {
     split { direct_negatives: 017 }
     metrics { dedupe: t }
     predict { direct_full: 0 }
-    system: [ { name: "x" }, < name: "y" knob { name: "k" value: -inf } > ]
-    system { name: "z", knob: [{ name: "l" value: - 3 }] ; })";
+    system: [ { name: "x" }, < name: "y" train { dropout: - 0 } > ]
+    system { name: "z", train: { learning_rate: 1e-3F } ; })";
   RunConfig theirs, ours;
   ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &theirs));
   const Parsed parsed = ParseText(text, "text", "/", ours);
   EXPECT_TRUE(parsed.problems.empty()) << parsed.problems[0];
   EXPECT_EQ(ours.DebugString(), theirs.DebugString());
-  EXPECT_EQ(parsed.place_of.at("system[1].knob[0].value"), "text:9:66");
+  EXPECT_EQ(parsed.place_of.at("system[1].train.dropout"), "text:9:59");
 }
 
 // Damage at every place: the walk ends, and says something wherever Protobuf's parser does.
 TEST_F(RunConfigTest, DamagedTextNeverPassesAndNeverHangs) {
   const std::string good =
       "seed: 3 train { epochs: 4 dropout: -0 } isrf { task: [DIRECT, DIRECT] }"
-      " system { name: \"x\" knob < value: 1e3 > }";
+      " system { name: \"x\" train < steps: 13 > }";
   int wrong = 0;
   for (size_t i = 0; i < good.size(); ++i)
     for (const char byte : std::string("{}<>[]:;,-\"'#x0. ")) {
@@ -222,14 +221,15 @@ TEST_F(RunConfigTest, Overrides) {
   const RunConfig config =
       Load(file,
            {"train.global_batch=32", "train.global_batch=33", "system[0].name=popularity",
-            "system[1].name=isrf", "system[1].knob[0].name=k", "system[1].knob[0].value=-1e-2",
+            "system[1].name=isrf", "system[1].knobs.k=-1e-2", "system[1].knobs.k=-2e-2",
             "isrf.task[1]=SEQUENTIAL", "isrf.task[0]=EXPLANATION", "name=a \"b\"",
             "catalogue.domain=\"toy\"", "metrics.dedupe=false", "isrf.backbone.folder=/models/t5"});
   EXPECT_EQ(config.train().global_batch(), 33);
   ASSERT_EQ(config.system_size(), 2);
   EXPECT_EQ(config.system(0).name(), "popularity");
   EXPECT_EQ(config.system(1).name(), "isrf");
-  EXPECT_EQ(config.system(1).knob(0).value(), -0.01);
+  ASSERT_EQ(config.system(1).knobs_size(), 1);
+  EXPECT_EQ(config.system(1).knobs(0).value(), "-2e-2");
   ASSERT_EQ(config.isrf().task_size(), 2);
   EXPECT_EQ(config.isrf().task(0), IsrfConfig::EXPLANATION);
   EXPECT_EQ(config.isrf().task(1), IsrfConfig::SEQUENTIAL);
@@ -302,7 +302,7 @@ TEST_F(RunConfigTest, ProtocolDecidesUnstatedFields) {
 TEST_F(RunConfigTest, CanonicalLines) {
   const auto file = Write("c.txtpb",
                           "catalogue { folder: 'x' domain: 'a\"b' } "
-                          "execution { threads: 3 } system { knob { value: 0.1 } }");
+                          "execution { threads: 3 } system { knobs { dim: 3 } }");
   const RunConfig config = Load(file, {"train.learning_rate=0.1"});
   const Lines all = Canonical(config);
   EXPECT_TRUE(std::is_sorted(all.begin(), all.end()));
@@ -315,14 +315,13 @@ TEST_F(RunConfigTest, CanonicalLines) {
   EXPECT_TRUE(has("catalogue.folder=set"));
   EXPECT_TRUE(has("catalogue.items=unset"));
   EXPECT_TRUE(has("catalogue.domain=\"a\\\"b\""));
-  EXPECT_TRUE(has("system[0].knob[0].value=0x1.999999999999ap-4"));
+  EXPECT_TRUE(has("system[0].knobs.dim=3"));
   for (const std::string& line : all)
     EXPECT_FALSE(line.starts_with("execution") || line.starts_with("train.checkpoint_steps"));
 
   EXPECT_EQ(Canonical(config, {"metrics", "isrf.backbone.heads", "system"}),
             (Lines{"isrf.backbone.heads=8", "metrics.bootstrap=2000", "metrics.dedupe=true",
-                   "system[0].knob[0].name=\"\"", "system[0].knob[0].value=0x1.999999999999ap-4",
-                   "system[0].name=\"\"", "system[0].variant=\"\""}));
+                   "system[0].knobs.dim=3", "system[0].name=\"\"", "system[0].variant=\"\""}));
   EXPECT_EQ(Canonical(config, {"seed"}), Lines{"seed=2025"});
   EXPECT_THROW(Canonical(config, {"trian"}), Error);
   // Another place for the same data changes nothing; stating a default changes nothing.
@@ -369,7 +368,7 @@ TEST_F(RunConfigTest, DescriptionShowsEveryField) {
   const std::string text = DescribeFields();
   for (const Leaf& leaf : LeavesOf(*RunConfig::descriptor()))
     EXPECT_NE(("\n" + text).find("\n" + leaf.path), std::string::npos) << leaf.path;
-  EXPECT_NE(text.find("system[].knob[].value"), std::string::npos);
+  EXPECT_NE(text.find("system[].knobs.*"), std::string::npos);
   std::istringstream in(text);
   for (std::string line; std::getline(in, line);)
     if (line.starts_with("train.global_batch ")) {

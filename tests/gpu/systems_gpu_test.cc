@@ -76,7 +76,7 @@ data::Catalogue MadeUp() {
 struct Case {
   std::string name, system;
   Names overrides = {};
-  std::vector<std::pair<std::string, double>> knobs = {};
+  Names knobs = {};
 };
 
 void PrintTo(const Case& run, std::ostream* out) { *out << run.name; }
@@ -95,10 +95,7 @@ class SystemsGpu : public Gpu, public testing::WithParamInterface<Case> {
         "isrf.backbone.tokenizer=" + (Source() / "examples/t5-tokenizer/spiece.model").string(),
         "system[0].name=" + run.system,
         "execution.device=" + DeviceName(gpu)};
-    for (size_t i = 0; i < run.knobs.size(); ++i) {
-      out.push_back(Cat("system[0].knob[", i, "].name=", run.knobs[i].first));
-      out.push_back(Cat("system[0].knob[", i, "].value=", run.knobs[i].second));
-    }
+    for (const std::string& knob : run.knobs) out.push_back("system[0].knobs." + knob);
     return With(out, run.overrides);
   }
 
@@ -149,14 +146,14 @@ INSTANTIATE_TEST_SUITE_P(
              {"isrf.variant=POD", "predict.sequential_decode=FREE", "predict.direct_decode=FREE",
               "predict.max_new_tokens=4", "train.micro_batch=3", "isrf.loss_ignore_pad=true",
               "isrf.cross_attention_mask_pad=true"}},
-        Case{"lightgcn", "lightgcn", {}, {{"dim", 8}}},
-        Case{"lightgcn_refit", "lightgcn", {"train.stop=LOSS_MEAN3"}, {{"dim", 8}, {"refit", 1}}},
-        Case{"sasrec", "sasrec", {"train.micro_batch=2"}, {{"dim", 8}, {"dropout", 0.3}}},
-        Case{"sasrec_post", "sasrec", {}, {{"dim", 8}, {"dropout", 0.3}, {"variant_2025", 1}}},
+        Case{"lightgcn", "lightgcn", {}, {"dim=8"}},
+        Case{"lightgcn_refit", "lightgcn", {"train.stop=LOSS_MEAN3"}, {"dim=8", "refit=true"}},
+        Case{"sasrec", "sasrec", {"train.micro_batch=2"}, {"dim=8", "dropout=0.3"}},
+        Case{"sasrec_post", "sasrec", {}, {"dim=8", "dropout=0.3", "form=POST_NORM_2025"}},
         Case{"sasrec_pre",
              "sasrec",
              {"train.stop=LOSS_MEAN3"},
-             {{"dim", 8}, {"dropout", 0.3}, {"variant_2025", 2}, {"full_softmax", 1}}}),
+             {"dim=8", "dropout=0.3", "form=PRE_NORM_2025", "loss=CE"}}),
     [](const auto& info) { return info.param.name; });
 
 TEST_F(Gpu, SasRecHasUserVectors) {

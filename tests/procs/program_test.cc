@@ -56,7 +56,8 @@ TEST(Program, DescribesWhatThereIs) {
   for (std::string line; std::getline(lines, line);)
     Expect(Whyrec("describe " + line.substr(0, line.find(' '))), 0,
            {line.substr(0, line.find(' ')) + ": "});
-  Expect(Whyrec("describe popularity"), 0, {"knob { name: \"mask_history\" value: 1 }  in [0, 1]"});
+  Expect(Whyrec("describe popularity"), 0,
+         {"knobs { mask_history: true }", "true | false, default true"});
   Expect(Whyrec("describe"), 0, {"train.global_batch", "catalogue.fields.user", "system"});
   Expect(Whyrec("describe poplarity"), 2, {"did you mean \"popularity\"?"});
 }

@@ -51,8 +51,7 @@ void Compare(const Names& source, const Table& want) {
   for (bool masked : {true, false}) {
     if (!masked)
       for (const char* i : {"0", "1"})
-        overrides.insert(overrides.end(), {Cat("system[", i, "].knob[0].name=mask_history"),
-                                           Cat("system[", i, "].knob[0].value=0")});
+        overrides.push_back(Cat("system[", i, "].knobs.mask_history=false"));
     const Names ran =
         RunAlone(config::Load(folder / "counting.txtpb", overrides), folder / "workspace");
     EXPECT_EQ(ran.size(), masked ? 10u : 7u);

@@ -14,9 +14,8 @@ namespace {
 using nlohmann::json;
 
 const Names kSystems = {"system[0].name=popularity",      "system[1].name=sasrec",
-                        "system[1].knob[0].name=dim",     "system[1].knob[0].value=8",
-                        "system[1].train.steps=30",       "system[1].train.epoch_steps=10",
-                        "system[1].train.global_batch=16"};
+                        "system[1].knobs.dim=8",          "system[1].train.steps=30",
+                        "system[1].train.epoch_steps=10", "system[1].train.global_batch=16"};
 const Names kBoth = {"predict.also_candidates[0]=POPULARITY",
                      "predict.also_candidates[1]=SASREC_HARD"};
 

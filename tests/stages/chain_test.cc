@@ -55,8 +55,8 @@ TEST(Chain, RefusesWhatCannotWork) {
       {{}, "names no system"},
       {{"system[0].name=markow"}, "there is no system \"markow\"; did you mean \"markov\"?"},
       {{"system[0].name=markov", "system[1].name=markov"}, "system \"markov\" is named twice"},
-      {{"system[0].name=markov", "system[0].knob[0].name=mask_histori"},
-       "nearest: \"mask_history\""},
+      {{"system[0].name=markov", "system[0].knobs.mask_histori=true"},
+       "did you mean \"mask_history\"?"},
       {{"system[0].name=markov", "catalogue.folder=/tmp"}, "give either `folder`"},
       {{"system[0].name=isrf", "rationales.backend=REPLAY"}, "rationales.replay_file is not set"},
   };
@@ -110,7 +110,7 @@ TEST_F(Rerun, RunsWhatAChangeReaches) {
   } kCases[] = {
       {{"metrics.bootstrap=200"}, {"metrics.popularity", "metrics.markov", "report"}},
       {{"name=other"}, {"report"}},
-      {{"system[1].knob[0].name=mask_history", "system[1].knob[0].value=0"}, From("train.markov")},
+      {{"system[1].knobs.mask_history=false"}, From("train.markov")},
       {{"isrf.layers=2", "train.steps=9", "graphs.neighbours=7"}, {}},
       {{"execution.threads=2", "train.checkpoint_steps=7"}, {}},
       // The batch cuts the work, but not the answers of systems that count: same bytes, nothing

@@ -72,7 +72,7 @@ TEST(HeldOutText, PulseOfTheReleasedCode) {
 // The other systems that stop early: by losses and by hits.
 TEST(HeldOutText, SystemsThatStopEarly) {
   const Names systems = {"system[0].name=isrf", "system[1].name=lightgcn", "system[2].name=sasrec",
-                         "system[2].knob[0].name=dim", "system[2].knob[0].value=8"};
+                         "system[2].knobs.dim=8"};
   for (const char* stop : {"train.stop=METRIC", "train.stop=LOSS_MEAN3"}) {
     const Temporary folder;
     RunAlone(LoadTiny({"split.held_out=TEXT", "isrf.variant=POD", stop}, systems), folder.path());

@@ -57,9 +57,9 @@ inline std::vector<std::string> PulseSystems(const std::vector<std::string>& var
     out.insert(out.end(), {at + "name=pulse", at + "variant=" + variant});
   }
   const std::string at = Cat("system[", variants.size(), "].");
-  out.insert(out.end(), {at + "name=sasrec", at + "knob[0].name=dim", at + "knob[0].value=8",
-                         at + "train.steps=6", at + "train.epoch_steps=3",
-                         at + "train.global_batch=16", at + "train.validation_users=16"});
+  out.insert(out.end(), {at + "name=sasrec", at + "knobs.dim=8", at + "train.steps=6",
+                         at + "train.epoch_steps=3", at + "train.global_batch=16",
+                         at + "train.validation_users=16"});
   return out;
 }
 

@@ -25,18 +25,36 @@ TEST(Registry, HoldsTheSystemsByName) {
 TEST(Registry, Knobs) {
   const System& system = FindSystem("markov");
   config::SystemConfig config;
-  EXPECT_EQ(KnobValues(system, config), (std::map<std::string, double>{{"mask_history", 1}}));
-  auto* knob = config.add_knob();
+  config.set_name("markov");
+  EXPECT_TRUE(KnobValues(system, config).On("mask_history"));
+  auto* knob = config.add_knobs();
   knob->set_name("mask_history");
-  knob->set_value(0);
-  EXPECT_EQ(KnobValues(system, config).at("mask_history"), 0);
-  knob->set_value(2);
-  EXPECT_NE(
-      ErrorOf([&] { KnobValues(system, config); }).find("mask_history is 2; must be in [0, 1]"),
-      std::string::npos);
+  knob->set_value("false");
+  EXPECT_FALSE(KnobValues(system, config).On("mask_history"));
+  knob->set_value("2");
+  EXPECT_EQ(ErrorOf([&] { KnobValues(system, config); }),
+            "markov.knobs.mask_history is 2; must be true or false");
   knob->set_name("mask_histori");
-  EXPECT_NE(ErrorOf([&] { KnobValues(system, config); }).find("nearest: \"mask_history\""),
+  EXPECT_NE(ErrorOf([&] { KnobValues(system, config); }).find("did you mean \"mask_history\"?"),
             std::string::npos);
+}
+
+// What `whyrec run` says of the systems before anything starts: all of it, with paths.
+TEST(Registry, Checks) {
+  config::RunConfig config;
+  config.add_system()->set_name("popularty");
+  config.add_system()->set_name("markov");
+  config.mutable_system(1)->set_variant("FAST");
+  auto* knob = config.mutable_system(1)->add_knobs();
+  knob->set_name("dim");
+  knob->set_value("3");
+  config.add_system()->set_name("lightgcn");
+  const std::vector<config::Problem> problems = Check(config);
+  ASSERT_EQ(problems.size(), 3U);
+  EXPECT_EQ(problems[0].path, "system[0].name");
+  EXPECT_EQ(problems[0].message, "there is no system \"popularty\"; did you mean \"popularity\"?");
+  EXPECT_EQ(problems[1].path, "system[1].variant");
+  EXPECT_EQ(problems[2].path, "system[1].knobs.dim.name");
 }
 
 // Every user's history as the question, with and without candidates.

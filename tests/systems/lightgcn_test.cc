@@ -38,13 +38,9 @@ const Histories kSmall = {{0, 1, 2, 5, 8}, {1, 3, 0, 4},       {2, 7, 3, 1, 6, 8
 constexpr int64_t kUsers = 6, kItems = 9, kNodes = kUsers + kItems + 1, kWidth = 8, kBatch = 7;
 constexpr double kL2 = 0.05;
 
-Names Settings(const std::map<std::string, double>& knobs, const Names& others) {
+Names Settings(const Names& knobs, const Names& others) {
   Names out = {"system[0].name=lightgcn", "split.direct_negatives=2"};
-  int n = 0;
-  for (const auto& [name, value] : knobs) {
-    out.push_back(Cat("system[0].knob[", n, "].name=", name));
-    out.push_back(Cat("system[0].knob[", n++, "].value=", value));
-  }
+  for (const std::string& knob : knobs) out.push_back("system[0].knobs." + knob);
   out.insert(out.end(), others.begin(), others.end());
   return out;
 }
@@ -138,10 +134,10 @@ Reference DenseStep(const World& world, const at::Tensor& graph) {
 // Two ranks: the gradient is seen where it is summed.
 TEST(LightGcn, LossAndGradientEqualDenseOnes) {
   for (const bool fp64 : {true, false}) {
-    const World world(
-        MakeCatalogue(kSmall, kItems),
-        Settings({{"dim", kWidth}, {"l2", kL2}}, {"train.steps=1", "train.epoch_steps=1",
-                                                  fp64 ? "train.dtype=FP64" : "train.dtype=FP32"}));
+    const World world(MakeCatalogue(kSmall, kItems),
+                      Settings({Cat("dim=", kWidth), Cat("l2=", kL2)},
+                               {"train.steps=1", "train.epoch_steps=1",
+                                fp64 ? "train.dtype=FP64" : "train.dtype=FP32"}));
     const at::Tensor exact = DenseGraph(world);
     const Reference want = DenseStep(world, fp64 ? exact.to(at::kFloat).to(at::kDouble) : exact);
     const Trained run = TrainOn(world, "lightgcn", 2);
@@ -163,7 +159,7 @@ at::Tensor TrainedTable(const at::Tensor& graph, const fs::path& model) {
 
 TEST(LightGcn, ScoresAreProductsOfPropagatedRows) {
   const World world(MakeCatalogue(kSmall, kItems),
-                    Settings({{"dim", kWidth}}, {"train.steps=5", "train.dtype=FP64"}));
+                    Settings({Cat("dim=", kWidth)}, {"train.steps=5", "train.dtype=FP64"}));
   const Temporary folder;
   const auto system = world.Build("lightgcn");
   world.Train(*system, *cluster::MakeSelf(), folder.path());
@@ -192,7 +188,7 @@ TEST(LightGcn, LearnsCommunities) {
     for (int64_t k = 0; k < 6; ++k) row.push_back((u / 2 + k) % 6 * 2 + u % 2);
   }
   const World world(MakeCatalogue(histories, 12),
-                    Settings({{"dim", 8}}, {"train.steps=200", "train.learning_rate=0.01"}));
+                    Settings({"dim=8"}, {"train.steps=200", "train.learning_rate=0.01"}));
   const Temporary folder;
   const auto system = world.Build("lightgcn");
   world.Train(*system, *cluster::MakeSelf(), folder.path());
@@ -218,7 +214,7 @@ TEST(LightGcn, SeesHeldOutItemsOnlyInARefit) {
   other_test[0].back() = 4;
   other_validation[0][3] = 7;
   for (const bool refit : {false, true}) {
-    const Names settings = Settings({{"dim", kWidth}, {"refit", refit}},
+    const Names settings = Settings({Cat("dim=", kWidth), refit ? "refit=true" : "refit=false"},
                                     {"train.steps=4", "train.epoch_steps=4", "train.dtype=FP64"});
     const auto table = [&](const Histories& histories, data::Facts* facts = nullptr) {
       const Temporary folder;
@@ -237,9 +233,9 @@ TEST(LightGcn, SeesHeldOutItemsOnlyInARefit) {
 // A communicator that fails takes the place of a kill. The refit is reached after twelve of the
 // operations that the second try has left to do.
 TEST(LightGcn, ContinuesToTheLastBit) {
-  for (const double refit : {0, 1}) {
+  for (const bool refit : {false, true}) {
     const World world(MakeCatalogue(kSmall, kItems),
-                      Settings({{"dim", kWidth}, {"refit", refit}},
+                      Settings({Cat("dim=", kWidth), refit ? "refit=true" : "refit=false"},
                                {"train.steps=8", "train.epoch_steps=4", "train.checkpoint_steps=3",
                                 "train.stop=LOSS_MEAN3"}));
     const Temporary whole, broken;

@@ -235,13 +235,9 @@ data::Catalogue MakeCatalogue(const Histories& histories, int64_t items) {
   return out;
 }
 
-Names Settings(const std::map<std::string, double>& knobs, const Names& others) {
+Names Settings(const Names& knobs, const Names& others) {
   Names out = {"system[0].name=sasrec", "split.direct_negatives=2"};
-  int n = 0;
-  for (const auto& [name, value] : knobs) {
-    out.push_back(Cat("system[0].knob[", n, "].name=", name));
-    out.push_back(Cat("system[0].knob[", n++, "].value=", value));
-  }
+  for (const std::string& knob : knobs) out.push_back("system[0].knobs." + knob);
   out.insert(out.end(), others.begin(), others.end());
   return out;
 }
@@ -259,15 +255,11 @@ Histories Circle() {
 
 TEST(SasRec, LearnsOrderInEveryForm) {
   const Histories histories = Circle();
-  for (const double softmax : {0, 1}) {
-    for (const double form : {0, 1, 2}) {
+  for (const char* loss : {"BCE", "CE"}) {
+    for (const char* form : {"ORIGINAL", "POST_NORM_2025", "PRE_NORM_2025"}) {
       const World world(
           MakeCatalogue(histories, 12),
-          Settings({{"dim", 16},
-                    {"length", 8},
-                    {"dropout", 0.1},
-                    {"full_softmax", softmax},
-                    {"variant_2025", form}},
+          Settings({"dim=16", "length=8", "dropout=0.1", Cat("loss=", loss), Cat("form=", form)},
                    {"train.steps=150", "train.learning_rate=0.01", "train.global_batch=16",
                     "train.epoch_steps=50", "train.stop=LOSS_MEAN3"}));
       const Temporary folder;
@@ -297,9 +289,9 @@ TEST(SasRec, UserVectorsFollowTheConfiguration) {
   std::map<std::string, std::vector<double>> vectors;
   const Temporary model;
   for (const std::string form : {"PADDED", "UNPADDED_RELEASED"}) {
-    const World world(MakeCatalogue(Circle(), 12),
-                      Settings({{"dim", 6}, {"length", 5}},
-                               {"pulse.neighbours.vector=" + form, "train.steps=1"}));
+    const World world(
+        MakeCatalogue(Circle(), 12),
+        Settings({"dim=6", "length=5"}, {"pulse.neighbours.vector=" + form, "train.steps=1"}));
     const auto system = world.Build("sasrec");
     if (form == "PADDED") world.Train(*system, *cluster::MakeSelf(), model.path());
     system->Load(model.path());
@@ -329,7 +321,7 @@ std::string Model(const World& world, const fs::path& folder) {
 // With the number of steps given, held-out items change nothing.
 TEST(SasRec, SeesNoHeldOutItem) {
   const Names settings =
-      Settings({{"dim", 8}}, {"train.steps=4", "train.epoch_steps=4", "train.dtype=FP64"});
+      Settings({"dim=8"}, {"train.steps=4", "train.epoch_steps=4", "train.dtype=FP64"});
   Histories other_test = Circle(), other_validation = Circle(), other_training = Circle();
   other_test[0].back() = 9;
   *(other_validation[0].end() - 2) = 9;
@@ -347,8 +339,8 @@ TEST(SasRec, SeesNoHeldOutItem) {
 // A communicator that fails takes the place of a kill; dropout is on.
 TEST(SasRec, ContinuesToTheLastBit) {
   const World world(MakeCatalogue(Circle(), 12),
-                    Settings({{"dim", 8}}, {"train.steps=8", "train.epoch_steps=4",
-                                            "train.checkpoint_steps=3", "train.stop=LOSS_MEAN3"}));
+                    Settings({"dim=8"}, {"train.steps=8", "train.epoch_steps=4",
+                                         "train.checkpoint_steps=3", "train.stop=LOSS_MEAN3"}));
   const Temporary whole, broken;
   const auto self = cluster::MakeSelf();
   const std::string want = Model(world, whole.path());
@@ -363,10 +355,10 @@ TEST(SasRec, ContinuesToTheLastBit) {
 // Losses are divided by the targets of the global batch, so parts of it add up.
 TEST(SasRec, MicroBatchesAddUp) {
   const auto run = [&](const std::string& setting, int ranks) {
-    const World world(MakeCatalogue(Circle(), 12),
-                      Settings({{"dim", 8}, {"dropout", 0.3}},
-                               {"train.steps=6", "train.epoch_steps=6", "train.dtype=FP64",
-                                "train.global_batch=7", setting}));
+    const World world(
+        MakeCatalogue(Circle(), 12),
+        Settings({"dim=8", "dropout=0.3"}, {"train.steps=6", "train.epoch_steps=6",
+                                            "train.dtype=FP64", "train.global_batch=7", setting}));
     return TrainOn(world, "sasrec", ranks);
   };
   const Trained whole = run("train.micro_batch=0", 1);
