@@ -51,7 +51,9 @@ std::string Refit(const BuildContext& build, Scorer& scorer, const TrainContext&
 
 std::unique_ptr<Recommender> MakePairwise(const BuildContext& context,
                                           std::unique_ptr<Scorer> scorer, TakePositives take) {
-  const auto train = [build = context, take](Scorer& scorer, TrainContext& context) {
+  const auto train = [shared = std::make_shared<const BuildContext>(context), take](
+                         Scorer& scorer, TrainContext& context) {
+    const BuildContext& build = *shared;
     const auto& positives = build.train.histories;
     data::Facts facts = TrainOn(positives, build, scorer, context, context.folder, 0);
     std::string edges = Cat("training items only: ", positives.values.size());

@@ -31,7 +31,8 @@ struct SystemRun {
   // Lines for fingerprints: "knob.NAME=value", and the training where the system states its own.
   std::vector<std::string> Settings(const systems::Variant* of) const {
     std::vector<std::string> lines;
-    for (const auto& [name, value] : systems::KnobValues(system, chosen).values())
+    const config::Knobs knobs = systems::KnobValues(system, chosen);
+    for (const auto& [name, value] : knobs.values())
       lines.push_back("knob." + name + "=" + config::Canonical(value));
     if (of) lines.push_back("variant=" + of->name);
     if (chosen.has_train() || system.training(config).ByteSizeLong() > 0)

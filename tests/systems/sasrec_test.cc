@@ -278,8 +278,8 @@ TEST(SasRec, LearnsOrderInEveryForm) {
         ASSERT_EQ(few,
                   (std::vector<double>{scores[history.back()], scores[3], scores[history.back()]}));
       }
-      std::cout << "  form " << form << ", full softmax " << softmax << ": " << right << " of 36\n";
-      EXPECT_GE(right, 33) << "form " << form << ", full softmax " << softmax;
+      std::cout << "  form " << form << ", loss " << loss << ": " << right << " of 36\n";
+      EXPECT_GE(right, 33) << "form " << form << ", loss " << loss;
     }
   }
 }
