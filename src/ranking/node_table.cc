@@ -83,6 +83,4 @@ NodeRows NodeTable::Load(const std::filesystem::path& folder) const {
   return {tensor::View(table).to(parameters_.device()), users_};
 }
 
-at::Tensor SquareSum(const at::Tensor& rows) { return rows.square().sum(); }
-
 }  // namespace whyrec::ranking

@@ -68,7 +68,4 @@ class NodeTable {
   nn::SparseOperator graph_;
 };
 
-// The sum of squares of rows, for the decay of a batch's rows -> scalar.
-at::Tensor SquareSum(const at::Tensor& rows);
-
 }  // namespace whyrec::ranking

@@ -20,6 +20,7 @@ struct Examples {
   store::Ragged<int64_t> inputs;     // [B] items that are read, oldest first; none in pairs
   store::Ragged<int64_t> positives;  // [B] targets: what follows each of the last inputs
   std::vector<int64_t> negatives;    // [n, k] of each target in turn
+  int64_t step = 0, batch = 0;       // whose they are, and the samples of its global batch
 
   int64_t size() const { return std::ssize(users); }
   int64_t targets() const { return std::ssize(positives.values); }

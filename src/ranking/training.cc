@@ -59,6 +59,8 @@ int64_t ScorerTraining::steps_per_epoch() const {
 Examples ScorerTraining::ExamplesOf(const train::Share& share) {
   const int64_t first = share.first();
   Examples examples = parts_.sampler.Draw(first + share.begin, first + share.end);
+  examples.step = share.step;
+  examples.batch = share.global_batch;
   if (!scorer_.contrasts()) return examples;
   const Examples batch = parts_.sampler.Draw(first, first + share.global_batch);
   examples.batch_users = DistinctOf(batch.users, share);

@@ -1,6 +1,9 @@
 // lightgcn: matrix factorisation after linear propagation over the user-item graph, trained on
 // pairs (He et al., SIGIR 2020; BPR: Rendle et al., UAI 2009). U users, I items, d width, n pairs.
+#include <ATen/core/Tensor.h>
+
 #include "src/nn/losses.h"
+#include "src/nn/ranking_losses.h"
 #include "src/ranking/node_table.h"
 #include "src/ranking/scorer.h"
 #include "src/systems/system.h"
@@ -23,20 +26,19 @@ class LightGcn final : public ranking::Scorer {
   void Initialise(uint64_t seed) override { nodes_.Initialise(seed, init_); }
   Loss loss() const override { return Loss::kBpr; }
 
-  // Eq. 4 and 6: Z = mean over k = 0..K of A^k Z^0.
+  // Eq. 3 and 4: Z = mean over k = 0..K of A^k Z^0.
   ranking::NodeRows Propagated() const { return nodes_.Propagate({.count = layers_}).mean; }
 
   // Eq. 15: the sum over the pairs of -log s(Z_u . Z_+ - Z_u . Z_-) + l2/2 |Z^0_u, Z^0_+, Z^0_-|^2.
   at::Tensor LossSum(const Examples& pairs, const nn::Draws&) override {
-    const auto& [users, inputs, liked, others, _, __] = pairs;
+    const std::vector<int64_t>&users = pairs.users, &liked = pairs.positives.values,
+                               &others = pairs.negatives;
     const ranking::NodeRows z = Propagated(), start = nodes_.Start();
     const at::Tensor u = z.Users(users);
     const at::Tensor bpr =
-        nn::BprLossSum((u * z.Items(liked.values)).sum(1), (u * z.Items(others)).sum(1));
-    return bpr +
-           (ranking::SquareSum(start.Users(users)) + ranking::SquareSum(start.Items(liked.values)) +
-            ranking::SquareSum(start.Items(others))) *
-               (l2_ / 2);
+        nn::BprLossSum((u * z.Items(liked)).sum(1), (u * z.Items(others)).sum(1));
+    return bpr + nn::SumOfSquares({start.Users(users), start.Items(liked), start.Items(others)}) *
+                     (l2_ / 2);
   }
 
   void Prepare() override { table_ = Propagated(); }
