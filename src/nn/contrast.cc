@@ -34,8 +34,7 @@ at::Tensor Places(const at::Tensor& anchors, int64_t first, int64_t of) {
 
 // bool [n,N]: whether a column is the anchor's own place.
 at::Tensor OwnPlaces(const at::Tensor& anchors, int64_t first, int64_t columns) {
-  const at::Tensor all =
-      at::arange(columns, at::TensorOptions(at::kLong).device(anchors.device()));
+  const at::Tensor all = at::arange(columns, at::TensorOptions(at::kLong).device(anchors.device()));
   return all.eq(Places(anchors, first, columns).unsqueeze(1));
 }
 

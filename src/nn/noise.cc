@@ -43,9 +43,8 @@ WR_VECTORISED void Fill(const Rows& rows, float* __restrict out) {
 RowKeys NoiseKeys(uint64_t seed, int64_t step, std::span<const int64_t> rows, at::Device device) {
   const uint64_t stream = Rng(seed, "noise", static_cast<uint64_t>(step)).Next();
   std::vector<int32_t> keys(rows.size());
-  std::ranges::transform(rows, keys.begin(), [&](int64_t row) {
-    return static_cast<int32_t>(RowKey(stream, row));
-  });
+  std::ranges::transform(rows, keys.begin(),
+                         [&](int64_t row) { return static_cast<int32_t>(RowKey(stream, row)); });
   return RowKeys(at::tensor(keys, at::kInt).to(device));
 }
 

@@ -50,8 +50,8 @@ at::Tensor SampledSoftmaxLossSum(const at::Tensor& positive, const at::Tensor& n
   at::Tensor own = Wide(positive), others = Wide(negatives);
   if (items.log_expected.defined()) {
     const at::Tensor& log_expected = items.log_expected;
-    others = others - log_expected.index_select(0, items.negatives.flatten())
-                          .view(items.negatives.sizes());
+    others = others -
+             log_expected.index_select(0, items.negatives.flatten()).view(items.negatives.sizes());
     if (items.correct_positive) own = own - log_expected.index_select(0, items.positives);
   }
   others = others.masked_fill(items.negatives.eq(items.positives.unsqueeze(1)),

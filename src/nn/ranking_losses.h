@@ -1,6 +1,6 @@
 // Losses of systems that score items. Each is a sum over n examples -> scalar, differentiable in
-// all scores, computed in fp32 where the scores are of a half type; slices of the examples add up to
-// the whole. Per-pair BPR and the T5 losses: losses.h.
+// all scores, computed in fp32 where the scores are of a half type; slices of the examples add up
+// to the whole. Per-pair BPR and the T5 losses: losses.h.
 //
 // Letters: s+ [n] scores of the positives, s- [n,k] scores of k negatives of each, I items,
 // sigma the logistic function.
@@ -16,10 +16,10 @@ at::Tensor BceLossSum(const at::Tensor& positive, const at::Tensor& negatives);
 
 // Generalised binary cross-entropy (gSASRec: Petrov & Macdonald 2023), which undoes the
 // overconfidence of few negatives: -beta log sigma(s+) - sum_j log sigma(-s-_j) with
-// beta = alpha (t (1 - 1/alpha) + 1/alpha) = 1 - t (1 - alpha) and alpha = k / (I - 1), the share of
-// the other items that are drawn. `calibration` t in [0, 1]: 0 is BceLossSum. The paper divides by
-// k + 1. Its code passes -log(sigma(s+)^-beta - 1) to the plain loss, which is the same number and
-// overflows.
+// beta = alpha (t (1 - 1/alpha) + 1/alpha) = 1 - t (1 - alpha) and alpha = k / (I - 1), the share
+// of the other items that are drawn. `calibration` t in [0, 1]: 0 is BceLossSum. The paper divides
+// by k + 1. Its code passes -log(sigma(s+)^-beta - 1) to the plain loss, which is the same number
+// and overflows.
 at::Tensor GbceLossSum(const at::Tensor& positive, const at::Tensor& negatives, int64_t items,
                        double calibration);
 

@@ -10,9 +10,9 @@ at::Tensor MixAll(at::Tensor x) {
   const auto shifted = [&](int bits) {
     return x.__rshift__(bits).bitwise_and_(static_cast<int32_t>(~0U >> bits));
   };
-  x = x.bitwise_xor(shifted(kShifts[0])).mul_(static_cast<int32_t>(kFirst));
-  x.bitwise_xor_(shifted(kShifts[1])).mul_(static_cast<int32_t>(kSecond));
-  return x.bitwise_xor_(shifted(kShifts[2]));
+  x = x.bitwise_xor(shifted(kMixShifts[0])).mul_(static_cast<int32_t>(kMixFactors[0]));
+  x.bitwise_xor_(shifted(kMixShifts[1])).mul_(static_cast<int32_t>(kMixFactors[1]));
+  return x.bitwise_xor_(shifted(kMixShifts[2]));
 }
 
 }  // namespace

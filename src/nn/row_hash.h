@@ -1,5 +1,6 @@
-// Random bits of elements (row, column) of a tensor, as functions of their row's key, a place in the
-// network and their column: a 32-bit hash, the same on every device. What dropout and noise draw.
+// Random bits of elements (row, column) of a tensor, as functions of their row's key, a place in
+// the network and their column: a 32-bit hash, the same on every device. What dropout and noise
+// draw.
 #pragma once
 
 #include <cstdint>
@@ -9,20 +10,17 @@
 
 namespace whyrec::nn {
 
-// Odd numbers that set apart columns, heads and places: fractions of 2^32.
-constexpr uint32_t kColumn = 0x9e3779b9;  // golden ratio
-constexpr uint32_t kHead = 0xb504f333;    // sqrt 1/2
-constexpr uint32_t kPlace = 0xddb3d743;   // sqrt 3/4
+constexpr uint32_t kColumn = 0x9e3779b9;  // sets columns apart: odd, the golden ratio of 2^32
 
 // A bijection of 32 bits with full avalanche. Shifts and factors: hash-prospector's "lowbias32"
 // (C. Wellons, public domain) with the better constants found later.
-constexpr uint32_t kFirst = 0x21f0aaad, kSecond = 0xd35a2d97;
-constexpr int kShifts[] = {16, 15, 15};
+constexpr int kMixShifts[] = {16, 15, 15};
+constexpr uint32_t kMixFactors[] = {0x21f0aaad, 0xd35a2d97};
 
 [[gnu::always_inline]] constexpr uint32_t Mix32(uint32_t x) {
-  x = (x ^ (x >> kShifts[0])) * kFirst;
-  x = (x ^ (x >> kShifts[1])) * kSecond;
-  return x ^ (x >> kShifts[2]);
+  x = (x ^ (x >> kMixShifts[0])) * kMixFactors[0];
+  x = (x ^ (x >> kMixShifts[1])) * kMixFactors[1];
+  return x ^ (x >> kMixShifts[2]);
 }
 
 // The key of a row by its number within a 64-bit random stream.
