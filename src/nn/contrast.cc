@@ -63,11 +63,12 @@ at::Tensor TableContrastSum(const at::Tensor& anchors, const at::Tensor& table,
 at::Tensor NegativeViewsContrastSum(const at::Tensor& anchors, const at::Tensor& negatives,
                                     int64_t first, const at::Tensor& positives, double tau) {
   const int64_t views = negatives.size(0);
-  const at::Tensor cosines = Cosines(anchors, at::cat({negatives, positives})) / tau;
-  const at::Tensor own = OwnPlaces(anchors, first, cosines.size(1));
-  const at::Tensor log_shares = at::log_softmax(cosines.masked_fill(own, kNever), 1);
-  const at::Tensor others = log_shares.masked_fill(own, 0).narrow(1, 0, views);
-  return -others.sum() / static_cast<double>(std::max<int64_t>(views - 1, 1));
+  const at::Tensor own = OwnPlaces(anchors, first, views);
+  const at::Tensor near = (Cosines(anchors, negatives) / tau).masked_fill(own, kNever);
+  const at::Tensor far = Cosines(anchors, positives) / tau;
+  const at::Tensor log_shares = at::log_softmax(at::cat({near, far}, 1), 1).narrow(1, 0, views);
+  return -log_shares.masked_fill(own, 0).sum() /
+         static_cast<double>(std::max<int64_t>(views - 1, 1));
 }
 
 at::Tensor LateInteraction(const at::Tensor& a, const at::Tensor& b) {
