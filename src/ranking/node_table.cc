@@ -6,7 +6,6 @@
 #include "src/ranking/graph_operator.h"
 #include "src/store/safetensors.h"
 #include "src/tensor/bridge.h"
-#include "src/tensor/device.h"
 
 namespace whyrec::ranking {
 namespace {

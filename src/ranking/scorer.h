@@ -21,6 +21,10 @@ struct Range {
   int64_t size() const { return end - begin; }
 };
 
+// The type and the device of parameters that the configuration names.
+at::ScalarType TypeOf(const BuildContext& context);
+at::Device DeviceOf(const BuildContext& context);
+
 class Scorer {
  public:
   // What LossSum is made of: its name in losses.csv, and the loss of a validation item.

@@ -4,6 +4,7 @@
 #include "src/ranking/full_ranking.h"
 #include "src/ranking/training.h"
 #include "src/tensor/bridge.h"
+#include "src/tensor/device.h"
 #include "src/train/checkpoint.h"
 
 namespace whyrec::ranking {
@@ -64,6 +65,14 @@ class ScoringRecommender final : public Recommender {
 std::unique_ptr<Recommender> MakeScoring(const BuildContext& context,
                                          std::unique_ptr<Scorer> scorer, TrainScorer train) {
   return std::make_unique<ScoringRecommender>(context, std::move(scorer), std::move(train));
+}
+
+at::ScalarType TypeOf(const BuildContext& context) {
+  return context.config.train().dtype() == config::TrainConfig::FP64 ? at::kDouble : at::kFloat;
+}
+
+at::Device DeviceOf(const BuildContext& context) {
+  return tensor::ChooseDevice(context.config.execution().device());
 }
 
 at::Tensor Scorer::UserVectors(std::span<const Query>) {

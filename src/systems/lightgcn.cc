@@ -32,7 +32,7 @@ class LightGcn final : public ranking::Scorer {
   // Eq. 15: the sum over the pairs of -log s(Z_u . Z_+ - Z_u . Z_-) + l2/2 |Z^0_u, Z^0_+, Z^0_-|^2.
   at::Tensor LossSum(const Examples& pairs, const nn::Draws&) override {
     const std::vector<int64_t>&users = pairs.users, &liked = pairs.positives.values,
-                               &others = pairs.negatives;
+          &others = pairs.negatives;
     const ranking::NodeRows z = Propagated(), start = nodes_.Start();
     const at::Tensor u = z.Users(users);
     const at::Tensor bpr =

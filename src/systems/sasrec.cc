@@ -8,9 +8,8 @@
 #include <ATen/ops/log_sigmoid.h>
 #include <ATen/ops/matmul.h>
 
-#include "src/nn/losses.h"
+#include "src/nn/ranking_losses.h"
 #include "src/systems/system.h"
-#include "src/tensor/device.h"
 
 namespace whyrec::systems {
 
@@ -39,8 +38,8 @@ at::Tensor SasRec::LossSum(const Examples& examples, const nn::Draws& draws) {
   at::Tensor h = network_.States(all.narrow(0, 0, inputs), batch, draws);  // [N, d]
   if (inputs != targets) h = at::embedding(h, network_.Indices(events));   // [n, d]
   if (loss_ == Loss::kCrossEntropy)
-    return nn::TextLoss(network_.ItemScores(h), network_.Indices(examples.positives.values), false)
-        .sum;
+    return nn::ItemCrossEntropySum(network_.ItemScores(h),
+                                   network_.Indices(examples.positives.values));
   const auto scores = [&](int64_t first) { return (h * all.narrow(0, first, targets)).sum(1); };
   return -(at::log_sigmoid(scores(inputs)) + at::log_sigmoid(-scores(inputs + targets))).sum();
 }
@@ -80,10 +79,8 @@ std::unique_ptr<Recommender> Build(const BuildContext& context) {
                                                                 : Form::kPreNorm2025};
   const auto loss = knobs.Word("loss") == "CE" ? ranking::Scorer::Loss::kCrossEntropy
                                                : ranking::Scorer::Loss::kBce;
-  auto scorer = std::make_unique<SasRec>(
-      network, loss,
-      context.config.train().dtype() == config::TrainConfig::FP64 ? at::kDouble : at::kFloat,
-      tensor::ChooseDevice(context.config.execution().device()));
+  auto scorer =
+      std::make_unique<SasRec>(network, loss, ranking::TypeOf(context), ranking::DeviceOf(context));
   if (context.config.pulse().neighbours().vector() != config::NeighboursConfig::PADDED)
     scorer->CompareUnpadded();
   // The public code draws users with replacement; that of 2025 takes each once an epoch.

@@ -37,12 +37,15 @@ void XSimGcl::Initialise(uint64_t seed) { nodes_.Initialise(seed, init_); }
 // the view.
 at::Tensor XSimGcl::LossSum(const Examples& pairs, const nn::Draws&) {
   const auto [z, view] = nodes_.Propagate(
-      {.count = layers_, .first = 1, .keep = view_, .each = [&](const at::Tensor& layer, int64_t k) {
+      {.count = layers_,
+       .first = 1,
+       .keep = view_,
+       .each = [&](const at::Tensor& layer, int64_t k) {
          const at::Tensor uniform =
              given_ ? given_(layer, k)
-                    : nn::Uniform(nn::NoiseKeys(seed_, pairs.step, 0, layer.size(0), layer.device())
-                                      .At(k),
-                                  layer.size(1), layer.scalar_type());
+                    : nn::Uniform(
+                          nn::NoiseKeys(seed_, pairs.step, 0, layer.size(0), layer.device()).At(k),
+                          layer.size(1), layer.scalar_type());
          return nn::Perturb(layer, uniform, eps_);
        }});
   const at::Tensor users = z.Users(pairs.users), liked = z.Items(pairs.positives.values);
@@ -51,14 +54,15 @@ at::Tensor XSimGcl::LossSum(const Examples& pairs, const nn::Draws&) {
       nn::FlooredBprLossSum((users * liked).sum(1), (users * others).sum(1), 1e-5);
   const auto contrast = [&](const Examples::Distinct& distinct, const auto& rows) {
     const at::Tensor all = rows(z, distinct.rows), keys = rows(view, distinct.rows);
-    const at::Tensor sum =
-        nn::InBatchContrastSum(all.narrow(0, distinct.begin, distinct.end - distinct.begin), keys,
-                               distinct.begin, tau_);
+    const at::Tensor sum = nn::InBatchContrastSum(
+        all.narrow(0, distinct.begin, distinct.end - distinct.begin), keys, distinct.begin, tau_);
     return sum / static_cast<double>(distinct.rows.size());
   };
   const at::Tensor both =
-      contrast(pairs.batch_users, [](const NodeRows& of, const auto& rows) { return of.Users(rows); }) +
-      contrast(pairs.batch_items, [](const NodeRows& of, const auto& rows) { return of.Items(rows); });
+      contrast(pairs.batch_users,
+               [](const NodeRows& of, const auto& rows) { return of.Users(rows); }) +
+      contrast(pairs.batch_items,
+               [](const NodeRows& of, const auto& rows) { return of.Items(rows); });
   return bpr + nn::SumOfSquares({users, liked}) * (l2_ / 2) +
          both * (weight_ * static_cast<double>(pairs.batch));
 }
@@ -69,7 +73,8 @@ const Registration kRegistration({
     .name = "xsimgcl",
     .description = "LightGCN with noisy layers contrasted in one propagation (Yu et al. 2023)",
     .knobs = {knob::Count("dim", 64, {1, 4096}, "d, width of the node table; SELFRec's default"),
-              knob::Count("layers", 2, {1, 16}, "K, propagations over the graph; SELFRec's default"),
+              knob::Count("layers", 2, {1, 16},
+                          "K, propagations over the graph; SELFRec's default"),
               knob::Count("view", 1, {1, 16},
                           "l*, the layer that Z is contrasted with; SELFRec's default"),
               knob::Number("init", 0.1, {0, 10},

@@ -19,6 +19,7 @@
 #include "src/lm/bert_folder.h"
 #include "src/lm/bert_text.h"
 #include "src/lm/thought_space.h"
+#include "src/nn/cosine.h"
 #include "src/nn/info_nce.h"
 #include "src/tensor/device.h"
 #include "src/tensor/parallel.h"
