@@ -38,7 +38,8 @@ constexpr int kShifts[] = {16, 15, 15};
   return x ^ (x >> kShifts[2]);
 }
 
-// int32 tensors stand for unsigned numbers: products wrap alike, shifts lose the copied sign.
+// int32 tensors represent unsigned numbers: products wrap the same way, and shifts clear the sign
+// bits that they copy.
 at::Tensor Mix32(at::Tensor x) {
   const auto shifted = [&](int bits) {
     return x.__rshift__(bits).bitwise_and_(static_cast<int32_t>(~0U >> bits));
