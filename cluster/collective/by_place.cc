@@ -111,7 +111,7 @@ std::unique_ptr<Communicator> WithNccl(std::shared_ptr<Communicator> host, const
   try {
     if (!why.empty() && demanded && why.find("WHYREC_NCCL") == why.npos) Fail(Exit::kLaunch, why);
     if (why.empty()) nccl = MakeNccl(*host, mine.device, options);
-  } catch (const Error& e) {  // what the ranks' devices say together: alike on all of them
+  } catch (const Error& e) {  // decided from all ranks' devices, so the same on every rank
     if (demanded) throw;
     why = e.what();
   }

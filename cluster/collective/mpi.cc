@@ -262,7 +262,7 @@ class Mpi final : public Communicator {
     round.Exchange();
   }
 
-  // n bytes from each rank into scratch memory; this rank's stand in `own`. By rank.
+  // Receives n bytes from each rank into scratch memory; this rank's are in `own`. By rank.
   std::vector<const void*> ReceiveCopies(Round& round, const std::byte* own, int64_t n) {
     scratch_.resize(std::max(scratch_.size(), Index(n * size())));
     std::vector<const void*> blocks;

@@ -49,7 +49,7 @@ struct WhyrecNcclTable {
   int (*receive)(void* bytes, int64_t n, int from, void* comm, void* stream);
   int (*group_start)(void);
   int (*group_end)(void);
-  int (*check)(void* comm);  // an error that NCCL met meanwhile
+  int (*check)(void* comm);  // an asynchronous error of NCCL
   int (*abort)(void* comm);
   int (*leave)(void* comm);
 };

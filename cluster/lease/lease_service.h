@@ -43,7 +43,7 @@ class LeaseService {
   // also an End for every session.
   Replies Sync();
   bool gathered() const { return !answers_.empty() || journal_->gathered(); }
-  // No more leases: workers finish their unit and are told to go.
+  // Grants no more leases: workers finish their units and are asked to leave.
   Replies Drain(wire::End::Reason reason);
 
   const LeaseTable& table() const { return *table_; }

@@ -19,7 +19,7 @@ namespace whyrec::data {
 //               target among them; the constant is that of PULSE's public code;
 //   SASREC_HARD a draw of its own, DrawHard.
 // All but RELEASED never draw the target nor an item without a title of its own (Item::untitled),
-// and under split.distinct_titles no two candidates read alike (NormalisedTitle).
+// and with split.distinct_titles no two candidates have the same title (NormalisedTitle).
 class CandidateDraw {
  public:
   // `train`: training positions of all users.

@@ -20,7 +20,8 @@ bool HoldsScript(std::string_view text);
 
 int64_t CharacterCount(std::string_view utf8);
 
-// Lower case (ASCII), without punctuation, blanks as in CleanText: two titles that read alike.
+// Lower case (ASCII), without punctuation, blanks as in CleanText. Titles count as the same if this
+// is equal.
 std::string NormalisedTitle(std::string_view title);
 
 // The first sentence of 4 to 25 words, or "" when there is none. Sentences end at . ! ? before a

@@ -36,7 +36,7 @@ std::vector<std::string> Texts(const Json& record, const std::string& key);
 // The same, joined by blanks.
 std::string Text(const Json& record, const std::string& key);
 
-// An id: a text as it stands, or a number. BadLine naming catalogue.fields.`field` when it is none.
+// An id: a text, unchanged, or a number. Otherwise throws BadLine naming catalogue.fields.`field`.
 std::string IdAt(const Json& record, const std::string& key, const char* field);
 
 // Title (or text_id), brand, categories and description under the keys of `fields`. True when the

@@ -69,8 +69,8 @@ constexpr std::array<const char*, 40> kRemarks{"The lid is stiff.",
                                                "It rattles when shaken.",
                                                "Heavy for such a bottle."};
 
-// Wishes: what stands before and after the taste. By how soon they are due: next, the one after,
-// the third. Made of the most common words, which nobody takes for content.
+// Wishes: the words before and after the taste, by how soon the wish comes true: the next item, the
+// one after, the third. All are very common words, which do not count as content.
 struct Frame {
   const char *before, *after;
 };

@@ -99,7 +99,7 @@ class Parser {
     if (const size_t at = kNames.find(c); at != std::string_view::npos) {
       out += kMeant[at];
     } else {
-      if (c != '\\' && c != '\'' && c != '"') out += '\\';  // an unknown escape stands for itself
+      if (c != '\\' && c != '\'' && c != '"') out += '\\';  // an unknown escape is kept as it is
       out += c;
     }
   }

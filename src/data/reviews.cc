@@ -97,7 +97,7 @@ void ReadMetadata(const config::CatalogueConfig& config, Catalogue& catalogue, F
   facts.emplace_back("items without metadata", Cat(std::ranges::count(described, false)));
 }
 
-// What stands for a title that is missing or no title.
+// Replaces a title that is missing or unusable.
 void NameUntitled(config::CatalogueConfig::Untitled how, Catalogue& catalogue, Facts& facts) {
   using Config = config::CatalogueConfig;
   int64_t untitled = 0;

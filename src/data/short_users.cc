@@ -1,4 +1,4 @@
-// Users with too few items to be split; see split.h.
+// Users with too few items to split; see split.h.
 #include <algorithm>
 
 #include "src/base/error.h"

@@ -139,8 +139,8 @@ Explanations ReviewSentences(const Catalogue& catalogue, const PartsOfUsers& par
 
 constexpr const char* kPurposes[] = {"negatives.train", "negatives.validation", "negatives.test"};
 
-// Target and negatives of every user, shuffled; nothing where there is no target. Test negatives
-// that the source brings take the place of drawn ones.
+// Target and negatives of every user, shuffled; empty without a target. Test negatives from the
+// source replace drawn ones.
 store::Ragged<int64_t> Candidates(const Catalogue& catalogue, const PartsOfUsers& parts,
                                   const CandidateDraw& draw, const SplitConfig& config, Part part,
                                   const store::Ragged<int64_t>& excluded) {
@@ -212,7 +212,7 @@ Split MakeSplit(const Catalogue& source, const SplitConfig& config) {
   train.explanations = std::move(explanations.train);
   HeldOut validation = TakeHeldOut(catalogue, parts, Part::kValidation),
           test = TakeHeldOut(catalogue, parts, Part::kTest);
-  // What users say of the test item is no input of anything.
+  // Ratings and reviews of test items are dropped: nothing may use them.
   test.ratings.clear();
   test.reviews.clear();
   const CandidateDraw draw(catalogue, train.histories, config);

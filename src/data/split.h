@@ -135,7 +135,7 @@ inline Parts PartsOf(const Catalogue& catalogue, int64_t user, config::SplitConf
 // Short users refused (Error(kData) with the first, their number and the settings that help),
 // dropped (items stay) or kept.
 Catalogue ApplyShortUsers(Catalogue catalogue, config::SplitConfig::ShortUsers what);
-// Error(kData) when TEXT leaves nobody who validates; Error(kUsage) for candidates SASREC_HARD.
+// Error(kData) when TEXT leaves no validation users; Error(kUsage) for candidates SASREC_HARD.
 Split MakeSplit(const Catalogue& catalogue, const config::SplitConfig& config);
 
 // Two files: train.h5 (TrainView) and labels.h5 (LabelStore).

@@ -104,7 +104,7 @@ class Search {
   }
 
  private:
-  // Within its sample: at the first step one row stands for all beams.
+  // Within its sample: at the first step all beams share one row.
   int64_t RowOf(int64_t group, int64_t beam) const {
     return batch_.width() == 1 ? 0 : group * group_size_ + beam;
   }
@@ -126,7 +126,7 @@ class Search {
     }
   }
 
-  // The score of each row's beam; minus infinity: nobody reads the row.
+  // The score of each row's beam; minus infinity: the row is not used.
   std::vector<float> RowScores() const {
     std::vector<float> scores(static_cast<size_t>(batch_.rows()), kNever);
     ForLiveBeams([&](size_t row, const Sample&, const Beam& beam) { scores[row] = beam.score; });

@@ -17,8 +17,8 @@ struct Sampling {
   uint64_t seed = 0;
 };
 
-// One row's stream: draw number `step` of the stream keyed by (seed, name) is the same whoever else
-// is in the batch.
+// One row's random stream: draw number `step` of the stream keyed by (seed, name) does not depend
+// on the rest of the batch.
 struct Stream {
   std::string name;
   int64_t step = 0;  // tokens drawn before

@@ -5,7 +5,7 @@
 namespace whyrec::eval {
 namespace {
 
-// arXiv 2510.08626, HR@1. Its setting of "history and candidates" stands in two tables with two
+// arXiv 2510.08626, HR@1. Its setting "history and candidates" is in two tables with two
 // values (table 3, "SLM+SFT": 0.6100, 0.5700, 0.6757).
 struct PulseRow {
   const char *system, *variant, *source;

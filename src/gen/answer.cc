@@ -107,7 +107,7 @@ std::optional<Taken> FromObject(std::string_view answer, const AnswerRules& rule
   return only;
 }
 
-// Where the value of a label begins ("**Summary:** ..."); 0: `line` has none of them.
+// The position where a label's value begins ("**Summary:** ..."); 0: `line` has no label.
 size_t BehindLabel(std::string_view line, const Keys& labels) {
   const std::string lower = LowerCase(line);
   const size_t start = std::min(lower.find_first_not_of(" \t*#_->{\"'"), lower.size());

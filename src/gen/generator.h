@@ -30,7 +30,7 @@ struct Request {
   std::string system = {};  // the system's turn; may be empty
   int64_t attempt = 0;      // unusable answers so far
 
-  std::string Group() const { return kind + " " + std::to_string(id); }  // prompts that begin alike
+  std::string Group() const { return kind + " " + std::to_string(id); }  // prompts share a prefix
   std::string Name() const {
     return Group() + " " + step + (attempt > 0 ? " #" + std::to_string(attempt) : "");
   }

@@ -72,7 +72,7 @@ bool IsWordByte(unsigned char c) {
   return c >= 0x80 || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z');
 }
 
-// Where the lower-case title stands as words of its own in the lower-case text, from `at` on.
+// The position of the title in the text as whole words, both in lower case, from `at` on.
 size_t FindTitle(const std::string& text, const std::string& title, size_t at) {
   if (title.empty()) return text.npos;
   for (at = text.find(title, at); at != text.npos; at = text.find(title, at + 1)) {

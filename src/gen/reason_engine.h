@@ -16,7 +16,7 @@
 
 namespace whyrec::gen {
 
-// What stands for the target's title where pulse.positive.mask_target_title is on.
+// Replaces the target's title when pulse.positive.mask_target_title is on.
 inline constexpr const char* kMaskedTitle = "the chosen item";
 
 class ReasonEngine {

@@ -20,7 +20,7 @@
 namespace whyrec::lm {
 namespace {
 
-// Where the parts of a layer stand in published files.
+// The names of a layer's parts in published files.
 struct LayerNames {
   const char *root, *q, *k, *v, *out, *norm, *up, *down, *last_norm;
 };

@@ -190,7 +190,7 @@ void Bert::Save(const std::filesystem::path& folder) const {
     json["position_embedding_type"] = "absolute";
   }
   NameTable table = table_;
-  for (auto& [name, tensor] : table)  // EasyRec's layer stands beside the network, not in it
+  for (auto& [name, tensor] : table)  // EasyRec's "mlp." gets no prefix
     if (easyrec && !name.starts_with("mlp.")) name = Cat(keys.type, ".", name);
   SaveWeights(folder, table);
   WriteJson(folder / "config.json", json);  // last: a folder that has it is whole

@@ -19,7 +19,7 @@ constexpr std::array<const char*, 6> kOtherPoolings = {"pooling_mode_max_tokens"
 
 bool Exists(const std::filesystem::path& file) { return std::filesystem::exists(file); }
 
-// The Pooling module's folder; nothing when no list of modules stands there.
+// The Pooling module's folder; nothing when there is no list of modules.
 std::optional<std::filesystem::path> PoolingFolder(const std::filesystem::path& folder) {
   const auto file = folder / kModules;
   if (!Exists(file)) {
@@ -57,8 +57,8 @@ Pooling ReadPooling(const JsonFile& file) {
   return mean ? Pooling::kMean : Pooling::kCls;
 }
 
-// Texts in lower case before they are cut: no tokenizer here does that of its own accord unless its
-// own file says so.
+// sentence-transformers can lower-case texts before the tokenizer; here only the tokenizer's own
+// file decides, so the two settings must agree.
 void CheckLowerCase(const JsonFile& file, const std::filesystem::path& folder) {
   if (!file.Get<bool>("do_lower_case", false)) return;
   const auto tokenizer = folder / "tokenizer_config.json";

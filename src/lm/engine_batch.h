@@ -40,7 +40,8 @@ class BatchRun {
   bool Finish(const TextEngine::Done& done, const std::function<bool()>& stop);
 
  private:
-  // The prompt but its last token hangs on `leaf`; that one and those drawn are the sequence's own.
+  // The prompt without its last token ends at `leaf`; the last token and the drawn ones are in the
+  // sequence's own suffix.
   struct Row {
     size_t request = 0;
     Segment* leaf = nullptr;
@@ -52,7 +53,7 @@ class BatchRun {
   struct Branch {
     std::vector<Segment*> below;
     std::vector<int64_t> rows;  // slots
-    bool linked = false;        // stands in its parent's list
+    bool linked = false;        // is in its parent's list
   };
   using Tree = std::unordered_map<Segment*, Branch>;
   struct Pass {

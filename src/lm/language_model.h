@@ -17,8 +17,8 @@ struct ModelOptions {
   std::string device = "auto";    // tensor/device.h
   std::string dtype = "auto";     // "fp32", "bf16"; auto: fp32 on a CPU, bf16 on a GPU
   int64_t batch_tokens = 0;       // tokens whose keys and values are held at once; 0: by memory
-  bool share_prefixes = true;     // decoder: tokens that prompts begin with alike are read once
-  bool deterministic = false;     // fixed batches: the requests of one group, nobody else
+  bool share_prefixes = true;     // decoder: common prefixes of prompts are read once
+  bool deterministic = false;     // fixed batches: only the requests of one group
   std::filesystem::path adapter;  // a peft folder over a decoder; empty: none
 };
 

@@ -67,8 +67,8 @@ class Phi {
   at::Tensor Logits(const at::Tensor& hidden) const;  // [n,d] -> [n,V]
   // One logit a row: that of token ids[i] at hidden[i]; ids i64 [n]. fp32 inside.
   at::Tensor TokenLogits(const at::Tensor& hidden, const at::Tensor& ids) const;
-  // Sum of -log p(target) over rows of `hidden` [n,d], targets i64 [n], fp32 inside. Logits stand
-  // for `block` rows at a time, in the backward pass, too.
+  // Sum of -log p(target) over rows of `hidden` [n,d], targets i64 [n], fp32 inside. Logits are
+  // computed for `block` rows at a time, in the backward pass too, to save memory.
   nn::LossSum CausalLoss(const at::Tensor& hidden, const at::Tensor& targets,
                          int64_t block = 256) const;
   // The same by row, [n]. While the head is trained the logits of all rows are kept for it.

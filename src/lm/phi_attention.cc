@@ -42,8 +42,8 @@ Phi::Attend MaskedAttention(const at::Tensor& mask) {
   return [mask, allowed](int64_t, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
     const int64_t tokens = q.size(0), key_heads = k.size(1), group = q.size(1) / key_heads;
     WR_CHECK(mask.size(0) == tokens, mask.size(0), " rows of mask for ", tokens, " tokens");
-    // The heads of a group stand as further rows of one head: kernels that know masks but no
-    // groups then need no copies of K and V.
+    // The heads of a group become further rows of one head, so that kernels with masks but without
+    // grouped heads need no copies of K and V.
     const at::Tensor rows = q.unflatten(1, {key_heads, group}).permute({1, 2, 0, 3}).flatten(1, 2);
     if (!allowed->defined()) *allowed = mask.to(q.device()).repeat({group, 1});
     const at::Tensor read = at::scaled_dot_product_attention(

@@ -52,10 +52,11 @@ class PrefixCache {
 
   // Pins the chain of segments that spells `ids` and reserves `extra` more tokens for the sequence
   // that asks. What the tree lacks is added as one segment, to be read (kWaiting); a segment that
-  // `ids` leaves half-way is split. Least recently used leaves that nobody pins make room; nullptr,
-  // with nothing evicted, when that cannot be enough. `share` false: a segment of its own.
+  // `ids` leaves half-way is split. To make room, unpinned leaves are evicted, least recently used
+  // first; nullptr, with nothing evicted, when that cannot be enough. `share` false: an unshared
+  // segment.
   Segment* Acquire(Factors factors, std::span<const int64_t> ids, int64_t extra, bool share = true);
-  // Ends what Acquire began. Segments that nobody read, and unshared ones, leave at once.
+  // Undoes Acquire. Segments that were never read, and unshared ones, are removed at once.
   void Release(Segment* leaf, int64_t extra);
 
   // From the root's child to `leaf`.

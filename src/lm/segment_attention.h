@@ -30,8 +30,8 @@ class SuffixCache {
   std::vector<at::Tensor> keys_, values_;  // per layer [slots, G, width, dk]
 };
 
-// Who reads what in a pass. Tokens are packed so that whoever hangs on a segment stands together: a
-// new segment's tokens, then the sequences that end there, then everything below it.
+// Which tokens attend to which segments in a pass. Tokens that use the same segment are packed
+// together: a new segment's tokens, then the sequences that end there, then everything below it.
 struct SegmentPlan {
   struct Span {
     int64_t first, count;  // packed tokens

@@ -37,7 +37,7 @@ T5Config LoadT5Config(const std::filesystem::path& folder);
 int64_t T5Bucket(int64_t distance, bool bidirectional, int64_t buckets, int64_t max_distance);
 
 // Target sequences of one sample that share prefixes. Node n appends tokens[n] to what its parent
-// has read. Node 0 is the start token with parent -1; parents stand before their children.
+// has read. Node 0 is the start token with parent -1; parents come before their children.
 struct TokenTree {
   std::vector<int64_t> tokens, parents;
 };

@@ -1,5 +1,5 @@
-// What T5 keeps between decoding steps. Keys and values stay where their step wrote them; which row
-// of a former step a live row descends from is told by an index.
+// What T5 keeps between decoding steps. Keys and values stay where their step wrote them; an index
+// says from which row of each earlier step a live row descends.
 #pragma once
 
 #include <vector>

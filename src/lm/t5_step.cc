@@ -76,7 +76,8 @@ at::Tensor T5::Step(Cache& cache, const decode::StepInput& input) const {
     layer.past.push_back(at::linear(Norm(x, block.self.norm), layer.qkv)
                              .view({rows, 3, config_.heads, config_.d_kv}));
     x = x + at::linear(ReadAncestors(layer.past, cache.ancestors, bias), block.self.o);
-    // Cross-attention knows no positions, so the rows of a sample may stand as its positions.
+    // Cross-attention has no position bias, so the rows of a sample can be treated as its
+    // positions.
     x = CrossAttend(x.view({samples, input.width, config_.d_model}), block.cross,
                     {layer.cross_keys, layer.cross_values}, cache.cross_bias, {})
             .view({rows, config_.d_model});

@@ -83,9 +83,9 @@ class TextEngine::State {
     }
   }
 
-  // Sequences under long rotary factors run apart from the others, and each group by itself if so
-  // asked. Within a batch prompts that begin alike stand together, so that what they share is still
-  // cached when the next one comes.
+  // Sequences with long rotary factors run in batches of their own, and so does each group if
+  // `deterministic` is set. Within a batch, prompts with a common prefix are adjacent, so that the
+  // prefix is still cached when the next one comes.
   std::vector<Batch> Cut(const std::vector<EngineRequest>& requests) const {
     const PhiConfig& config = model_->config();
     std::vector<Batch> batches;

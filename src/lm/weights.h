@@ -16,7 +16,7 @@ using NameTable = std::vector<std::pair<std::string, at::Tensor>>;
 
 // What published files hold beyond the table.
 struct Dialect {
-  std::vector<std::string> prefixes;  // one of them may stand before names ("bert.")
+  std::vector<std::string> prefixes;  // names may begin with one of them ("bert.")
   std::vector<std::pair<std::string, std::string>>
       endings;  // old and today's (".gamma", ".weight")
   // Tensors to skip, such as copies and unused heads: names, or prefixes when they end in '*'.

@@ -1,5 +1,5 @@
-// Full ranking: the target's place among all items and the best items, for many queries at once.
-// Scores stay on their device, in tiles that bound the memory.
+// Full ranking: the target's rank among all items and the best items, for many queries at once.
+// Scores stay on their device and are computed in tiles, which bounds the memory.
 #pragma once
 
 #include <functional>

@@ -1,4 +1,4 @@
-// A stored graph as an operator on node tables.
+// A stored graph (Csr) as a sparse operator on node tables.
 #pragma once
 
 #include "src/graph/csr.h"

@@ -1,7 +1,7 @@
 // Users and items as rows of one table that is propagated over their graph. Graph systems read rows
-// and never hold a tensor of all nodes, so that the table may be spread over ranks.
+// and never hold a tensor of all nodes, so that the table can be distributed over ranks.
 //
-// M = users + items + 1 nodes, numbered as in src/graph/csr.h: node 0 stands alone, then the users,
+// M = users + items + 1 nodes, numbered as in src/graph/csr.h: node 0 is isolated, then the users,
 // then the items. A is the graph's normalised adjacency.
 #pragma once
 

@@ -1,6 +1,5 @@
-// What every system looks like from outside: it is asked queries and answers with scores or lists.
-// No LibTorch types here: stages never
-// see a network.
+// The interface of every system: queries in, scores or lists out. No LibTorch types here: stages
+// never see a network.
 #pragma once
 
 #include <filesystem>
@@ -32,7 +31,7 @@ struct Query {
 };
 
 // Either one score per candidate (per item where the query names none), or an ordered list of item
-// rows in which -1 stands for an answer that is no item.
+// rows in which -1 means an answer that is not an item.
 struct Prediction {
   std::vector<double> scores;
   std::vector<int64_t> list;
@@ -61,7 +60,7 @@ struct TrainContext {
   std::filesystem::path folder;  // checkpoints while under way; the model in the end
 };
 
-// How a query's target is placed among all items.
+// How a query's target is ranked among all items.
 struct RankOptions {
   bool mask_history = true;  // items of the query's history do not count
   int64_t list = 10;         // best items that are listed
@@ -80,8 +79,8 @@ class Recommender {
   virtual void Load(const std::filesystem::path& folder) = 0;
   // Answers in the order of the queries; queries of one call form one batch.
   virtual std::vector<Prediction> Predict(Task task, const std::vector<Query>& queries) = 0;
-  // Queries without candidates ranked over all items; `targets` are their answers, which only the
-  // machinery sees. A system that lists answers with its lists, whatever the options.
+  // Ranks queries without candidates over all items. `targets`: their true items, which the scorer
+  // does not see. A system that produces lists returns its lists, whatever the options.
   virtual std::vector<Ranked> Rank(Task task, const std::vector<Query>& queries,
                                    std::span<const int64_t> targets, const RankOptions& options);
   // F32 [queries, d]: the states that a system with user vectors compares users by;
@@ -89,8 +88,8 @@ class Recommender {
   virtual HostTensor UserVectors(const std::vector<Query>& queries);
 };
 
-// The best of `scores` by their place, at most `count`; masked ones and NaN are left out, equal
-// scores stay in order.
+// The positions of the best scores, at most `count`; masked ones and NaN are left out, equal scores
+// keep their order.
 std::vector<int64_t> Best(std::span<const double> scores, std::span<const uint8_t> mask,
                           int64_t count);
 

@@ -1,6 +1,6 @@
-// Training examples of the systems that score: what each sample reads and what it is to predict.
-// Samples are numbered through all steps, and each is a function of (seed, number): any rank can
-// make any sample, and a resumed run needs no state. No LibTorch types here.
+// Training examples of scoring systems: what each sample reads and what it has to predict. Samples
+// are numbered over all steps, and each is a function of (seed, number): any rank can make any
+// sample, and a resumed run needs no state. No LibTorch types here.
 #pragma once
 
 #include <memory>
@@ -34,7 +34,7 @@ struct Examples {
   Distinct batch_users, batch_items;  // where the scorer asks for them (Scorer::contrasts)
 };
 
-// Items that no negative of a user may be, and draws beside them.
+// The items that must not be negatives of a user, and uniform draws from the others.
 class Negatives {
  public:
   // `excluded` by user row, in any order. Error(kData) where a user has all items.

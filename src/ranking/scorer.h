@@ -1,6 +1,7 @@
-// The line between paper and machinery. A scorer states its equations: the loss of examples and the
-// scores of items. Everything else - batches against ranks, epochs, passes, dropout streams,
-// validation, early stopping, prediction - belongs to MakeSequential and MakePairwise.
+// The interface between a paper's equations and the machinery. A scorer states its equations: the
+// loss of examples and the scores of items. Everything else - batches and ranks, epochs,
+// micro-batches, dropout streams, validation, early stopping, prediction - belongs to
+// MakeSequential and MakePairwise.
 #pragma once
 
 #include <filesystem>
@@ -47,12 +48,12 @@ class Scorer {
   // Of items.size() items for each query, [Q, items.size()], on the device of the parameters.
   // Called without gradients, after Prepare or Load.
   virtual at::Tensor Scores(std::span<const Query> queries, Range items) = 0;
-  // What scores of parameters that have just changed need once for all queries.
+  // Called after parameters have changed, before Scores: computes what all queries share.
   virtual void Prepare() {}
 
-  // With the best parameters in place, at the end of training: files besides model.safetensors.
+  // Called at the end of training with the best parameters: writes files besides model.safetensors.
   virtual void Save(const std::filesystem::path& /*folder*/) {}
-  // With the parameters in place, before prediction.
+  // Called with the trained parameters, before prediction.
   virtual void Load(const std::filesystem::path& /*folder*/) { Prepare(); }
   // Recommender::UserVectors, [Q, d].
   virtual at::Tensor UserVectors(std::span<const Query> queries);
@@ -66,9 +67,10 @@ std::unique_ptr<Recommender> MakeSequential(const BuildContext& context,
                                             std::unique_ptr<Scorer> scorer,
                                             const SamplerOptions& options, MakeSampler make);
 
-// Trained on pairs of an item of the user's and one that is not. With `refit`, training is repeated
-// for the best number of steps with the validation items among the positives, because systems that
-// read histories see them at the test; it is told the positives first, for graphs.
+// Trained on pairs of a positive and a negative item of a user. With `refit`, training is repeated
+// from the start, for the number of steps that validated best, with the validation items among the
+// positives, because systems that read histories see them at the test. `refit` is called with these
+// positives first, so that graphs can be rebuilt.
 using TakePositives = std::function<void(const store::Ragged<int64_t>& positives)>;
 std::unique_ptr<Recommender> MakePairwise(const BuildContext& context,
                                           std::unique_ptr<Scorer> scorer, TakePositives refit = {});

@@ -1,5 +1,5 @@
-// A scorer as the training loop sees it: examples of a share of the step, and validation by the
-// place or the loss of held-out items.
+// A scorer as the training loop sees it: the loss of a share of a step's examples, and validation
+// by the rank or the loss of held-out items.
 #pragma once
 
 #include <memory>

@@ -20,8 +20,8 @@ class Examples {
   Examples(const data::TrainView& train, const data::LabelStore& labels)
       : train_(train), labels_(labels) {}
 
-  // Users with fewer than two training items have no training example; those without a held-out
-  // item none of that split.
+  // Whether the user has an example: in "train" with two training items or more, otherwise with a
+  // held-out item of that split.
   bool Has(const std::string& split, int64_t user) const;
   // What happened before the target, oldest first.
   std::vector<data::Interaction> Events(const std::string& split, int64_t user) const;

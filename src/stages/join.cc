@@ -28,7 +28,7 @@ bool HasCoordinator(const RunContext& context, const fs::path& partial) {
     const std::string address = FirstLine(LeaseFolder(partial) / "address");
     return !address.empty() && address != "finished" &&
            FirstLine(partial / ".identity") == context.fingerprint;
-  } catch (const Error&) {  // it went away meanwhile
+  } catch (const Error&) {  // the file has just been removed
     return false;
   }
 }

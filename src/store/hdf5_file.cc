@@ -98,7 +98,7 @@ Handle SpaceOf(const std::vector<int64_t>& shape) {
   return {H5Screate_simple(static_cast<int>(dims.size()), dims.data(), nullptr), H5Sclose};
 }
 
-// A list as a tensor without a copy; `values` must outlive it, and nobody writes through it.
+// A list as a tensor without a copy. `values` must outlive it; do not write through it.
 template <typename T>
 HostTensor View(const std::vector<T>& values) {
   if (values.empty()) return HostTensor::Zeros(DTypeOf<T>(), {0});

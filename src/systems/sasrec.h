@@ -1,4 +1,4 @@
-// SASRec as a scorer, for its registration and its tests.
+// SASRec as a scorer; used by its registration and its tests.
 #pragma once
 
 #include "src/ranking/scorer.h"

@@ -8,7 +8,8 @@
 namespace whyrec::text {
 namespace {
 
-// Whether `token`, found at [begin, end), may stand there; widens the place by white space.
+// Whether the token's flags allow it at [begin, end); extends the place by white space if they say
+// so.
 bool Fits(const AddedToken& token, std::string_view text, size_t done, size_t& begin, size_t& end) {
   if (token.single_word && (IsWordCharacter(LastCharacter(text.substr(0, begin)).code) ||
                             IsWordCharacter(FirstCharacter(text.substr(end)).code)))
@@ -35,7 +36,7 @@ bool Fits(const AddedToken& token, std::string_view text, size_t done, size_t& b
 
 AddedTokens::AddedTokens(std::vector<AddedToken> tokens, Normalizer normalizer)
     : tokens_(std::move(tokens)), normalizer_(std::move(normalizer)) {
-  // When two are spelled alike after normalising, a special one counts, then the first.
+  // Of tokens with the same normalised spelling a special one wins, then the first.
   std::stable_sort(tokens_.begin(), tokens_.end(),
                    [](const auto& a, const auto& b) { return a.special > b.special; });
   for (const AddedToken& token : tokens_) {

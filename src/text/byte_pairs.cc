@@ -9,7 +9,7 @@
 namespace whyrec::text {
 namespace {
 
-// Printable bytes stand for themselves, the others get the code points from 256 on.
+// Printable bytes represent themselves, the others get the code points from 256 on.
 struct Alphabet {
   std::array<int32_t, 256> letters;
   std::array<int, 512> bytes;

@@ -13,7 +13,7 @@
 
 namespace whyrec::text {
 
-// The byte-level alphabet of GPT-2 stands for each byte by one printable letter.
+// The byte-level alphabet of GPT-2 represents each byte by one printable letter.
 int32_t LetterOfByte(uint8_t byte);
 int ByteOfLetter(int32_t code);                        // -1: no such letter
 std::string LettersOf(std::string_view bytes);         // in UTF-8

@@ -1,4 +1,5 @@
-// A step's samples shared out: over ranks, and on a rank over passes that fit its memory.
+// Divides a step's samples among ranks, and on a rank among passes (micro-batches) that fit its
+// memory.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +16,8 @@ struct Slice {
   int64_t size() const { return end - begin; }
 };
 
-// One of the passes that a rank makes over its slice. The loss of a step is the sum over its
-// passes, each divided by what the global batch counts.
+// One of a rank's passes over its slice. The loss of a step is the sum over its passes, each
+// divided by the number of targets in the global batch.
 struct Part {
   int64_t index = 0, count = 1;
   bool last() const { return index + 1 == count; }
@@ -25,10 +26,10 @@ struct Part {
 Slice RankSlice(int64_t global_batch, int rank, int ranks);
 Slice PartSlice(const Slice& whole, const Part& part);
 
-// The samples of the global batch, by place, that are this part's of this rank: as many as the two
-// slices hold, but dealt by length, so that every rank has about the same tokens (nobody waits) and
-// so has every part (their peak memory is that of the mean, not of the longest run of samples;
-// packed sequences have no padding to save). A loss that is a sum over samples stays the same.
+// The samples of the global batch, by place, that belong to this part on this rank. Their number is
+// that of the plain slices, but they are distributed by length, so that all ranks have about the
+// same number of tokens (no rank waits), and so have all parts (which evens out peak memory; packed
+// sequences have no padding to save). A loss that is a sum over samples does not change.
 std::vector<int64_t> BalancedPart(std::span<const int64_t> tokens, int rank, int ranks,
                                   const Part& part);
 

@@ -1,5 +1,5 @@
-// The ranks that work together, as a system sees them: it shares work out, sums and gathers, and
-// never asks which rank it runs on. All ranks call the same functions in the same order.
+// The ranks that work together, as a system sees them: functions to divide work, sum and gather,
+// without asking which rank this is. All ranks call the same functions in the same order.
 #pragma once
 
 #include <functional>
@@ -20,15 +20,15 @@ class Team {
 
   // This rank's share of n things.
   Slice Own(int64_t n) const;
-  // The sum of f over the units [begin, end) of at most `unit` things that n are cut into. Each
-  // unit is worked at on one rank; sums are made in the order of the units, the same on every rank.
+  // Divides n things into units [begin, end) of at most `unit` and returns the sum of f over them.
+  // Each unit is computed on one rank; the sum is in unit order, so it is the same on every rank.
   double SumOverUnits(int64_t n, int64_t unit,
                       const std::function<double(int64_t begin, int64_t end)>& f) const;
   // [n_rank, ..] -> [sum of n_rank, ..] in rank order; the gradient of a rank's rows comes back to
   // it, summed over the ranks' losses.
   at::Tensor Gather(const at::Tensor& rows) const;
-  // A parameter that every rank's loss reads in the same way: its gradient flows on one rank alone,
-  // so that the sum over the ranks counts it once.
+  // For a parameter that every rank's loss uses in the same way: lets its gradient flow on one rank
+  // only, so that the sum over the ranks counts it once.
   at::Tensor CountOnce(const at::Tensor& parameter) const;
   // f on one rank, while the others wait.
   void Once(const std::function<void()>& f) const;

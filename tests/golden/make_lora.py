@@ -3,6 +3,7 @@ fused as Phi3 stores them) and lora_golden.safetensors: what peft computes with 
 
 python make_lora.py   (torch 2.11, transformers 4.49, peft 0.14, safetensors), after make_phi.py
 """
+import copy
 import json
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, Phi3ForSequenceClassific
 from transformers.models.llama import modeling_llama
 
 import make_phi
+import rounding
 
 here = Path(__file__).parent
 modeling_llama.LlamaRMSNorm.forward = make_phi.wide_norm
@@ -29,16 +31,23 @@ def adapt(model, seed, **config):
     return adapted
 
 
-def record(key, adapted, ids, loss_of):
+def computed(key, adapted, ids, loss_of):
+    got = {}
     logits = adapted(ids).logits
     adapted.zero_grad()
     loss_of(logits).backward()
-    out[key + ".ids"] = ids[0]
-    out[key + ".logits"] = logits[0][[0, 17, ids.shape[1] - 1]] if logits.dim() == 3 else logits
+    got[key + ".logits"] = logits[0][[0, 17, ids.shape[1] - 1]] if logits.dim() == 3 else logits
     for name, p in adapted.named_parameters():
         if p.requires_grad and ("lora_" in name or "modules_to_save" in name):
             short = name.replace(".default", "").replace(".modules_to_save", "").removeprefix("base_model.model.")
-            out[f"{key}.grad.{short}"] = p.grad.clone()
+            got[f"{key}.grad.{short}"] = p.grad.clone()
+    return got
+
+
+def record(key, adapted, ids, loss_of):
+    out[key + ".ids"] = ids[0]
+    exact = computed(key, adapted, ids, loss_of)
+    out.update(exact | rounding.of_model(exact, lambda single: computed(key, single, ids, loss_of), adapted))
 
 
 def write(adapted, name):
@@ -63,7 +72,12 @@ def causal():
     ids = torch.randint(0, 490, (1, 40))
     record("causal", adapted, ids, text_loss(ids))
     write(adapted, "lora")
-    out["causal.merged"] = adapted.merge_and_unload()(ids).logits[0][[0, 17, 39]]
+
+    def merged(model):
+        return {"causal.merged": model.merge_and_unload()(ids).logits[0][[0, 17, 39]]}
+
+    exact = merged(copy.deepcopy(adapted))
+    out.update(exact | rounding.of_model(exact, merged, adapted))
 
 
 def score():

@@ -94,7 +94,7 @@ std::string ScorerPrompts::Title(int64_t item) const {
   return made.empty() ? "untitled" : made;
 }
 
-// A leading space, as behind "Item:" and ";": a title's tokens are the same wherever it stands.
+// With a leading space, as after "Item:" and ";", so that a title has the same tokens everywhere.
 const Ids& ScorerPrompts::TitleIds(int64_t item) const {
   Ids& ids = titles_.at(static_cast<size_t>(item));
   if (ids.empty()) {
