@@ -40,9 +40,7 @@ at::Tensor NodeRows::Scores(std::span<const Query> queries, Range items) const {
 NodeTable::NodeTable(const BuildContext& context, int64_t dim)
     : users_(context.train.user_count()),
       items_(context.train.item_count()),
-      parameters_(
-          context.config.train().dtype() == config::TrainConfig::FP64 ? at::kDouble : at::kFloat,
-          tensor::ChooseDevice(context.config.execution().device())),
+      parameters_(TypeOf(context), DeviceOf(context)),
       graph_(Operator(graph::LoadCsr(store::Hdf5Reader(context.artefacts.at("graphs") / "graph.h5"),
                                      "interactions"),
                       true)) {
