@@ -9,6 +9,8 @@ import torch
 from safetensors.torch import save_file
 from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
 
+import rounding
+
 STEPS, WARMUP, CLIP = 12, 0.2, 1.5
 out = {}
 generator = torch.Generator().manual_seed(5)
@@ -23,7 +25,8 @@ for name in starts:
     out["start." + name], out["gradient." + name] = starts[name], gradients[name]
 
 
-def train(schedule, dtype):
+def train(schedule, dtype, starts, gradients):
+    """What is left after all steps: parameters, norms before clipping, factors of the rate."""
     p = {name: start.to(dtype).clone().requires_grad_() for name, start in starts.items()}
     optimizer = torch.optim.AdamW([
         {"params": [p["map"]]},
@@ -45,14 +48,19 @@ def train(schedule, dtype):
         factors.append(scheduler.get_last_lr()[0] / 0.01)
         optimizer.step()
         scheduler.step()
-    key = schedule + (".fp64" if dtype == torch.float64 else ".fp32")
-    for name in p:
-        out[f"{key}.{name}"] = p[name].detach()
-    out[key + ".norms"] = torch.stack(norms).double()
-    out[key + ".factors"] = torch.tensor(factors, dtype=torch.float64)
+    return ({name: value.detach() for name, value in p.items()}, torch.stack(norms).double(),
+            torch.tensor(factors, dtype=torch.float64))
 
 
 for schedule in ("constant", "linear", "cosine"):
-    for dtype in (torch.float64, torch.float32):
-        train(schedule, dtype)
+    for key, dtype in ((schedule + ".fp64", torch.float64), (schedule + ".fp32", torch.float32)):
+        parameters, out[key + ".norms"], out[key + ".factors"] = train(schedule, dtype, starts, gradients)
+        out |= {f"{key}.{name}": value for name, value in parameters.items()}
+
+    def computed(*moved):
+        count = len(starts)
+        got, _, _ = train(schedule, torch.float32, dict(zip(starts, moved[:count])), dict(zip(gradients, moved[count:])))
+        return {f"{schedule}.fp64.{name}": value for name, value in got.items()}
+
+    out |= rounding.of_inputs(out, computed, [*starts.values(), *gradients.values()])
 save_file(out, Path(__file__).parent / "optimizer_golden.safetensors")

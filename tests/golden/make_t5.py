@@ -14,6 +14,8 @@ from safetensors.torch import save_file
 from transformers import T5Config, T5ForConditionalGeneration
 from transformers.models.t5.modeling_t5 import T5Attention, T5LayerNorm
 
+import rounding
+
 torch.set_num_threads(1)
 here = Path(__file__).parent
 SIZES = dict(vocab_size=64, d_model=16, d_kv=8, d_ff=24, num_layers=2, num_heads=3, dropout_rate=0.1,
@@ -73,26 +75,34 @@ def norms_and_softmax_in_double():
 
 
 def computed(model, given, kinds):
-    """Encoder output, logits, loss and gradients in fp64; logits in bf16, too."""
+    """Encoder output, logits, loss and gradients in the model's type."""
     out = {}
     mask = given["mask"].bool()
-    double, half = copy.deepcopy(model).double(), copy.deepcopy(model).bfloat16()
     for kind in kinds:
         cross_mask = mask if kind == "masked" else None
-        with norms_and_softmax_in_double():
-            out["memory"] = memory = encode(double, given, mask)
-            out[f"{kind}.logits"] = logits = logits_of(double, memory, given["inputs"], cross_mask)
-            loss = torch.nn.functional.cross_entropy(
-                logits.flatten(0, 1), given["targets"].flatten(), reduction="sum",
-                ignore_index=0 if kind == "masked" else -100)
-            out[f"{kind}.loss"] = loss.reshape(1)
-            double.zero_grad()
-            loss.backward()
-        for name, p in double.named_parameters():
+        out["memory"] = memory = encode(model, given, mask)
+        out[f"{kind}.logits"] = logits = logits_of(model, memory, given["inputs"], cross_mask)
+        loss = torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1), given["targets"].flatten(), reduction="sum",
+            ignore_index=0 if kind == "masked" else -100)
+        out[f"{kind}.loss"] = loss.reshape(1)
+        model.zero_grad()
+        loss.backward()
+        for name, p in model.named_parameters():
             out[f"{kind}.grad.{name}"] = p.grad.clone()
+    return out
+
+
+def recorded(model, given, kinds):
+    """All that in fp64, with what fp32 makes of it; logits in bf16, too."""
+    with norms_and_softmax_in_double():
+        out = computed(copy.deepcopy(model).double(), given, kinds)
+    out |= rounding.of_model(out, lambda single: computed(single, given, kinds), model)
+    half, mask = copy.deepcopy(model).bfloat16(), given["mask"].bool()
+    for kind in kinds:
         with torch.no_grad():
             out[f"{kind}.logits.bf16"] = logits_of(half, encode(half, given, mask), given["inputs"],
-                                                   cross_mask)
+                                                   mask if kind == "masked" else None)
     return out
 
 
@@ -111,44 +121,62 @@ def beams(model, given):
     return out
 
 
+def beams_with_rounding(model, given):
+    out = beams(model, given)
+    with norms_and_softmax_in_double():
+        exact = beams(copy.deepcopy(model).double(), given)
+
+    def scores(single):
+        got = beams(single, given)
+        assert all(torch.equal(got[k], out[k]) for k in out if k.endswith(".sequences"))  # no near-equals
+        return {k: v for k, v in got.items() if k.endswith(".scores")}
+
+    return out | rounding.of_model(exact, scores, model)
+
+
 def save(name, tensors):
     save_file({k: v.detach().contiguous() for k, v in tensors.items()}, here / name)
 
 
-torch.manual_seed(5)
-config = T5Config(**SIZES, feed_forward_proj="relu")
-model = random_model(config)
-with torch.no_grad():
-    model.shared.weight[1] *= 4  # hypotheses of many lengths
-folder = here / "t5"
-folder.mkdir(exist_ok=True)
-config.save_pretrained(folder)
-save_file({k: v.detach().clone() for k, v in model.named_parameters()}, folder / "model.safetensors",
-          metadata={"format": "pt"})
-given = samples()
-out = given | computed(model, given, ("open", "masked"))
-distances = torch.arange(-300, 301)
-for kind in ("encoder", "decoder"):
-    out[f"buckets.{kind}"] = T5Attention._relative_position_bucket(
-        distances, bidirectional=kind == "encoder", num_buckets=32, max_distance=128)
-with torch.no_grad():
-    out |= beams(model, given)
-save("t5_golden.safetensors", out)
+def main():
+    torch.manual_seed(5)
+    config = T5Config(**SIZES, feed_forward_proj="relu")
+    model = random_model(config)
+    with torch.no_grad():
+        model.shared.weight[1] *= 4  # hypotheses of many lengths
+    folder = here / "t5"
+    folder.mkdir(exist_ok=True)
+    config.save_pretrained(folder)
+    save_file({k: v.detach().clone() for k, v in model.named_parameters()}, folder / "model.safetensors",
+              metadata={"format": "pt"})
+    given = samples()
+    out = given | recorded(model, given, ("open", "masked"))
+    distances = torch.arange(-300, 301)
+    for kind in ("encoder", "decoder"):
+        out[f"buckets.{kind}"] = T5Attention._relative_position_bucket(
+            distances, bidirectional=kind == "encoder", num_buckets=32, max_distance=128)
+    with torch.no_grad():
+        out |= beams_with_rounding(model, given)
+    save("t5_golden.safetensors", out)
 
-torch.manual_seed(11)
-config = T5Config(**SIZES, feed_forward_proj="gated-gelu", tie_word_embeddings=False)
-model = random_model(config)
-folder = here / "t5_v11"
-folder.mkdir(exist_ok=True)
-for old in folder.iterdir():
-    old.unlink()
-model.save_pretrained(folder, max_shard_size="30KB")
-(folder / "generation_config.json").unlink()
-given = samples()
-save("t5_v11_golden.safetensors", given | computed(model, given, ("masked",)))
-newer = json.loads((folder / "config.json").read_text())
-newer["dtype"] = newer.pop("torch_dtype")
-newer.pop("_attn_implementation_autoset", None)
-newer |= {"tie_word_embeddings": True, "scale_decoder_outputs": False, "is_decoder": False,
-          "transformers_version": "5.0.0"}
-(folder / "config.json").write_text(json.dumps(newer, indent=2, sort_keys=True) + "\n")
+    torch.manual_seed(11)
+    config = T5Config(**SIZES, feed_forward_proj="gated-gelu", tie_word_embeddings=False)
+    model = random_model(config)
+    folder = here / "t5_v11"
+    folder.mkdir(exist_ok=True)
+    for old in folder.iterdir():
+        old.unlink()
+    model.save_pretrained(folder, max_shard_size="30KB")
+    (folder / "generation_config.json").unlink()
+    given = samples()
+    save("t5_v11_golden.safetensors", given | recorded(model, given, ("masked",)))
+    newer = json.loads((folder / "config.json").read_text())
+    newer["dtype"] = newer.pop("torch_dtype")
+    newer.pop("_attn_implementation_autoset", None)
+    newer |= {"tie_word_embeddings": True, "scale_decoder_outputs": False, "is_decoder": False,
+              "transformers_version": "5.0.0"}
+    (folder / "config.json").write_text(json.dumps(newer, indent=2, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -99,7 +99,9 @@ TEST_F(InProcess, GreedyTextsDoNotDependOnSharedPrefixes) {
   std::set<std::string> texts;
   for (size_t i = 0; i < requests.size(); ++i) {
     EXPECT_EQ(shared[i].text, alone[i].text);
-    EXPECT_NEAR(shared[i].log_probability, alone[i].log_probability, 1e-4);
+    // Of twelve tokens. In fp32 weights as large as these leave a logit off by some 1e-5, however
+    // it is computed; a wrong prefix moves it by tenths.
+    EXPECT_NEAR(shared[i].log_probability, alone[i].log_probability, 1e-3);
     texts.insert(shared[i].text);
   }
   EXPECT_GT(texts.size(), 3u) << "texts hardly differ: nothing is tested";

@@ -125,8 +125,9 @@ TEST(SegmentAttention, IsSoftmaxOverTheWholeContext) {
     at::ScalarType dtype;
     double tolerance;
   };
+  // In fp32 and bf16: sums of up to 1,200 products.
   for (const auto& [dtype, tolerance] :
-       {Case{at::kDouble, 1e-13}, Case{at::kFloat, 3e-6}, Case{at::kBFloat16, 8e-3}}) {
+       {Case{at::kDouble, 1e-13}, Case{at::kFloat, 1e-5}, Case{at::kBFloat16, 8e-3}}) {
     double largest = 0;
     // The last one is cut in blocks of queries.
     for (const auto& [trunk, length] : {std::pair<int64_t, int64_t>{1, 1}, {7, 5}, {900, 300}}) {

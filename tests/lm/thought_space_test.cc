@@ -79,7 +79,7 @@ TEST(Judge, ScoresAreCosinesOfTwoEncoders) {
       EXPECT_NEAR(
           scores[user][i],
           Cosine(behaviour->Encode({behaviours[user]}), rationale->Encode({reasons[user][i]})),
-          1e-6);
+          1e-5);  // texts alone and in batches: some ten roundings of the encoder in fp32
   }
   EXPECT_EQ(scores[0][0], scores[0][2]);
   EXPECT_GT(std::abs(scores[0][0] - scores[0][1]), 1e-4);
@@ -88,7 +88,7 @@ TEST(Judge, ScoresAreCosinesOfTwoEncoders) {
 TEST(Judge, OneEncoderForBothFindsATextItself) {
   const auto judge = MakeJudge(LoadEncoder(kGolden / "distilbert", 32), nullptr);
   const auto scores = judge->Score({"the card"}, {{"a tin box", "the card"}});
-  EXPECT_NEAR(scores[0][1], 1, 1e-6);
+  EXPECT_NEAR(scores[0][1], 1, 1e-5);
   EXPECT_LT(scores[0][0], 1 - 1e-4);
 }
 

@@ -166,8 +166,9 @@ class Selecting : public testing::Test {
         for (const auto& [leaf, cosine] : cosines) best = std::max(best, cosine);
         const gen::Choice& choice = got.at(split).at(static_cast<size_t>(u));
         ASSERT_TRUE(cosines.contains(choice.node)) << split << " " << u;
-        EXPECT_NEAR(cosines[choice.node], best, 1e-6);  // rounding may decide between near-equals
-        EXPECT_NEAR(choice.score, best, 1e-6);
+        // Rounding may decide between near-equals: encoders in fp32, alone and in batches.
+        EXPECT_NEAR(cosines[choice.node], best, 1e-5);
+        EXPECT_NEAR(choice.score, best, 1e-5);
         EXPECT_EQ(choice.text, TreeOf(split, u).nodes[static_cast<size_t>(choice.node)].text);
         for (const auto& [leaf, cosine] : cosines) clear += cosine < best - 1e-4;
       }
