@@ -15,13 +15,10 @@
 #include "src/nn/row_hash.h"
 #include "src/tensor/linear_map.h"
 #include "src/tensor/parallel.h"
+#include "src/tensor/vectorised.h"
 
 namespace whyrec::nn {
 namespace {
-
-// Compiled for several vector widths; the program picks at start-up.
-#define WR_VECTORISED \
-  __attribute__((optimize("O3"), target_clones("avx512f", "avx2,fma", "default")))
 
 // Odd numbers that set apart heads and places: fractions of 2^32.
 constexpr uint32_t kHead = 0xb504f333;   // sqrt 1/2

@@ -1,9 +1,9 @@
-// For kernels of ours that are worth wide vectors.
+// For our own CPU kernels that profit from wide vectors.
 #pragma once
 
-// Before a function: compiled for several vector widths, of which the program picks one at
-// start-up. Loops over elements give the same bits in all of them, since products and sums are not
-// contracted into one operation (avx512f has such ones); a loop that sums into one number is not
-// vectorised.
+// Put before a function: compiles it for several vector widths, of which the program picks one at
+// start-up. An element-wise loop gives the same bits in all of them, because multiplications and
+// additions are never fused into one operation (AVX-512 has such instructions); a loop that adds up
+// to one number is not vectorised.
 #define WR_VECTORISED \
   __attribute__((optimize("O3", "fp-contract=off"), target_clones("avx512f", "avx2", "default")))
