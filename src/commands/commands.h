@@ -6,19 +6,11 @@
 #include <vector>
 
 #include "cluster/collective/communicator.h"
+#include "src/commands/run_options.h"
 #include "src/lm/encoder.h"
 #include "src/lm/language_model.h"
 
 namespace whyrec::commands {
-
-struct RunOptions {
-  std::filesystem::path config;
-  std::string workspace;               // empty: runs/<config name>
-  std::vector<std::string> overrides;  // "path=value"
-  bool fresh = false;                  // delete the workspace's artefacts first
-  std::string only;                    // "solo" | "leased" | "collective": stages of this kind
-  std::string listen;  // address for `work` processes to connect to; "0.0.0.0": all interfaces
-};
 
 void Run(const RunOptions& options, const cluster::Launch& launch);
 void Plan(const RunOptions& options);

@@ -1,5 +1,6 @@
 // lightgcn: matrix factorisation after linear propagation over the user-item graph, trained on
 // pairs (He et al., SIGIR 2020; BPR: Rendle et al., UAI 2009). U users, I items, d width, n pairs.
+#include "src/base/ragged.h"
 #include "src/nn/losses.h"
 #include "src/ranking/node_table.h"
 #include "src/ranking/scorer.h"
@@ -47,7 +48,7 @@ class LightGcn final : public ranking::Scorer {
   void Save(const std::filesystem::path& folder) override { nodes_.Save(Propagated(), folder); }
   void Load(const std::filesystem::path& folder) override { table_ = nodes_.Load(folder); }
 
-  void SetEdges(const store::Ragged<int64_t>& positives) { nodes_.SetEdges(positives); }
+  void SetEdges(const Ragged<int64_t>& positives) { nodes_.SetEdges(positives); }
 
  private:
   int64_t layers_;

@@ -39,7 +39,8 @@ at::Tensor SasRec::LossSum(const Examples& examples, const nn::Draws& draws) {
   at::Tensor h = network_.States(all.narrow(0, 0, inputs), batch, draws);  // [N, d]
   if (inputs != targets) h = at::embedding(h, network_.Indices(events));   // [n, d]
   if (loss_ == Loss::kCrossEntropy)
-    return nn::TextLoss(network_.ItemScores(h), network_.Indices(examples.positives.values), false)
+    return nn::CrossEntropySum(network_.ItemScores(h), network_.Indices(examples.positives.values),
+                               false)
         .sum;
   const auto scores = [&](int64_t first) { return (h * all.narrow(0, first, targets)).sum(1); };
   return -(at::log_sigmoid(scores(inputs)) + at::log_sigmoid(-scores(inputs + targets))).sum();
