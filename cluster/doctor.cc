@@ -15,26 +15,26 @@ namespace whyrec::cluster {
 namespace fs = std::filesystem;
 namespace {
 
-std::string Of(const Facts& facts, const std::string& name) {
-  const auto found = facts.find(name);
-  return found == facts.end() ? "" : found->second;
+std::string Of(const RankInfo& info, const std::string& name) {
+  const auto found = info.find(name);
+  return found == info.end() ? "" : found->second;
 }
 
-std::string Who(const std::vector<Facts>& ranks, size_t r) {
+std::string Who(const std::vector<RankInfo>& ranks, size_t r) {
   return Cat("rank ", r, " on ", Of(ranks[r], "host"));
 }
 
 // key, value, key, value, ... with a zero byte after each.
-std::string Pack(const Facts& facts) {
+std::string Pack(const RankInfo& info) {
   std::string out;
-  for (const auto& [name, value] : facts) (out += name + '\0') += value + '\0';
+  for (const auto& [name, value] : info) (out += name + '\0') += value + '\0';
   return out;
 }
 
-Facts Unpack(const std::vector<std::byte>& bytes) {
+RankInfo Unpack(const std::vector<std::byte>& bytes) {
   const auto* at = reinterpret_cast<const char*>(bytes.data());
   const auto* end = at + bytes.size();
-  Facts facts;
+  RankInfo info;
   const auto next = [&] {
     std::string text(at);
     at += text.size() + 1;
@@ -42,22 +42,22 @@ Facts Unpack(const std::vector<std::byte>& bytes) {
   };
   while (at < end) {
     const std::string name = next();
-    facts[name] = next();
+    info[name] = next();
   }
-  return facts;
+  return info;
 }
 
-std::vector<Facts> GatherFacts(Communicator& comm, const Facts& mine) {
+std::vector<RankInfo> GatherInfo(Communicator& comm, const RankInfo& mine) {
   const std::string packed = Pack(mine);
-  std::vector<Facts> ranks;
+  std::vector<RankInfo> ranks;
   for (const auto& bytes : comm.AllGather(packed.data(), packed.size()))
     ranks.push_back(Unpack(bytes));
   return ranks;
 }
 
-Finding Hosts(const std::vector<Facts>& ranks) {
+Finding Hosts(const std::vector<RankInfo>& ranks) {
   std::map<std::string, int> hosts;
-  for (const Facts& rank : ranks) ++hosts[Of(rank, "host")];
+  for (const RankInfo& rank : ranks) ++hosts[Of(rank, "host")];
   Finding finding{.what = Cat("ranks: ", ranks.size(), " (", Of(ranks[0], "launcher"), ") on")};
   for (const auto& [host, n] : hosts) {
     finding.what += Cat(" ", host, ":", n);
@@ -74,7 +74,7 @@ Finding Hosts(const std::vector<Facts>& ranks) {
 }
 
 // One value on all ranks.
-Finding Same(const std::vector<Facts>& ranks, const std::string& name, const std::string& title,
+Finding Same(const std::vector<RankInfo>& ranks, const std::string& name, const std::string& title,
              const std::string& to_do) {
   for (size_t r = 1; r < ranks.size(); ++r) {
     if (Of(ranks[r], name) != Of(ranks[0], name))
@@ -86,7 +86,7 @@ Finding Same(const std::vector<Facts>& ranks, const std::string& name, const std
   return {.what = Cat(title, ": ", Of(ranks[0], name))};
 }
 
-Finding Mpi(const std::vector<Facts>& ranks) {
+Finding Mpi(const std::vector<RankInfo>& ranks) {
   const std::string why = Of(ranks[0], "mpi.why");
   if (!why.empty()) return {.what = "MPI: not needed by one rank, and absent: " + why};
   Finding finding = Same(ranks, "mpi", "MPI", "install the same MPI on all hosts");
@@ -95,12 +95,12 @@ Finding Mpi(const std::vector<Facts>& ranks) {
   return finding;
 }
 
-Finding Devices(const std::vector<Facts>& ranks) {
+Finding Devices(const std::vector<RankInfo>& ranks) {
   std::map<std::string, size_t> owners;
   Finding finding{.what = "devices:"};
   size_t with = 0;
   for (size_t r = 0; r < ranks.size(); ++r) {
-    const Facts& rank = ranks[r];
+    const RankInfo& rank = ranks[r];
     if (const std::string why = Of(rank, "device.why"); !why.empty())
       return {false, Cat("devices: ", Who(ranks, r), ": ", why),
               "one rank per GPU: mpirun -n <number of GPUs>, or sbatch --gpus-per-task=1"};
@@ -129,7 +129,7 @@ Finding Devices(const std::vector<Facts>& ranks) {
   return finding;
 }
 
-Finding Nccl(const std::vector<Facts>& ranks) {
+Finding Nccl(const std::vector<RankInfo>& ranks) {
   for (size_t r = 0; r < ranks.size() && ranks.size() > 1; ++r) {
     if (!Of(ranks[r], "nccl.why").empty())
       return {false, Cat("NCCL: ", Who(ranks, r), ": ", Of(ranks[r], "nccl.why")),
@@ -141,9 +141,9 @@ Finding Nccl(const std::vector<Facts>& ranks) {
   return finding;
 }
 
-Finding Network(const std::vector<Facts>& ranks) {
+Finding Network(const std::vector<RankInfo>& ranks) {
   std::set<std::string> hosts;
-  for (const Facts& rank : ranks) hosts.insert(Of(rank, "host"));
+  for (const RankInfo& rank : ranks) hosts.insert(Of(rank, "host"));
   for (size_t r = 0; r < ranks.size() && hosts.size() > 1; ++r) {
     if (Of(ranks[r], "network").empty())
       return {false, Cat("network: ", Who(ranks, r), " has no interface but lo"),
@@ -155,7 +155,7 @@ Finding Network(const std::vector<Facts>& ranks) {
 }
 
 // NCCL and MPI move messages between ranks of one host through it; containers give 64 MB.
-Finding SharedMemory(const std::vector<Facts>& ranks) {
+Finding SharedMemory(const std::vector<RankInfo>& ranks) {
   constexpr uint64_t kPerRank = 64 << 20;
   for (size_t r = 0; r < ranks.size(); ++r) {
     const uint64_t bytes = std::strtoull(Of(ranks[r], "shm_bytes").c_str(), nullptr, 10);
@@ -170,7 +170,7 @@ Finding SharedMemory(const std::vector<Facts>& ranks) {
   return {.what = Cat("/dev/shm: ", bytes >> 20, " MiB")};
 }
 
-Finding Variables(const std::vector<Facts>& ranks) {
+Finding Variables(const std::vector<RankInfo>& ranks) {
   std::map<std::string, std::string> set;
   for (size_t r = 0; r < ranks.size(); ++r) {
     for (const auto& [name, value] : ranks[r]) {
@@ -211,11 +211,11 @@ std::string Print(const Finding& finding) {
                     : "FAILED  " + finding.what + "; try: " + finding.to_do;
 }
 
-std::vector<Finding> Judge(const std::vector<Facts>& ranks) {
+std::vector<Finding> Diagnose(const std::vector<RankInfo>& ranks) {
   std::vector<Finding> findings = {
       Hosts(ranks),
       Same(ranks, "program", "whyrec", "launch/build on all hosts, or one container")};
-  const Facts& first = ranks[0];
+  const RankInfo& first = ranks[0];
   if (first.contains("mpi") || first.contains("mpi.why")) {
     findings.push_back(Mpi(ranks));
     findings.push_back(Devices(ranks));
@@ -252,7 +252,7 @@ Finding CheckSharedFolder(Communicator& comm, const fs::path& folder) {
 
 void CheckRanks(Communicator& comm, const Launch& launch, const fs::path& folder) {
   if (comm.size() == 1) return;
-  std::vector<Finding> findings = Judge(GatherFacts(comm, Examine(launch, false)));
+  std::vector<Finding> findings = Diagnose(GatherInfo(comm, Examine(launch, false)));
   findings.push_back(CheckSharedFolder(comm, folder));
   findings.push_back(FirstSum(comm));
   for (const Finding& finding : findings)
@@ -275,7 +275,7 @@ int Doctor(const DoctorOptions& options, std::ostream& out) {
     ok = ok && finding.ok;
     if (comm->rank() == 0) out << Print(finding) << std::endl;  // now: the next one may wait
   };
-  for (const Finding& finding : Judge(GatherFacts(*comm, Examine(launch, true)))) tell(finding);
+  for (const Finding& finding : Diagnose(GatherInfo(*comm, Examine(launch, true)))) tell(finding);
   tell(CheckSharedFolder(*comm, options.folder));
   tell(FirstSum(*comm));
   return ok ? 0 : kFailed;

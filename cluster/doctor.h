@@ -22,15 +22,15 @@ struct Finding {
 std::string Print(const Finding& finding);
 
 // What one rank found out, by name; see Examine.
-using Facts = std::map<std::string, std::string>;
+using RankInfo = std::map<std::string, std::string>;
 
 // host, program, launcher, local_rank, local_size, cores, shm_bytes, network; with `devices` also
 // mpi, driver, cuda, devices, device (the number this rank takes), device_name, uuid, nccl and for
 // each of mpi, devices, device and nccl, where it is missing, <name>.why; set.<variable>.
-Facts Examine(const Launch& launch, bool devices);
+RankInfo Examine(const Launch& launch, bool devices);
 
-// The findings that follow from all ranks' facts.
-std::vector<Finding> Judge(const std::vector<Facts>& ranks);
+// The findings that follow from what all ranks know.
+std::vector<Finding> Diagnose(const std::vector<RankInfo>& ranks);
 
 // Everybody reads what rank 0 writes into `folder`.
 Finding CheckSharedFolder(Communicator& comm, const std::filesystem::path& folder);

@@ -28,19 +28,19 @@ bool IsLaunchersOwn(const std::string& name) {
   return false;
 }
 
-void NoteVariables(Facts& facts) {
+void NoteVariables(RankInfo& info) {
   for (char** at = environ; *at != nullptr; ++at) {
     const std::string entry = *at, name = entry.substr(0, entry.find('='));
     const bool ours = name.starts_with("NCCL_") || name.starts_with("OMPI_MCA_") ||
                       name.starts_with("UCX_") || name == "CUDA_VISIBLE_DEVICES";
-    if (ours && !IsLaunchersOwn(name)) facts["set." + name] = entry.substr(name.size() + 1);
+    if (ours && !IsLaunchersOwn(name)) info["set." + name] = entry.substr(name.size() + 1);
   }
   std::vector<std::filesystem::path> files = {"/etc/nccl.conf"};
   if (const char* home = std::getenv("HOME"))
     files.push_back(std::filesystem::path(home) / ".nccl.conf");
   std::error_code ignored;
   for (const auto& file : files)
-    if (std::filesystem::exists(file, ignored)) facts["set." + file.string()] = "exists";
+    if (std::filesystem::exists(file, ignored)) info["set." + file.string()] = "exists";
 }
 
 std::string Network() {
@@ -59,68 +59,68 @@ std::string Network() {
   return joined;
 }
 
-void NoteMpi(Facts& facts) {
+void NoteMpi(RankInfo& info) {
   try {
     char text[256] = "";
     MpiTable().version(text, sizeof text);
-    facts["mpi"] = text;
+    info["mpi"] = text;
   } catch (const Error& e) {
-    facts["mpi.why"] = e.what();
+    info["mpi.why"] = e.what();
   }
-  if (const char* version = std::getenv("PMIX_VERSION")) facts["pmix"] = version;
+  if (const char* version = std::getenv("PMIX_VERSION")) info["pmix"] = version;
 }
 
-void NoteDevices(Facts& facts, const Launch& launch) {
+void NoteDevices(RankInfo& info, const Launch& launch) {
   std::ifstream driver("/proc/driver/nvidia/version");
-  if (driver) std::getline(driver, facts["driver"]);
+  if (driver) std::getline(driver, info["driver"]);
   int count = 0, cuda = 0, nccl = 0;
   try {
     const WhyrecNcclTable& table = NcclTable();
     if (table.device_count(&count, &cuda) != 0) {
-      facts["devices.why"] = table.explain();
+      info["devices.why"] = table.explain();
       return;
     }
-    facts["devices"] = std::to_string(count);
-    facts["cuda"] = Cat(cuda / 1000, ".", cuda % 1000 / 10);
+    info["devices"] = std::to_string(count);
+    info["cuda"] = Cat(cuda / 1000, ".", cuda % 1000 / 10);
     if (table.version(&nccl) == 0) {
-      facts["nccl"] = Cat(nccl / 10000, ".", nccl / 100 % 100, ".", nccl % 100);
+      info["nccl"] = Cat(nccl / 10000, ".", nccl / 100 % 100, ".", nccl % 100);
     } else {
-      facts["nccl.why"] = table.explain();
+      info["nccl.why"] = table.explain();
     }
     if (count == 0) return;
     const int device = ChooseDevice(launch, count);
     WhyrecDevice found{};
     if (table.describe(device, &found) != 0) Fail(Exit::kLaunch, table.explain());
-    facts["device"] = std::to_string(device);
-    facts["device_name"] = Cat(found.name, ", ", found.bytes >> 30, " GiB");
-    facts["uuid"] = found.uuid;
+    info["device"] = std::to_string(device);
+    info["device_name"] = Cat(found.name, ", ", found.bytes >> 30, " GiB");
+    info["uuid"] = found.uuid;
   } catch (const Error& e) {
-    facts[count > 0 ? "device.why" : "devices.why"] = e.what();
+    info[count > 0 ? "device.why" : "devices.why"] = e.what();
   }
 }
 
 }  // namespace
 
-Facts Examine(const Launch& launch, bool devices) {
-  Facts facts;
+RankInfo Examine(const Launch& launch, bool devices) {
+  RankInfo info;
   char host[256] = "";
   gethostname(host, sizeof host - 1);
-  facts["host"] = host;
-  facts["program"] = WHYREC_VERSION;
-  facts["launcher"] = launch.source;
-  facts["local_rank"] = std::to_string(launch.local_rank);
-  facts["local_size"] = std::to_string(launch.local_size);
-  facts["cores"] = std::to_string(std::thread::hardware_concurrency());
-  facts["network"] = Network();
+  info["host"] = host;
+  info["program"] = WHYREC_VERSION;
+  info["launcher"] = launch.source;
+  info["local_rank"] = std::to_string(launch.local_rank);
+  info["local_size"] = std::to_string(launch.local_size);
+  info["cores"] = std::to_string(std::thread::hardware_concurrency());
+  info["network"] = Network();
   struct statvfs shm {};
   if (statvfs("/dev/shm", &shm) == 0)
-    facts["shm_bytes"] = std::to_string(uint64_t{shm.f_blocks} * shm.f_frsize);
-  NoteVariables(facts);
+    info["shm_bytes"] = std::to_string(uint64_t{shm.f_blocks} * shm.f_frsize);
+  NoteVariables(info);
   if (devices) {
-    NoteMpi(facts);
-    NoteDevices(facts, launch);
+    NoteMpi(info);
+    NoteDevices(info, launch);
   }
-  return facts;
+  return info;
 }
 
 }  // namespace whyrec::cluster

@@ -57,12 +57,12 @@ class ByPlace final : public Communicator {
 };
 
 // The device of this rank; without one, why.
-struct Choice {
+struct OwnDevice {
   int device = -1;
   std::string why;
 };
 
-Choice Choose(const Launch& launch, const std::string& wanted) {
+OwnDevice ChooseDevice(const Launch& launch, const std::string& wanted) {
   const char* use = std::getenv("WHYREC_NCCL");
   if (use != nullptr && std::string(use) == "off") return {.why = "WHYREC_NCCL is off"};
   try {
@@ -79,7 +79,7 @@ Choice Choose(const Launch& launch, const std::string& wanted) {
 }
 
 // Of the first rank that has no device; "" when all have one. `some`: any has.
-std::string WhyNot(Communicator& host, const Choice& mine, bool& some) {
+std::string WhyNot(Communicator& host, const OwnDevice& mine, bool& some) {
   std::string first;
   int rank = 0;
   for (const auto& block : host.AllGather(mine.why.data(), mine.why.size())) {
@@ -102,8 +102,8 @@ std::unique_ptr<Communicator> MakeByPlace(std::shared_ptr<Communicator> host,
 }
 
 std::unique_ptr<Communicator> WithNccl(std::shared_ptr<Communicator> host, const Launch& launch,
-                                       const Options& options) {
-  const Choice mine = Choose(launch, options.device);
+                                       const CommunicatorOptions& options) {
+  const OwnDevice mine = ChooseDevice(launch, options.device);
   bool some = false;
   std::string why = WhyNot(*host, mine, some);
   std::unique_ptr<Communicator> nccl;

@@ -19,6 +19,6 @@ std::unique_ptr<Communicator> MakeByPlace(std::shared_ptr<Communicator> host,
 // GPUs; when GPUs are asked for, an Error(kLaunch) says what is missing, the same on all ranks.
 // WHYREC_NCCL=off switches NCCL off. All ranks must call it.
 std::unique_ptr<Communicator> WithNccl(std::shared_ptr<Communicator> host, const Launch& launch,
-                                       const Options& options);
+                                       const CommunicatorOptions& options);
 
 }  // namespace whyrec::cluster

@@ -26,7 +26,7 @@ struct Place {
   void* stream = nullptr;
 };
 
-struct Options {
+struct CommunicatorOptions {
   // Longest wait without any progress, in seconds. The first operation also waits for ranks that
   // are still starting.
   double seconds = 300, first_seconds = 900;
@@ -87,18 +87,19 @@ std::unique_ptr<Communicator> MakeSelf();
 // Runs `body(communicator)` on `ranks` threads and joins them; the first exception is rethrown, and
 // the other ranks leave their pending operation with an Error(kLaunch).
 void RunThreads(int ranks, const std::function<void(Communicator&)>& body,
-                const Options& options = {});
+                const CommunicatorOptions& options = {});
 
 // Opens the MPI module beside the program (libwhyrec_mpi.so) and initialises MPI, once per process.
 // Error(kLaunch) when the module or MPI is missing, or when MPI's rank and size differ from the
 // launcher's environment. A time-out ends the job with code 71.
-std::unique_ptr<Communicator> MakeMpi(const Options& options = {});
+std::unique_ptr<Communicator> MakeMpi(const CommunicatorOptions& options = {});
 
 // Device buffers over NCCL, host buffers over `host`, which must outlive it and also carries NCCL's
 // first address. All ranks call it. Error(kLaunch) when the module (libwhyrec_nccl.so), the driver
 // or NCCL is missing, when ranks have different versions or share a GPU. A time-out ends the job
 // with code 71.
-std::unique_ptr<Communicator> MakeNccl(Communicator& host, int device, const Options& options = {});
+std::unique_ptr<Communicator> MakeNccl(Communicator& host, int device,
+                                       const CommunicatorOptions& options = {});
 
 // Rank and size from the launcher's environment: Open MPI's, else Slurm's PMIx; one rank without
 // either.
@@ -124,6 +125,7 @@ std::string DeviceName(const std::string& wanted, const Launch& launch, int visi
 
 // For several ranks MakeMpi(), with NCCL for devices where options.device says so (by_place.h);
 // MakeSelf() alone.
-std::unique_ptr<Communicator> Connect(const Launch& launch, const Options& options = {});
+std::unique_ptr<Communicator> Connect(const Launch& launch,
+                                      const CommunicatorOptions& options = {});
 
 }  // namespace whyrec::cluster

@@ -126,7 +126,7 @@ std::string DeviceName(const std::string& wanted, const Launch& launch, int visi
   return Cat("cuda:", numbered ? number : ChooseDevice(launch, visible));
 }
 
-std::unique_ptr<Communicator> Connect(const Launch& launch, const Options& options) {
+std::unique_ptr<Communicator> Connect(const Launch& launch, const CommunicatorOptions& options) {
   if (launch.size == 1) return MakeSelf();
   std::unique_ptr<Communicator> mpi = MakeMpi(options);
   if (options.device == "cpu") return mpi;

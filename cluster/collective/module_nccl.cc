@@ -246,7 +246,7 @@ const Nccl& TheNccl() {
   return nccl;
 }
 
-int Judge(const char* name, int error) {
+int NoteError(const char* name, int error) {
   if (error == 0) return 0;
   const Nccl& nccl = TheNccl();
   std::string why = std::string(name) + ": " + nccl.error_text(error);
@@ -259,7 +259,7 @@ int Judge(const char* name, int error) {
 template <typename... Parameters, typename... Arguments>
 int Ask(const char* name, int (*Nccl::*function)(Parameters...), Arguments... arguments) {
   if (!TheNccl().missing.empty()) return Refuse(TheNccl().missing);
-  return Judge(name, (TheNccl().*function)(arguments...));
+  return NoteError(name, (TheNccl().*function)(arguments...));
 }
 
 int OperationOf(int max) { return max ? 2 : 0; }  // ncclMax, ncclSum
@@ -304,7 +304,7 @@ int Check(void* comm) {
   if (const int error = Ask("ncclCommGetAsyncError", &Nccl::async_error, comm, &state))
     return error;
   constexpr int kInProgress = 7;
-  return state == kInProgress ? 0 : Judge("NCCL", state);
+  return state == kInProgress ? 0 : NoteError("NCCL", state);
 }
 int AbortComm(void* comm) { return Ask("ncclCommAbort", &Nccl::abort, comm); }
 int Leave(void* comm) { return Ask("ncclCommDestroy", &Nccl::destroy, comm); }

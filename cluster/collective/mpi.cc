@@ -30,7 +30,7 @@ std::byte* At(const void* base, int64_t offset) {
 
 class Mpi final : public Communicator {
  public:
-  explicit Mpi(const Options& options)
+  explicit Mpi(const CommunicatorOptions& options)
       : mpi_(MpiTable()), messages_(mpi_, options, [this](const std::string& what) {
           std::fprintf(stderr, "whyrec: %s\n", what.c_str());
           Abort(static_cast<int>(Exit::kLaunch));
@@ -334,7 +334,7 @@ const WhyrecMpiTable& MpiTable() {
   return *reinterpret_cast<decltype(&whyrec_mpi_table)>(table)();
 }
 
-std::unique_ptr<Communicator> MakeMpi(const Options& options) {
+std::unique_ptr<Communicator> MakeMpi(const CommunicatorOptions& options) {
   return std::make_unique<Mpi>(options);
 }
 

@@ -22,7 +22,7 @@ void Pause(std::chrono::duration<double> waited) {
 
 }  // namespace
 
-Messages::Messages(const WhyrecMpiTable& mpi, const Options& options,
+Messages::Messages(const WhyrecMpiTable& mpi, const CommunicatorOptions& options,
                    std::function<void(const std::string&)> out_of_time)
     : mpi_(mpi), options_(options), out_of_time_(std::move(out_of_time)) {
   WR_CHECK(options.message_bytes > 0 && options.message_bytes <= INT32_MAX, options.message_bytes);

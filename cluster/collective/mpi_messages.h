@@ -24,7 +24,7 @@ class Messages {
  public:
   // `out_of_time(what)` must end the process: MPI still owns the buffers, so the stack cannot be
   // unwound.
-  Messages(const WhyrecMpiTable& mpi, const Options& options,
+  Messages(const WhyrecMpiTable& mpi, const CommunicatorOptions& options,
            std::function<void(const std::string&)> out_of_time);
 
   // What every rank brings to an operation: its call, the bytes it will send to each rank (empty:
@@ -62,7 +62,7 @@ class Messages {
   void Check(const char* function, int error) const;
 
   const WhyrecMpiTable& mpi_;
-  const Options options_;
+  const CommunicatorOptions options_;
   const std::function<void(const std::string&)> out_of_time_;
   std::atomic<bool> stop_ = false;
   int rank_ = 0, size_ = 1;

@@ -87,7 +87,7 @@ int64_t Offset(const Sizes& sizes, int rank) {
 
 class Nccl final : public Communicator {
  public:
-  Nccl(Communicator& host, int device, const Options& options)
+  Nccl(Communicator& host, int device, const CommunicatorOptions& options)
       : nccl_(NcclTable()),
         host_(host),
         device_(device),
@@ -163,7 +163,7 @@ class Nccl final : public Communicator {
     const Call call = {
         .operation = Operation::kReduceScatter, .dtype = dtype, .reduce = op, .count = total};
     Issue(call, at, [&] {
-      Group([&] {
+      InOneNcclCall([&] {
         for (int r = 0; r < size(); ++r) {
           if (counts[static_cast<size_t>(r)] == 0) continue;
           Do(nccl_.reduce(At(values, Offset(counts, r) * width), own,
@@ -179,7 +179,7 @@ class Nccl final : public Communicator {
     const Call call = {.operation = Operation::kAllGatherInto, .count = Total(bytes, size())};
     Issue(call, at, [&] {
       Copy(At(all, Offset(bytes, rank())), own, bytes[Me()]);
-      Group([&] {
+      InOneNcclCall([&] {
         for (int r = 0; r < size(); ++r) {
           Send(r, own, bytes[Me()]);
           Receive(r, At(all, Offset(bytes, r)), bytes[static_cast<size_t>(r)]);
@@ -203,7 +203,7 @@ class Nccl final : public Communicator {
            send[Me()], " bytes to itself, and expects ", receive[Me()]);
     Issue(call, at, [&] {
       Copy(At(out, Offset(receive, rank())), At(in, Offset(send, rank())), send[Me()]);
-      Group([&] {
+      InOneNcclCall([&] {
         for (int r = 0; r < size(); ++r) {
           Send(r, At(in, Offset(send, r)), send[static_cast<size_t>(r)]);
           Receive(r, At(out, Offset(receive, r)), receive[static_cast<size_t>(r)]);
@@ -309,7 +309,7 @@ class Nccl final : public Communicator {
   }
 
   template <typename Body>
-  void Group(const Body& body) {
+  void InOneNcclCall(const Body& body) {
     Do(nccl_.group_start());
     body();
     Do(nccl_.group_end());
@@ -351,7 +351,7 @@ class Nccl final : public Communicator {
   const WhyrecNcclTable& nccl_;
   Communicator& host_;
   const int device_;
-  const Options options_;
+  const CommunicatorOptions options_;
   std::atomic<void*> comm_ = nullptr;
   void* stream_ = nullptr;
   int64_t sequence_ = 0;
@@ -367,7 +367,8 @@ const WhyrecNcclTable& NcclTable() {
   return *reinterpret_cast<decltype(&whyrec_nccl_table)>(table)();
 }
 
-std::unique_ptr<Communicator> MakeNccl(Communicator& host, int device, const Options& options) {
+std::unique_ptr<Communicator> MakeNccl(Communicator& host, int device,
+                                       const CommunicatorOptions& options) {
   return std::make_unique<Nccl>(host, device, options);
 }
 

@@ -29,9 +29,9 @@ struct Offer {
 
 // The meeting point of all ranks. Open and Close return when every rank has come, and throw
 // Error(kLaunch) once that cannot happen any more.
-class Group {
+class Rendezvous {
  public:
-  Group(int size, const Options& options)
+  Rendezvous(int size, const CommunicatorOptions& options)
       : options_(options), offers_(static_cast<size_t>(size)), here_(static_cast<size_t>(size)) {}
 
   int size() const { return static_cast<int>(offers_.size()); }
@@ -89,7 +89,7 @@ class Group {
     return "";
   }
 
-  const Options options_;
+  const CommunicatorOptions options_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<Offer> offers_;
@@ -104,9 +104,9 @@ struct Done final : Pending {
 
 class Thread final : public Communicator {
  public:
-  Thread(Group& group, int rank) : group_(group), rank_(rank) {}
+  Thread(Rendezvous& rendezvous, int rank) : rendezvous_(rendezvous), rank_(rank) {}
   int rank() const override { return rank_; }
-  int size() const override { return group_.size(); }
+  int size() const override { return rendezvous_.size(); }
 
   void AllReduce(void* values, int64_t count, DType dtype, Reduce op, Place at) override {
     CheckReducible(dtype);  // before others touch our values
@@ -117,13 +117,13 @@ class Thread final : public Communicator {
     const int64_t begin = SliceBegin(count, size(), rank_);
     const int64_t n = SliceBegin(count, size(), rank_ + 1) - begin;
     std::vector<void*> slices;
-    for (const Offer& other : group_.offers()) slices.push_back(At(other.out, begin * width));
+    for (const Offer& other : rendezvous_.offers()) slices.push_back(At(other.out, begin * width));
     if (n > 0) {
       ReduceInOrder(slices[0], {slices.data(), slices.size()}, n, dtype, op);
       for (size_t r = 1; r < slices.size(); ++r)
         std::memcpy(slices[r], slices[0], static_cast<size_t>(n * width));
     }
-    group_.Close(rank_, sequence_);
+    rendezvous_.Close(rank_, sequence_);
   }
 
   std::unique_ptr<Pending> StartAllReduce(void* values, int64_t count, DType dtype, Reduce op,
@@ -141,9 +141,9 @@ class Thread final : public Communicator {
     CheckEqualSizes();
     const int64_t begin = Offset(counts, rank_) * static_cast<int64_t>(SizeOf(dtype));
     std::vector<const void*> slices;
-    for (const Offer& other : group_.offers()) slices.push_back(At(other.in, begin));
+    for (const Offer& other : rendezvous_.offers()) slices.push_back(At(other.in, begin));
     ReduceInOrder(own, slices, counts[static_cast<size_t>(rank_)], dtype, op);
-    group_.Close(rank_, sequence_);
+    rendezvous_.Close(rank_, sequence_);
   }
 
   void AllGatherInto(const void* own, void* all, const Sizes& bytes, Place at) override {
@@ -152,17 +152,17 @@ class Thread final : public Communicator {
     CheckEqualSizes();
     for (int r = 0; r < size(); ++r)
       Copy(At(all, Offset(bytes, r)), OfferOf(r).in, bytes[static_cast<size_t>(r)]);
-    group_.Close(rank_, sequence_);
+    rendezvous_.Close(rank_, sequence_);
   }
 
   std::vector<std::vector<std::byte>> AllGather(const void* bytes, size_t n) override {
     Open({.operation = Operation::kAllGather}, bytes, nullptr, {static_cast<int64_t>(n)}, {});
     std::vector<std::vector<std::byte>> out;
-    for (const Offer& other : group_.offers()) {
+    for (const Offer& other : rendezvous_.offers()) {
       const auto* begin = static_cast<const std::byte*>(other.in);
       out.emplace_back(begin, begin + other.sizes[0]);
     }
-    group_.Close(rank_, sequence_);
+    rendezvous_.Close(rank_, sequence_);
     return out;
   }
 
@@ -175,7 +175,7 @@ class Thread final : public Communicator {
     for (int r = 0; r < size(); ++r)
       Copy(At(out, Offset(receive, r)), At(OfferOf(r).in, Offset(OfferOf(r).sizes, rank_)),
            receive[static_cast<size_t>(r)]);
-    group_.Close(rank_, sequence_);
+    rendezvous_.Close(rank_, sequence_);
   }
 
   void Broadcast(void* bytes, size_t n, int root, Place at) override {
@@ -183,11 +183,11 @@ class Thread final : public Communicator {
     const auto count = static_cast<int64_t>(n);
     Open({.operation = Operation::kBroadcast, .root = root, .count = count}, bytes, bytes, {}, at);
     Copy(bytes, OfferOf(root).in, count);
-    group_.Close(rank_, sequence_);
+    rendezvous_.Close(rank_, sequence_);
   }
 
   void Barrier(Waiting waiting) override {
-    group_.Open(rank_, ++sequence_, {{.operation = Operation::kBarrier}}, waiting);
+    rendezvous_.Open(rank_, ++sequence_, {{.operation = Operation::kBarrier}}, waiting);
   }
 
   void Abort(int code) override {
@@ -207,12 +207,12 @@ class Thread final : public Communicator {
   static void Copy(void* to, const void* from, int64_t n) {
     if (n > 0 && to != from) std::memcpy(to, from, static_cast<size_t>(n));
   }
-  const Offer& OfferOf(int rank) const { return group_.offers()[static_cast<size_t>(rank)]; }
+  const Offer& OfferOf(int rank) const { return rendezvous_.offers()[static_cast<size_t>(rank)]; }
 
   void Open(const Call& call, const void* in, void* out, const Sizes& sizes, Place at,
             const Sizes& receive = {}) {
     WR_CHECK(at.kind == Place::Kind::kHost, "Thread takes host buffers");
-    group_.Open(rank_, ++sequence_, {call, in, out, sizes, receive});
+    rendezvous_.Open(rank_, ++sequence_, {call, in, out, sizes, receive});
   }
 
   // These checks fail on all ranks or on none, so no rank leaves while others read its buffers.
@@ -236,29 +236,30 @@ class Thread final : public Communicator {
     }
   }
 
-  Group& group_;
+  Rendezvous& rendezvous_;
   int rank_;
   int64_t sequence_ = 0;
 };
 
 }  // namespace
 
-void RunThreads(int ranks, const std::function<void(Communicator&)>& body, const Options& options) {
+void RunThreads(int ranks, const std::function<void(Communicator&)>& body,
+                const CommunicatorOptions& options) {
   WR_CHECK(ranks > 0, ranks);
-  Group group(ranks, options);
+  Rendezvous rendezvous(ranks, options);
   std::mutex mutex;
   std::exception_ptr first;
   auto run = [&](int rank) {
     std::string why = Cat("rank ", rank, " has ended its work");
     try {
-      Thread self(group, rank);
+      Thread self(rendezvous, rank);
       body(self);
     } catch (...) {
       std::lock_guard lock(mutex);
       if (!first) first = std::current_exception();
       why = Cat("rank ", rank, " has failed");
     }
-    group.Leave(why);
+    rendezvous.Leave(why);
   };
   {
     std::vector<std::jthread> threads;

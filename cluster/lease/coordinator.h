@@ -7,8 +7,8 @@
 #include <memory>
 #include <string>
 
-#include "cluster/lease/lease_service.h"
 #include "cluster/lease/link.h"
+#include "cluster/lease/service.h"
 
 namespace whyrec::cluster {
 

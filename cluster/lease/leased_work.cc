@@ -10,10 +10,11 @@
 #include <thread>
 
 #include "cluster/lease/coordinator.h"
-#include "cluster/lease/files.h"
+#include "src/base/durable_file.h"
 #include "src/base/error.h"
 #include "src/base/log.h"
 #include "src/base/stop.h"
+#include "src/base/text_file.h"
 
 namespace whyrec::cluster {
 namespace fs = std::filesystem;
@@ -39,7 +40,7 @@ std::string RandomToken() {
 std::string CoordinatorToken(const fs::path& folder) {
   if (const char* given = std::getenv("WHYREC_LEASE_TOKEN"); given != nullptr && *given != '\0')
     return given;
-  std::string token = FirstLine(ReadWhole(TokenOf(folder)));
+  std::string token = FirstLine(ReadFileIfAny(TokenOf(folder)));
   if (token.empty()) {
     token = RandomToken();
     WriteDurably(TokenOf(folder), token + "\n", /*secret=*/true);
@@ -126,7 +127,7 @@ class Run {
         ++result_.done;
         continue;
       }
-      const auto& trouble = table.troubles().at(unit);
+      const auto& trouble = table.failures().at(unit);
       result_.set_aside.push_back({unit, trouble.attempts, trouble.why});
     }
     return result_;
@@ -135,7 +136,7 @@ class Run {
   void CheckSetAside() const {
     const LeaseTable& table = service_.table();
     if (options_.most_set_aside < 0 || table.set_aside() <= options_.most_set_aside) return;
-    for (const auto& [unit, trouble] : table.troubles())
+    for (const auto& [unit, trouble] : table.failures())
       if (table.state(unit) == LeaseTable::State::kSetAside)
         Fail(Exit::kData, table.set_aside(), " ", job_.unit_name, " failed, ",
              options_.most_set_aside, " may; the first is unit ", unit, ", ", trouble.attempts,
@@ -231,7 +232,7 @@ void WorkLeased(const LeasedJob& job, const UnitFunction& work, const JoinOption
   const WorkerOptions worker = StoppedBySignals(options.worker);
   if (token.empty()) {  // the coordinator may start after us
     const bool there = WaitFor(options.patience, [&] {
-      token = FirstLine(ReadWhole(TokenOf(job.folder)));
+      token = FirstLine(ReadFileIfAny(TokenOf(job.folder)));
       return !token.empty() || worker.stop();
     });
     if (!there)

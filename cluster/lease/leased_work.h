@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "cluster/lease/lease_table.h"
+#include "cluster/lease/table.h"
 #include "cluster/lease/worker.h"
 
 namespace whyrec::cluster {

@@ -28,12 +28,12 @@ class Link {
 
 // Where the coordinator is. It may start later than its workers, and at another port after a
 // restart, so a file is read again before every try.
-struct Meeting {
+struct CoordinatorAddress {
   std::string address;                 // host:port; else
   std::filesystem::path address_file;  // with host:port, or "finished"
   double patience = 60;                // seconds of trying before giving up
 };
 
-std::unique_ptr<Link> MakeSocketLink(const Meeting& meeting);
+std::unique_ptr<Link> MakeSocketLink(const CoordinatorAddress& where);
 
 }  // namespace whyrec::cluster

@@ -8,10 +8,10 @@
 #include <thread>
 
 #include "cluster/lease/connection.h"
-#include "cluster/lease/files.h"
 #include "cluster/lease/link.h"
 #include "proto/wire.pb.h"
 #include "src/base/error.h"
+#include "src/base/text_file.h"
 
 namespace whyrec::cluster {
 namespace {
@@ -26,7 +26,7 @@ constexpr auto kConnectLimit = std::chrono::seconds(10);
 
 class SocketLink final : public Link {
  public:
-  explicit SocketLink(const Meeting& meeting) : meeting_(meeting) {}
+  explicit SocketLink(const CoordinatorAddress& where) : where_(where) {}
   ~SocketLink() override {
     if (!thread_.joinable()) return;
     asio::post(io_, [this] {
@@ -63,16 +63,16 @@ class SocketLink final : public Link {
  private:
   void Try() {
     if (ending_) return;
-    std::string address = meeting_.address;
+    std::string address = where_.address;
     if (address.empty()) {
-      address = ReadWhole(meeting_.address_file);
+      address = ReadFileIfAny(where_.address_file);
       address = address.substr(0, address.find('\n'));
       if (address == "finished") {
         wire::FromCoordinator message;
         message.mutable_end()->set_reason(wire::End::FINISHED);
         return events_.message(message);
       }
-      if (address.empty()) return Again("there is no " + meeting_.address_file.string());
+      if (address.empty()) return Again("there is no " + where_.address_file.string());
     }
     const size_t colon = address.rfind(':');
     if (colon == std::string::npos) return Again("'" + address + "' is not host:port");
@@ -130,8 +130,8 @@ class SocketLink final : public Link {
   void Again(const std::string& why) {
     const auto now = Clock::now();
     if (!trying_since_) trying_since_ = now;
-    if (std::chrono::duration<double>(now - *trying_since_).count() > meeting_.patience)
-      return events_.given_up(Cat("no coordinator within ", meeting_.patience, " s (", why, ")"));
+    if (std::chrono::duration<double>(now - *trying_since_).count() > where_.patience)
+      return events_.given_up(Cat("no coordinator within ", where_.patience, " s (", why, ")"));
     timer_.expires_after(pause_);
     pause_ = std::min(2 * pause_, kLongestPause);
     timer_.async_wait([this](const boost::system::error_code& error) {
@@ -139,7 +139,7 @@ class SocketLink final : public Link {
     });
   }
 
-  Meeting meeting_;
+  CoordinatorAddress where_;
   Events events_;
   asio::io_context io_{1};
   asio::executor_work_guard<asio::io_context::executor_type> work_ = asio::make_work_guard(io_);
@@ -155,8 +155,8 @@ class SocketLink final : public Link {
 
 }  // namespace
 
-std::unique_ptr<Link> MakeSocketLink(const Meeting& meeting) {
-  return std::make_unique<SocketLink>(meeting);
+std::unique_ptr<Link> MakeSocketLink(const CoordinatorAddress& where) {
+  return std::make_unique<SocketLink>(where);
 }
 
 }  // namespace whyrec::cluster

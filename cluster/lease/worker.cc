@@ -8,10 +8,11 @@
 #include <random>
 #include <thread>
 
-#include "cluster/lease/files.h"
-#include "cluster/lease/lease_service.h"
+#include "cluster/lease/service.h"
+#include "src/base/durable_file.h"
 #include "src/base/error.h"
 #include "src/base/hash.h"
+#include "src/base/text_file.h"
 
 namespace whyrec::cluster {
 namespace {
@@ -240,7 +241,7 @@ class Loop {
   // Empty, which only costs time, when its file is not what was saved.
   std::string ContentOf(const wire::UnitPartial& partial) {
     if (!partial.has_file()) return partial.content();
-    std::string bytes = ReadWhole(Folder() / partial.file().name());
+    std::string bytes = ReadFileIfAny(Folder() / partial.file().name());
     return Sha256Of(bytes) == partial.file().sha256() ? bytes : "";
   }
 

@@ -9,7 +9,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "cluster/lease/lease_client.h"
+#include "cluster/lease/client.h"
 #include "cluster/lease/link.h"
 
 namespace whyrec::cluster {

@@ -4,10 +4,24 @@
 
 #include <array>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 
 #include "src/base/error.h"
 
 namespace whyrec {
+
+std::string ReadFile(const std::filesystem::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  if (!in || std::filesystem::is_directory(file))
+    Fail(Exit::kData, file.string(), ": cannot be read");
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+std::string ReadFileIfAny(const std::filesystem::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
 
 LineReader::LineReader(const std::filesystem::path& file)
     : stream_(std::filesystem::is_directory(file) ? nullptr : gzopen(file.c_str(), "rb")),

@@ -1,10 +1,13 @@
-// Lines of a text file, plain or gzip, streamed.
+// Files read whole, and lines of a text file, plain or gzip, streamed.
 #pragma once
 
 #include <filesystem>
 #include <string>
 
 namespace whyrec {
+
+std::string ReadFile(const std::filesystem::path& file);       // all bytes; Error(kData)
+std::string ReadFileIfAny(const std::filesystem::path& file);  // "" when it cannot be read
 
 class LineReader {
  public:

@@ -2,6 +2,7 @@
 #include <fstream>
 #include <iostream>
 
+#include "src/base/durable_file.h"
 #include "src/base/error.h"
 #include "src/base/log.h"
 #include "src/commands/commands.h"
@@ -85,7 +86,11 @@ void Answers(const fs::path& workspace, const fs::path& file) {
   if (!out)
     Fail(Exit::kCannotWrite, file.empty() ? "stdout" : partial.string(),
          ": cannot be written (disk full?)");
-  if (!file.empty()) fs::rename(partial, file);
+  if (!file.empty()) {
+    opened.close();
+    SyncToDisk(partial);
+    RenameDurably(partial, file);
+  }
   std::string from;
   for (const std::string& stage : stages) from += " " + stage;
   Info(Cat(all, " answers of", from, "; unusable, so that texts were made from facts: ", unusable));

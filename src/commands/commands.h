@@ -6,22 +6,12 @@
 #include <vector>
 
 #include "cluster/collective/communicator.h"
+#include "src/commands/run_options.h"
 #include "src/lm/encoder.h"
 #include "src/lm/language_model.h"
 
 namespace whyrec::commands {
 
-struct RunOptions {
-  std::filesystem::path config;
-  std::string workspace;               // empty: runs/<config name>
-  std::vector<std::string> overrides;  // "path=value"
-  bool fresh = false;                  // delete the workspace's artefacts first
-  std::string only;                    // "solo" | "leased" | "collective": stages of this kind
-  std::string listen;  // address for `work` processes to connect to; "0.0.0.0": all interfaces
-};
-
-// Whether the configuration sets execution.reproducible (base/self_start.h says what that needs).
-bool IsReproducible(const RunOptions& options);
 void Run(const RunOptions& options, const cluster::Launch& launch);
 void Plan(const RunOptions& options);
 // Prints the kind of the first stage that has to run: "solo", "leased", "collective", or "nothing";

@@ -2,6 +2,7 @@
 #include <map>
 #include <set>
 
+#include "src/base/durable_file.h"
 #include "src/base/error.h"
 #include "src/base/log.h"
 #include "src/base/stop.h"
@@ -94,12 +95,9 @@ void WriteInOrder(const std::filesystem::path& out, const std::vector<Prompt>& p
                   const std::vector<std::string>& lines) {
   std::map<std::string, const std::string*> by_id;
   for (const std::string& line : lines) by_id[Json::parse(line).at("id").dump()] = &line;
-  std::vector<std::string_view> parts;
-  for (const Prompt& prompt : prompts) {
-    parts.push_back(*by_id.at(prompt.id));
-    parts.push_back("\n");
-  }
-  store::WriteFileAtomically(out, parts);
+  std::string text;
+  for (const Prompt& prompt : prompts) text += *by_id.at(prompt.id) + "\n";
+  WriteDurably(out, text);
 }
 
 // The prompts that are not answered yet. Under --deterministic a group is one batch: when one of

@@ -3,11 +3,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
-
+#include "src/base/durable_file.h"
 #include "src/base/error.h"
-#include "src/store/workspace.h"
+#include "src/base/text_file.h"
 
 namespace whyrec::commands {
 namespace fs = std::filesystem;
@@ -24,7 +22,7 @@ std::string FirstDifference(const nlohmann::json& now, const nlohmann::json& bef
 nlohmann::json ReadRun(const fs::path& file) {
   if (!fs::exists(file)) return nullptr;
   try {
-    return nlohmann::json::parse(store::ReadTextFile(file));
+    return nlohmann::json::parse(ReadFile(file));
   } catch (const nlohmann::json::exception& e) {
     Fail(Exit::kData, file.string(), ": ", e.what(), "; remove it to start over");
   }
@@ -46,43 +44,33 @@ ResumableOutput::ResumableOutput(fs::path out, nlohmann::json identity)
     Fail(Exit::kUsage, partial().string(), ": unfinished work of another run (",
          FirstDifference(identity_, before.is_object() ? before : nlohmann::json::object()),
          "); finish it with its own options, remove it, or choose another --out");
-  store::WriteFileAtomically(
-      run_file(), nlohmann::json{{"identity", identity_}, {"finished", false}}.dump(2) + "\n");
+  WriteDurably(run_file(),
+               nlohmann::json{{"identity", identity_}, {"finished", false}}.dump(2) + "\n");
 }
 
 void ResumableOutput::Finish(const nlohmann::json& facts) {
-  store::WriteFileAtomically(
+  WriteDurably(
       run_file(),
       nlohmann::json{{"identity", identity_}, {"finished", true}, {"facts", facts}}.dump(2) + "\n");
   fs::remove_all(partial());
 }
 
-LineJournal::LineJournal(const fs::path& file) : path_(file) {
-  file_ = open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (file_ < 0) Fail(Exit::kCannotWrite, file.string(), ": ", std::strerror(errno));
-  const std::string text = store::ReadTextFile(file);
+LineJournal::LineJournal(const fs::path& file) : file_(file, O_RDWR | O_CREAT, 0644) {
+  const std::string text = ReadFile(file);
   size_t begin = 0;
   for (size_t end = text.find('\n'); end != text.npos; end = text.find('\n', begin)) {
     lines_.push_back(text.substr(begin, end - begin));
     begin = end + 1;
   }
-  if (ftruncate(file_, static_cast<off_t>(begin)) != 0 || lseek(file_, 0, SEEK_END) < 0)
-    Fail(Exit::kCannotWrite, file.string(), ": ", std::strerror(errno));
+  if (ftruncate(file_.descriptor(), static_cast<off_t>(begin)) != 0 ||
+      lseek(file_.descriptor(), 0, SEEK_END) < 0)
+    file_.Refuse("truncated");
 }
 
-LineJournal::~LineJournal() {
-  fdatasync(file_);
-  close(file_);
-}
+LineJournal::~LineJournal() { fdatasync(file_.descriptor()); }
 
 void LineJournal::Append(const std::string& line) {
-  const std::string text = line + "\n";
-  for (size_t done = 0; done < text.size();) {
-    const ssize_t n = write(file_, text.data() + done, text.size() - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) Fail(Exit::kCannotWrite, path_.string(), ": ", std::strerror(errno));
-    done += static_cast<size_t>(n);
-  }
+  file_.Write(line + "\n");
   lines_.push_back(line);
 }
 

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "src/base/open_file.h"
+
 namespace whyrec::commands {
 
 class ResumableOutput {
@@ -35,13 +37,11 @@ class LineJournal {
  public:
   explicit LineJournal(const std::filesystem::path& file);  // Error(kCannotWrite)
   ~LineJournal();
-  LineJournal(const LineJournal&) = delete;
   const std::vector<std::string>& lines() const { return lines_; }  // of former tries and this one
   void Append(const std::string& line);                             // Error(kCannotWrite)
 
  private:
-  std::filesystem::path path_;
-  int file_ = -1;
+  OpenFile file_;
   std::vector<std::string> lines_;
 };
 

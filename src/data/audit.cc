@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <functional>
+#include <nlohmann/json.hpp>
 
+#include "src/base/error.h"
+#include "src/base/ragged.h"
 #include "src/data/count_models.h"
 #include "src/data/samplers.h"
 #include "src/eval/metrics.h"
@@ -122,9 +125,9 @@ double Digits(int64_t number) { return static_cast<double>(std::to_string(number
 
 // Popularity and Markov, counted on positions 1..n-2 however the run splits, over all items,
 // history kept in the list.
-void CountModels(const store::Ragged<int64_t>& histories, int64_t items, const std::string& suffix,
+void CountModels(const Ragged<int64_t>& histories, int64_t items, const std::string& suffix,
                  std::vector<AuditValue>& out) {
-  store::Ragged<int64_t> train;
+  Ragged<int64_t> train;
   for (int64_t u = 0; u < histories.rows(); ++u) {
     const Row row = histories.row(u);
     train.Append(row.first(row.size() < kLeastItems ? row.size() : row.size() - 2));
@@ -224,7 +227,7 @@ std::vector<AuditValue> TieOrder(const config::CatalogueConfig& config) {
   const Catalogue catalogue = ReadSource(in_file_order, unused);
   CountModels(catalogue.histories, catalogue.item_count(), "", out);
   for (uint64_t seed = 1; seed <= kShuffles; ++seed) {
-    store::Ragged<int64_t> shuffled = catalogue.histories;
+    Ragged<int64_t> shuffled = catalogue.histories;
     for (int64_t u = 0; u < shuffled.rows(); ++u) {
       const auto begin = static_cast<size_t>(shuffled.offsets[static_cast<size_t>(u)]);
       const Row row = catalogue.histories.row(u);
@@ -235,6 +238,14 @@ std::vector<AuditValue> TieOrder(const config::CatalogueConfig& config) {
     CountModels(shuffled, catalogue.item_count(), Cat(", ties shuffled (seed ", seed, ")"), out);
   }
   return out;
+}
+
+std::string AuditJson(const std::vector<AuditValue>& values) {
+  nlohmann::json json = nlohmann::json::array();
+  for (const AuditValue& v : values)
+    json.push_back(
+        {{"check", v.check}, {"metric", v.metric}, {"value", v.value}, {"users", v.users}});
+  return json.dump(1) + "\n";
 }
 
 }  // namespace whyrec::data

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "src/base/ragged.h"
 #include "src/data/catalogue.h"
 #include "src/data/split.h"
 
@@ -22,9 +23,13 @@ struct AuditValue {
   int64_t users;
 };
 
+// A JSON list of {"check", "metric", "value", "users"}, ending in a newline: audit.json, and
+// `whyrec audit --format json`.
+std::string AuditJson(const std::vector<AuditValue>& values);
+
 // Sequences in numbers 1..items, in the order of the user numbers: what the rules look at.
 struct NumberedSequences {
-  store::Ragged<int64_t> sequences;
+  Ragged<int64_t> sequences;
   std::vector<size_t> training;  // how many of a sequence's first positions training sees
   int64_t items = 0;
 };

@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "src/base/error.h"
+#include "src/base/ragged.h"
 #include "src/data/clean_text.h"
 #include "src/data/samplers.h"
 
@@ -34,7 +35,7 @@ std::vector<int64_t> TitleNumbers(const std::vector<Item>& items) {
 
 }  // namespace
 
-CandidateDraw::CandidateDraw(const Catalogue& catalogue, const store::Ragged<int64_t>& train,
+CandidateDraw::CandidateDraw(const Catalogue& catalogue, const Ragged<int64_t>& train,
                              const SplitConfig& config)
     : how_(config.candidates()),
       distinct_titles_(config.has_distinct_titles() ? config.distinct_titles()
@@ -199,7 +200,7 @@ void CheckDrawnBySplit(const SplitConfig& config) {
          "predict.also_candidates");
 }
 
-int64_t SharedTitles(const std::vector<Item>& items, const store::Ragged<int64_t>& candidates) {
+int64_t SharedTitles(const std::vector<Item>& items, const Ragged<int64_t>& candidates) {
   const std::vector<int64_t> titles = TitleNumbers(items);
   int64_t users = 0;
   for (int64_t u = 0; u < candidates.rows(); ++u) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "proto/config.pb.h"
+#include "src/base/ragged.h"
 #include "src/base/rng.h"
 #include "src/data/catalogue.h"
 
@@ -23,7 +24,7 @@ namespace whyrec::data {
 class CandidateDraw {
  public:
   // `train`: training positions of all users.
-  CandidateDraw(const Catalogue& catalogue, const store::Ragged<int64_t>& train,
+  CandidateDraw(const Catalogue& catalogue, const Ragged<int64_t>& train,
                 const config::SplitConfig& config);
 
   // Target and direct_negatives others, shuffled. `excluded`: what the user had at any time, or in
@@ -52,13 +53,13 @@ class CandidateDraw {
   std::vector<int64_t> place_;    // item -> place of its first appearance, and the first rows by it
   std::vector<int64_t> first_;
   std::vector<int64_t> title_;  // item -> row of alike_
-  store::Ragged<int64_t> alike_;
+  Ragged<int64_t> alike_;
 };
 
 // Error(kUsage) for SASREC_HARD, which needs a system that is trained on the split.
 void CheckDrawnBySplit(const config::SplitConfig& config);
 
 // The number of users two of whose candidates have the same title.
-int64_t SharedTitles(const std::vector<Item>& items, const store::Ragged<int64_t>& candidates);
+int64_t SharedTitles(const std::vector<Item>& items, const Ragged<int64_t>& candidates);
 
 }  // namespace whyrec::data

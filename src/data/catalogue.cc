@@ -6,6 +6,7 @@
 #include "src/base/rng.h"
 #include "src/data/parts_h5.h"
 #include "src/data/planted.h"
+#include "src/store/hdf5_file.h"
 
 namespace whyrec::data {
 namespace {

@@ -11,7 +11,8 @@
 #include <vector>
 
 #include "proto/config.pb.h"
-#include "src/store/hdf5_file.h"
+#include "src/base/facts.h"
+#include "src/base/ragged.h"
 
 namespace whyrec::data {
 
@@ -30,9 +31,6 @@ struct ExplanationRecord {
   std::string text;
 };
 
-// (name, value) pairs for the manifest: counts, hashes, rules used, lines dropped.
-using Facts = std::vector<std::pair<std::string, std::string>>;
-
 struct Catalogue {
   std::string dataset;
   std::string domain;
@@ -40,12 +38,12 @@ struct Catalogue {
   std::vector<Item> items;  // row i, numbered by first appearance (or as the folder numbers them)
   // Item row -> place of its first appearance in the source; empty: the order of the rows.
   std::vector<int64_t> appearance;
-  store::Ragged<int64_t> histories;  // user row -> item rows, oldest first
+  Ragged<int64_t> histories;  // user row -> item rows, oldest first
   // Parallel to histories.values; empty when the source has none.
   std::vector<int64_t> times;  // unix seconds
   std::vector<float> ratings;  // 0: none given
   std::vector<std::string> reviews;
-  store::Ragged<int64_t> given_negatives;  // negative.txt: item rows per user; no rows when absent
+  Ragged<int64_t> given_negatives;  // negative.txt: item rows per user; no rows when absent
   std::vector<ExplanationRecord> explanations[3];  // explanation.json: train, val, test
 
   int64_t user_count() const { return static_cast<int64_t>(users.size()); }

@@ -5,6 +5,8 @@
 #include <charconv>
 #include <utility>
 
+#include "src/text/unicode.h"
+
 namespace whyrec::data {
 namespace {
 
@@ -55,23 +57,6 @@ std::string OneBlankEach(std::string_view text) {
 
 }  // namespace
 
-void AppendUtf8(uint32_t code, std::string& out) {
-  if (code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) code = 0xfffd;
-  const auto tail = [&](int shift) { out += static_cast<char>(0x80 | ((code >> shift) & 0x3f)); };
-  if (code < 0x80) {
-    out += static_cast<char>(code);
-  } else if (code < 0x800) {
-    out += static_cast<char>(0xc0 | (code >> 6));
-    tail(0);
-  } else if (code < 0x10000) {
-    out += static_cast<char>(0xe0 | (code >> 12));
-    tail(6), tail(0);
-  } else {
-    out += static_cast<char>(0xf0 | (code >> 18));
-    tail(12), tail(6), tail(0);
-  }
-}
-
 std::string CleanText(std::string_view text) {
   constexpr size_t kLongestEntity = 10;
   std::string out;
@@ -87,7 +72,7 @@ std::string CleanText(std::string_view text) {
       const uint32_t code =
           end == std::string_view::npos ? 0 : EntityCode(text.substr(i + 1, end - 1));
       if (code != 0) {
-        AppendUtf8(code == 0xa0 ? ' ' : code, out);
+        text::AppendUtf8(code == 0xa0 ? ' ' : code, out);
         i += end + 1;
         continue;
       }

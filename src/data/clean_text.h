@@ -7,9 +7,6 @@
 
 namespace whyrec::data {
 
-// Appends a code point as UTF-8; U+FFFD when it is not a valid one.
-void AppendUtf8(uint32_t code, std::string& out);
-
 // Without HTML tags, common and numeric entities decoded, runs of blanks and control characters
 // made one blank, trimmed.
 std::string CleanText(std::string_view text);

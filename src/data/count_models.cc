@@ -2,15 +2,16 @@
 
 #include <algorithm>
 
+#include "src/base/ragged.h"
 namespace whyrec::data {
 
-std::vector<double> Popularity(const store::Ragged<int64_t>& histories, int64_t items) {
+std::vector<double> Popularity(const Ragged<int64_t>& histories, int64_t items) {
   std::vector<double> counts(static_cast<size_t>(items), 0.0);
   for (int64_t item : histories.values) counts[static_cast<size_t>(item)] += 1;
   return counts;
 }
 
-Markov::Markov(const store::Ragged<int64_t>& histories, int64_t items)
+Markov::Markov(const Ragged<int64_t>& histories, int64_t items)
     : popularity_(Popularity(histories, items)) {
   std::vector<std::vector<int64_t>> followers(static_cast<size_t>(items));
   for (int64_t u = 0; u < histories.rows(); ++u) {

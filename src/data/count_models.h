@@ -4,22 +4,22 @@
 #include <span>
 #include <vector>
 
-#include "src/store/hdf5_file.h"
+#include "src/base/ragged.h"
 
 namespace whyrec::data {
 
 // Interactions per item over `histories`.
-std::vector<double> Popularity(const store::Ragged<int64_t>& histories, int64_t items);
+std::vector<double> Popularity(const Ragged<int64_t>& histories, int64_t items);
 
 // count(last item, item right after it); equal counts by popularity.
 class Markov {
  public:
-  Markov(const store::Ragged<int64_t>& histories, int64_t items);
+  Markov(const Ragged<int64_t>& histories, int64_t items);
   // Scores of all items after `last`: count * (1 + largest popularity) + popularity.
   std::vector<double> Scores(int64_t last) const;
 
  private:
-  store::Ragged<int64_t> next_;  // item -> items that followed it, with repeats
+  Ragged<int64_t> next_;  // item -> items that followed it, with repeats
   std::vector<double> popularity_;
 };
 

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "src/base/facts.h"
 #include "src/data/catalogue.h"
 
 namespace whyrec::data {

@@ -1,5 +1,6 @@
 // Held-out targets and the permissions to read them; see split.h.
 #include "src/base/error.h"
+#include "src/base/ragged.h"
 #include "src/data/split.h"
 
 namespace whyrec::data {
@@ -89,9 +90,8 @@ std::vector<Interaction> LabelStore::InputEvents(Phase phase, const TrainView& t
   return out;
 }
 
-store::Ragged<int64_t> LabelStore::FullHistories(const PublishedProtocol&,
-                                                 const TrainView& train) const {
-  store::Ragged<int64_t> out;
+Ragged<int64_t> LabelStore::FullHistories(const PublishedProtocol&, const TrainView& train) const {
+  Ragged<int64_t> out;
   for (int64_t user = 0; user < user_count(); ++user) {
     std::vector<int64_t> row = InputHistory(Phase::kTest, train, user);
     if (Evaluated(Phase::kTest, user)) row.push_back(Target(Phase::kTest, user));

@@ -5,12 +5,13 @@
 #include <algorithm>
 #include <charconv>
 
+#include "src/base/error.h"
 #include "src/base/hash.h"
+#include "src/base/ragged.h"
 #include "src/base/text_file.h"
 #include "src/data/catalogue.h"
 #include "src/data/clean_text.h"
 #include "src/data/json_lines.h"
-#include "src/store/workspace.h"
 
 namespace whyrec::data {
 namespace {
@@ -50,7 +51,7 @@ std::string GitBlobHash(std::string_view bytes) {
 }
 
 void AddFileFacts(const fs::path& file, Facts& facts) {
-  const std::string bytes = store::ReadTextFile(file), name = file.filename().string();
+  const std::string bytes = ReadFile(file), name = file.filename().string();
   facts.emplace_back(name + " sha256", Sha256Of(bytes));
   const auto known = std::ranges::find(kKnownFiles, GitBlobHash(bytes), &KnownFile::first);
   facts.emplace_back(name + " is", known == std::end(kKnownFiles)
@@ -76,7 +77,7 @@ std::vector<std::string> NumberedTexts(const Json& maps, const char* key, const 
 
 Json ParseJsonFile(const fs::path& file) {
   try {
-    return Json::parse(store::ReadTextFile(file));
+    return Json::parse(ReadFile(file));
   } catch (const Json::parse_error& error) {
     Fail(Exit::kData, file.string(), ": ", error.what());
   }
@@ -91,9 +92,9 @@ void ReadMaps(const fs::path& file, Catalogue& catalogue, Facts& facts) {
 }
 
 // Lines "user item item ...", user = line number, items 1..items without repeats; as item rows.
-store::Ragged<int64_t> ReadNumberLines(const fs::path& file, int64_t users, int64_t items) {
+Ragged<int64_t> ReadNumberLines(const fs::path& file, int64_t users, int64_t items) {
   LineReader reader(file);
-  store::Ragged<int64_t> out;
+  Ragged<int64_t> out;
   std::vector<int64_t> seen_at(static_cast<size_t>(items), 0), row;
   std::string line;
   while (reader.Next(line)) {

@@ -1,4 +1,6 @@
 #include "src/data/parts_h5.h"
+#include "src/base/ragged.h"
+#include "src/store/hdf5_file.h"
 
 namespace whyrec::data {
 namespace {
@@ -18,7 +20,7 @@ void SaveItems(store::Hdf5Writer& file, const std::vector<Item>& items) {
     for (const Item& item : items) column.push_back(item.*member);
     file.WriteTexts(name, column);
   }
-  store::Ragged<std::string> categories;
+  Ragged<std::string> categories;
   for (const Item& item : items) categories.Append(item.categories);
   std::vector<int64_t> untitled;
   for (const Item& item : items) untitled.push_back(item.untitled);
@@ -33,8 +35,8 @@ std::vector<Item> LoadItems(const store::Hdf5Reader& file) {
     std::vector<std::string> column = file.ReadTexts(name);
     for (size_t i = 0; i < items.size(); ++i) items[i].*member = std::move(column.at(i));
   }
-  const store::Ragged<std::string> categories{file.ReadInts("items/categories/offsets"),
-                                              file.ReadTexts("items/categories/values")};
+  const Ragged<std::string> categories{file.ReadInts("items/categories/offsets"),
+                                       file.ReadTexts("items/categories/values")};
   const std::vector<int64_t> untitled = file.ReadInts("items/untitled");
   for (size_t i = 0; i < items.size(); ++i) {
     items[i].untitled = untitled.at(i) != 0;

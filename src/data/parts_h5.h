@@ -6,6 +6,11 @@
 
 #include "src/data/catalogue.h"
 
+namespace whyrec::store {
+class Hdf5Reader;
+class Hdf5Writer;
+}  // namespace whyrec::store
+
 namespace whyrec::data {
 
 // items/{id, title, brand, description}: texts; items/untitled: 0 or 1; items/categories: texts,

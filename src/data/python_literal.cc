@@ -2,8 +2,8 @@
 #include <cctype>
 #include <charconv>
 
-#include "src/data/clean_text.h"
 #include "src/data/json_lines.h"
+#include "src/text/unicode.h"
 
 namespace whyrec::data {
 namespace {
@@ -93,9 +93,9 @@ class Parser {
 
   void Escape(char c, std::string& out) {
     constexpr std::string_view kNames = "ntrbfav", kMeant = "\n\t\r\b\f\a\v";
-    if (c == 'x') return AppendUtf8(Hex(2), out);
-    if (c == 'u') return AppendUtf8(Hex(4), out);
-    if (c == 'U') return AppendUtf8(Hex(8), out);
+    if (c == 'x') return text::AppendUtf8(Hex(2), out);
+    if (c == 'u') return text::AppendUtf8(Hex(4), out);
+    if (c == 'U') return text::AppendUtf8(Hex(8), out);
     if (const size_t at = kNames.find(c); at != std::string_view::npos) {
       out += kMeant[at];
     } else {

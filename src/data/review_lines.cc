@@ -7,6 +7,7 @@
 #include <tuple>
 #include <utility>
 
+#include "src/base/error.h"
 #include "src/data/clean_text.h"
 #include "src/data/json_lines.h"
 

@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "src/base/facts.h"
 #include "src/data/catalogue.h"
 
 namespace whyrec::data {

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "src/base/rng.h"
-#include "src/store/hdf5_file.h"
 
 namespace whyrec::data {
 

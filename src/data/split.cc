@@ -6,6 +6,7 @@
 
 #include "src/base/error.h"
 #include "src/base/hash.h"
+#include "src/base/ragged.h"
 #include "src/base/rng.h"
 #include "src/data/candidates.h"
 #include "src/data/clean_text.h"
@@ -141,11 +142,11 @@ constexpr const char* kPurposes[] = {"negatives.train", "negatives.validation", 
 
 // Target and negatives of every user, shuffled; empty without a target. Test negatives from the
 // source replace drawn ones.
-store::Ragged<int64_t> Candidates(const Catalogue& catalogue, const PartsOfUsers& parts,
-                                  const CandidateDraw& draw, const SplitConfig& config, Part part,
-                                  const store::Ragged<int64_t>& excluded) {
+Ragged<int64_t> Candidates(const Catalogue& catalogue, const PartsOfUsers& parts,
+                           const CandidateDraw& draw, const SplitConfig& config, Part part,
+                           const Ragged<int64_t>& excluded) {
   const auto& given = catalogue.given_negatives;
-  store::Ragged<int64_t> out;
+  Ragged<int64_t> out;
   for (int64_t u = 0; u < catalogue.user_count(); ++u) {
     Rng rng(config.negative_seed(), kPurposes[static_cast<size_t>(part)], 0,
             static_cast<uint64_t>(u));
@@ -216,7 +217,7 @@ Split MakeSplit(const Catalogue& source, const SplitConfig& config) {
   test.ratings.clear();
   test.reviews.clear();
   const CandidateDraw draw(catalogue, train.histories, config);
-  const auto candidates = [&](Part part, const store::Ragged<int64_t>& excluded) {
+  const auto candidates = [&](Part part, const Ragged<int64_t>& excluded) {
     return Candidates(catalogue, parts, draw, config, part, excluded);
   };
   validation.candidates = candidates(Part::kValidation, catalogue.histories);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "proto/config.pb.h"
+#include "src/base/ragged.h"
 #include "src/data/catalogue.h"
 
 namespace whyrec::data {
@@ -36,13 +37,13 @@ struct Interaction {
 struct TrainView {
   std::string dataset, domain;
   std::vector<Item> items;
-  store::Ragged<int64_t> histories;  // training positions, item rows
+  Ragged<int64_t> histories;         // training positions, item rows
   std::vector<int64_t> times;        // unix seconds, parallel to histories.values, or empty
   std::vector<float> ratings;        // likewise; 0: none given
   std::vector<std::string> reviews;  // likewise
   // split.train_candidates: per user the last training item and its negatives, shuffled; an empty
   // row for users with fewer than 2 training items. No rows when the configuration does not ask.
-  store::Ragged<int64_t> candidates;
+  Ragged<int64_t> candidates;
   // Of training positions only: from explanation.json (its train list), else the first sentence of
   // 4 to 25 words of the review.
   std::vector<ExplanationRecord> explanations;
@@ -68,11 +69,11 @@ class PublishedProtocol {
 
 // A held-out item of every user, and the candidates that hold it.
 struct HeldOut {
-  std::vector<int64_t> items;         // rows; -1: the user has none
-  std::vector<int64_t> times;         // unix seconds, or empty
-  std::vector<float> ratings;         // or empty; none of test items
-  std::vector<std::string> reviews;   // likewise
-  store::Ragged<int64_t> candidates;  // target and negatives, shuffled
+  std::vector<int64_t> items;        // rows; -1: the user has none
+  std::vector<int64_t> times;        // unix seconds, or empty
+  std::vector<float> ratings;        // or empty; none of test items
+  std::vector<std::string> reviews;  // likewise
+  Ragged<int64_t> candidates;        // target and negatives, shuffled
 };
 
 // Held-out targets and their candidate sets. A user without a target has target -1 and no
@@ -101,7 +102,7 @@ class LabelStore {
   // items.
   const std::vector<ExplanationRecord>& ValidationExplanations() const { return explanations_; }
   // Whole histories, as the published code uses them.
-  store::Ragged<int64_t> FullHistories(const PublishedProtocol&, const TrainView& train) const;
+  Ragged<int64_t> FullHistories(const PublishedProtocol&, const TrainView& train) const;
 
  private:
   friend void Save(const struct Split& split, const std::filesystem::path& folder);

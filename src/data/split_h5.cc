@@ -2,6 +2,7 @@
 #include "src/base/error.h"
 #include "src/data/parts_h5.h"
 #include "src/data/split.h"
+#include "src/store/hdf5_file.h"
 
 namespace whyrec::data {
 namespace {

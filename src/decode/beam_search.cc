@@ -25,7 +25,7 @@ struct Beam {
   int64_t node = Trie::kRoot;
 };
 
-struct Group {
+struct BeamGroup {
   std::vector<Beam> beams;
   std::vector<Hypothesis> stored;
   bool done = false;
@@ -36,7 +36,7 @@ struct Chosen {
 };
 
 struct Sample {
-  std::vector<Group> groups;
+  std::vector<BeamGroup> groups;
   std::vector<Chosen> chosen;  // all tokens of all beams that ever were
   const Trie* trie = nullptr;
 };
@@ -72,7 +72,7 @@ class Search {
         done_(samples_.size()) {
     for (size_t i = 0; i < samples_.size(); ++i) {
       samples_[i].groups.resize(static_cast<size_t>(options.groups));
-      for (Group& group : samples_[i].groups) {
+      for (BeamGroup& group : samples_[i].groups) {
         group.beams.resize(static_cast<size_t>(group_size_));
         group.beams[0].score = 0;
       }
@@ -94,7 +94,8 @@ class Search {
       });
       for (const size_t i : batch_.samples()) {
         const auto& groups = samples_[i].groups;
-        done_[i] = std::all_of(groups.begin(), groups.end(), [](const Group& g) { return g.done; });
+        done_[i] =
+            std::all_of(groups.begin(), groups.end(), [](const BeamGroup& g) { return g.done; });
       }
       if (!batch_.Next(done_)) break;
     }
@@ -115,7 +116,7 @@ class Search {
     for (size_t at = 0; at < batch_.samples().size(); ++at) {
       const Sample& sample = samples_[batch_.samples()[at]];
       for (int64_t g = 0; g < options_.groups; ++g) {
-        const Group& group = sample.groups[static_cast<size_t>(g)];
+        const BeamGroup& group = sample.groups[static_cast<size_t>(g)];
         for (int64_t b = 0; b < group_size_ && !group.done; ++b) {
           const Beam& beam = group.beams[static_cast<size_t>(b)];
           if (beam.score == kNever) continue;
@@ -160,7 +161,7 @@ class Search {
     Sample& sample = samples_[batch_.samples()[at]];
     std::vector<int64_t> earlier;  // tokens that earlier groups chose in this step
     for (int64_t g = 0; g < options_.groups; ++g) {
-      Group& group = sample.groups[static_cast<size_t>(g)];
+      BeamGroup& group = sample.groups[static_cast<size_t>(g)];
       if (group.done) {
         earlier.insert(earlier.end(), static_cast<size_t>(group_size_), options_.start);
       } else {
@@ -172,7 +173,7 @@ class Search {
   // The best 2 * group_size_ continuations of a group, in order.
   std::vector<Candidate> Candidates(size_t at, int64_t g, const Shortlist& list,
                                     const std::vector<int64_t>& earlier, int64_t length) const {
-    const Group& group = samples_[batch_.samples()[at]].groups[static_cast<size_t>(g)];
+    const BeamGroup& group = samples_[batch_.samples()[at]].groups[static_cast<size_t>(g)];
     const auto diversity = static_cast<float>(options_.diversity);
     std::vector<Candidate> out;
     for (int64_t b = 0; b < group_size_; ++b) {
@@ -202,7 +203,7 @@ class Search {
   void Walk(size_t at, int64_t g, const std::vector<Candidate>& candidates, int64_t length,
             std::vector<int64_t>& earlier) {
     Sample& sample = samples_[batch_.samples()[at]];
-    Group& group = sample.groups[static_cast<size_t>(g)];
+    BeamGroup& group = sample.groups[static_cast<size_t>(g)];
     std::vector<Beam> next;
     for (size_t rank = 0; rank < candidates.size() && Size(next) < group_size_; ++rank) {
       const auto [score, from, token] = candidates[rank];
@@ -222,7 +223,7 @@ class Search {
     group.beams = std::move(next);
   }
 
-  void Store(const Sample& sample, Group& group, const Beam& beam, double score,
+  void Store(const Sample& sample, BeamGroup& group, const Beam& beam, double score,
              int64_t length) const {
     Hypothesis found;
     for (int64_t i = beam.last; i >= 0; i = sample.chosen[static_cast<size_t>(i)].before) {
@@ -237,7 +238,7 @@ class Search {
 
   std::vector<Hypothesis> Finish(Sample& sample) const {
     std::vector<Hypothesis> all;
-    for (Group& group : sample.groups) {
+    for (BeamGroup& group : sample.groups) {
       // Beams that are unfinished at the limit; with a trie these are not whole entries.
       for (const Beam& beam : group.beams) {
         if (group.done || sample.trie || beam.score == kNever) break;

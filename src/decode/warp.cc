@@ -31,20 +31,20 @@ std::vector<Scaled> Sorted(const Shortlist& list, size_t row, double temperature
 }
 
 // Probabilities relative to exp(normaliser).
-std::vector<Choice> Weigh(const std::vector<Scaled>& sorted, double normaliser) {
-  std::vector<Choice> out;
+std::vector<TokenProbability> Weigh(const std::vector<Scaled>& sorted, double normaliser) {
+  std::vector<TokenProbability> out;
   for (const Scaled& s : sorted) out.push_back({s.token, std::exp(s.logit - normaliser)});
   return out;
 }
 
-double Mass(const std::vector<Choice>& choices) {
+double Mass(const std::vector<TokenProbability>& choices) {
   return std::accumulate(choices.begin(), choices.end(), 0.0,
-                         [](double sum, const Choice& c) { return sum + c.probability; });
+                         [](double sum, const TokenProbability& c) { return sum + c.probability; });
 }
 
-void Normalise(std::vector<Choice>& choices) {
+void Normalise(std::vector<TokenProbability>& choices) {
   const double mass = Mass(choices);
-  for (Choice& choice : choices) choice.probability /= mass;
+  for (TokenProbability& choice : choices) choice.probability /= mass;
 }
 
 // Whether top-p drops a token when it and all less probable ones have 1 - `better`: in floats, like
@@ -54,7 +54,7 @@ bool Dropped(double better, double top_p) {
 }
 
 // `choices` are the most probable tokens of a distribution that sums to 1.
-void CutTopP(std::vector<Choice>& choices, double top_p) {
+void CutTopP(std::vector<TokenProbability>& choices, double top_p) {
   double better = 0;
   size_t kept = 0;
   while (kept < choices.size() && (kept == 0 || !Dropped(better, top_p))) {
@@ -63,10 +63,11 @@ void CutTopP(std::vector<Choice>& choices, double top_p) {
   choices.resize(kept);
 }
 
-std::vector<std::vector<Choice>> WarpTopK(const at::Tensor& logits, const Sampling& sampling,
-                                          std::span<const double> normaliser) {
+std::vector<std::vector<TokenProbability>> WarpTopK(const at::Tensor& logits,
+                                                    const Sampling& sampling,
+                                                    std::span<const double> normaliser) {
   const Shortlist list = TopTokens(logits, sampling.top_k, {}, normaliser);
-  std::vector<std::vector<Choice>> out;
+  std::vector<std::vector<TokenProbability>> out;
   for (size_t row = 0; row + 1 < list.first.size(); ++row) {
     std::vector<Scaled> sorted = Sorted(list, row, sampling.temperature);
     const size_t k = std::min(static_cast<size_t>(sampling.top_k), sorted.size());
@@ -83,15 +84,15 @@ std::vector<std::vector<Choice>> WarpTopK(const at::Tensor& logits, const Sampli
 
 }  // namespace
 
-std::vector<std::vector<Choice>> Warp(const at::Tensor& logits, const Sampling& sampling,
-                                      const std::vector<double>& normaliser,
-                                      std::span<const double> enough) {
+std::vector<std::vector<TokenProbability>> Warp(const at::Tensor& logits, const Sampling& sampling,
+                                                const std::vector<double>& normaliser,
+                                                std::span<const double> enough) {
   if (sampling.top_k > 0) return WarpTopK(logits, sampling, normaliser);
   const bool cut = sampling.top_p < 1;
   const std::vector<double> total =
       sampling.temperature == 1 ? normaliser : Normalisers(logits, sampling.temperature);
   const int64_t vocabulary = logits.size(1);
-  std::vector<std::vector<Choice>> out(total.size());
+  std::vector<std::vector<TokenProbability>> out(total.size());
   std::vector<int64_t> open(total.size());  // rows that need more tokens
   std::iota(open.begin(), open.end(), 0);
   const bool everything = !cut && enough.empty();
@@ -105,7 +106,7 @@ std::vector<std::vector<Choice>> Warp(const at::Tensor& logits, const Sampling& 
     std::vector<int64_t> still_open;
     for (size_t i = 0; i < open.size(); ++i) {
       const auto row = static_cast<size_t>(open[i]);
-      std::vector<Choice>& choices = out[row];
+      std::vector<TokenProbability>& choices = out[row];
       choices = Weigh(Sorted(list, i, sampling.temperature), total[row]);
       if (all_tokens) Normalise(choices);
       const double mass = Mass(choices);

@@ -10,7 +10,7 @@
 
 namespace whyrec::decode {
 
-struct Choice {
+struct TokenProbability {
   int64_t token = 0;
   double probability = 0;
 };
@@ -24,8 +24,8 @@ struct Choice {
 // Without either limit a row may end early, once it holds more than enough[row] of the probability
 // (nothing: everything); it then sums to less than 1. `normaliser`: log-sum-exp of each row of
 // logits.
-std::vector<std::vector<Choice>> Warp(const at::Tensor& logits, const Sampling& sampling,
-                                      const std::vector<double>& normaliser,
-                                      std::span<const double> enough = {});
+std::vector<std::vector<TokenProbability>> Warp(const at::Tensor& logits, const Sampling& sampling,
+                                                const std::vector<double>& normaliser,
+                                                std::span<const double> enough = {});
 
 }  // namespace whyrec::decode

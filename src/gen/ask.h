@@ -31,8 +31,8 @@ inline constexpr const char* kFallbackText = "fallback text";
 
 struct Asking {
   AnswerRules rules;
-  int64_t attempts = 3;                            // draws, the first one included
-  std::function<Sampling(int64_t attempt)> draws;  // by attempt
+  int64_t attempts = 3;                                // draws, the first one included
+  std::function<TextSampling(int64_t attempt)> draws;  // by attempt
   bool raw = false;  // take the raw output as the text, as PULSE's public code does
 };
 

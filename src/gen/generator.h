@@ -11,7 +11,7 @@
 
 namespace whyrec::gen {
 
-struct Sampling {
+struct TextSampling {
   double temperature = 0.7;  // 0: greedy
   int64_t top_k = 0;         // 0: all
   double top_p = 1;
@@ -30,9 +30,11 @@ struct Request {
   std::string system = {};  // the system's turn; may be empty
   int64_t attempt = 0;      // unusable answers so far
 
-  std::string Group() const { return kind + " " + std::to_string(id); }  // prompts share a prefix
+  std::string PrefixGroup() const {
+    return kind + " " + std::to_string(id);
+  }  // prompts share a prefix
   std::string Name() const {
-    return Group() + " " + step + (attempt > 0 ? " #" + std::to_string(attempt) : "");
+    return PrefixGroup() + " " + step + (attempt > 0 ? " #" + std::to_string(attempt) : "");
   }
 };
 
@@ -56,7 +58,7 @@ class Generator {
   // Replies in the order of the requests. Error(kData) when a replay file lacks one or a prompt
   // does not fit the model, Error(kUnavailable) when no server answers after all retries.
   virtual std::vector<Reply> Generate(const std::vector<Request>& requests,
-                                      const Sampling& sampling) = 0;
+                                      const TextSampling& sampling) = 0;
 };
 
 // Deterministic text made from the facts. Reports call it "template", never a language model.

@@ -46,16 +46,16 @@ std::string Purchases(const UserFacts& facts) {
 
 // The temperature falls with every attempt, so that a later answer is more likely to keep to the
 // requested form. max_new_tokens leaves room for a reasoning model's thoughts before the answer.
-Sampling DrawOf(int64_t attempt) {
+TextSampling DrawOf(int64_t attempt) {
   constexpr double kTemperatures[] = {0.6, 0.3, 0};
   return {.temperature = kTemperatures[std::min<int64_t>(attempt, 2)], .max_new_tokens = 1024};
 }
 
 // The same for items and users: `prompt_of(step, facts, texts so far)`. `limits`: words of a view,
 // and of the fused text.
-template <typename Facts, typename PromptOf>
+template <typename Known, typename PromptOf>
 std::vector<ChainTexts> RunChain(Generator& generator, const std::string& domain, const char* kind,
-                                 std::span<const std::pair<int64_t, Facts>> block, int64_t attempts,
+                                 std::span<const std::pair<int64_t, Known>> block, int64_t attempts,
                                  std::pair<int64_t, int64_t> limits, PromptOf prompt_of) {
   const std::tuple<const char*, Answer ChainTexts::*, int64_t> steps[] = {
       {"pos", &ChainTexts::pos, limits.first},

@@ -107,7 +107,7 @@ void TakeEscape(View& text, std::string& value) {  // behind the backslash
       text = behind;
     }
   }
-  text::AppendUtf8(code && (*code & ~0x7ff) != 0xd800 ? *code : 0xfffd, value);
+  text::AppendUtf8(code.value_or(0xfffd), value);
 }
 
 // Takes a string away; `ends` judges the text behind a mark that could close it.

@@ -33,16 +33,6 @@ void ForEachWord(std::string_view line,
   }
 }
 
-std::string FirstBytes(std::string_view text, size_t most) {  // whole characters
-  size_t size = 0;
-  while (size < text.size()) {
-    const size_t next = text::FirstCharacter(text.substr(size)).bytes;
-    if (size + next > most) break;
-    size += next;
-  }
-  return std::string(text.substr(0, size));
-}
-
 std::string FirstTokens(std::string_view line, int64_t tokens) {
   std::string kept;
   int64_t left = 3 * tokens;
@@ -52,7 +42,7 @@ std::string FirstTokens(std::string_view line, int64_t tokens) {
     return left >= 0;
   });
   if (!kept.empty() || line.empty()) return kept;
-  return FirstBytes(line, static_cast<size_t>(tokens) * kBytesOfToken);
+  return std::string(text::FirstBytes(line, static_cast<size_t>(tokens) * kBytesOfToken));
 }
 
 std::string Stars(float rating) {

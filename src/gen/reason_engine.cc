@@ -29,11 +29,11 @@ PromptLimits LimitsOf(const config::RunConfig& config) {
   return {positive.review_tokens(), positive.prompt_tokens()};
 }
 
-Sampling SamplingOf(const config::PositiveConfig& config) {
+TextSampling SamplingOf(const config::PositiveConfig& config) {
   return {config.temperature(), config.top_k(), config.top_p(), config.max_new_tokens()};
 }
 
-Sampling SamplingOf(const TreeConfig& config, bool base) {
+TextSampling SamplingOf(const TreeConfig& config, bool base) {
   int64_t tokens = config.max_new_tokens();
   if (base && config.algorithm() == TreeConfig::BEAM_CHAIN) tokens = std::max(tokens, kBaseTokens);
   return {config.temperature(), config.top_k(), config.top_p(), tokens};
@@ -48,14 +48,14 @@ Request RequestOf(const Evidence& evidence, const std::string& step, Prompt prom
           .system = std::move(prompt.system)};
 }
 
-Node NodeOf(const Request& request, Answer answer) {
+ReasonNode NodeOf(const Request& request, Answer answer) {
   std::string record = RecordLine(request, answer);
-  Node node{.path = request.step,
-            .text = std::move(answer.text),
-            .parse = std::move(answer.parse),
-            .model = std::move(answer.model),
-            .tokens = answer.tokens_out,
-            .record = std::move(record)};
+  ReasonNode node{.path = request.step,
+                  .text = std::move(answer.text),
+                  .parse = std::move(answer.parse),
+                  .model = std::move(answer.model),
+                  .tokens = answer.tokens_out,
+                  .record = std::move(record)};
   // Of the model's own words only.
   if (node.parse != kFallbackText && node.tokens > 0)
     node.log_likelihood =
@@ -105,7 +105,7 @@ std::vector<int64_t> Beam(const ReasonTree& tree, int64_t beam) {
 }
 
 // A chain holds all its thoughts, and their numbers.
-void Continue(const Node& parent, Node& node) {
+void Continue(const ReasonNode& parent, ReasonNode& node) {
   const double sum =
       static_cast<double>(parent.log_likelihood) * static_cast<double>(parent.tokens) +
       static_cast<double>(node.log_likelihood) * static_cast<double>(node.tokens);
@@ -128,7 +128,7 @@ struct ReasonEngine::Thought {
   Prompt prompt;
 };
 
-std::vector<Node> ReasonEngine::Positive(std::span<const std::pair<Evidence, Target>> users) {
+std::vector<ReasonNode> ReasonEngine::Positive(std::span<const std::pair<Evidence, Target>> users) {
   const auto& config = config_.pulse().positive();
   std::vector<Request> requests;
   for (const auto& [evidence, target] : users)
@@ -140,7 +140,7 @@ std::vector<Node> ReasonEngine::Positive(std::span<const std::pair<Evidence, Tar
                       .attempts = config_.rationales().attempts(),
                       .draws = [&](int64_t) { return SamplingOf(config); },
                       .raw = config.parse() == config::PositiveConfig::RAW});
-  std::vector<Node> nodes;
+  std::vector<ReasonNode> nodes;
   for (size_t i = 0; i < answers.size(); ++i) {
     nodes.push_back(NodeOf(requests[i], std::move(answers[i])));
     if (config.mask_target_title())
@@ -165,7 +165,7 @@ std::vector<ReasonEngine::Thought> ReasonEngine::Thoughts(const Evidence& eviden
     return thoughts;
   }
   for (const int64_t parent : chain ? Beam(tree, config.beam()) : LastLevel(tree)) {
-    const Node& node = tree.nodes[static_cast<size_t>(parent)];
+    const ReasonNode& node = tree.nodes[static_cast<size_t>(parent)];
     branch(parent, node.path,
            chain ? ChainPrompt(evidence, node.text, limits)
                  : RefinePrompt(evidence, node.text, limits));
@@ -191,12 +191,12 @@ void ReasonEngine::Think(std::span<const Evidence> users, const std::vector<Thou
   for (size_t i = 0; i < thoughts.size(); ++i) {
     const Thought& thought = thoughts[i];
     ReasonTree& tree = trees[thought.user];
-    Node node = NodeOf(requests[i], std::move(answers[i]));
+    ReasonNode node = NodeOf(requests[i], std::move(answers[i]));
     node.parent = thought.parent;
     node.level = tree.levels;
     if (chain && node.parent >= 0) Continue(tree.nodes[static_cast<size_t>(node.parent)], node);
     const bool known =
-        chain && std::any_of(tree.nodes.begin(), tree.nodes.end(), [&](const Node& n) {
+        chain && std::any_of(tree.nodes.begin(), tree.nodes.end(), [&](const ReasonNode& n) {
           return n.level == node.level && n.text == node.text;
         });
     if (known)
@@ -209,7 +209,7 @@ void ReasonEngine::Think(std::span<const Evidence> users, const std::vector<Thou
 // The chains of the level that was just added.
 void ReasonEngine::Rate(std::span<const std::string> behaviours, const std::vector<size_t>& users,
                         std::vector<ReasonTree>& trees) {
-  WR_CHECK(judge_ != nullptr, "chains are pruned by a judge");
+  WR_CHECK(scorer_ != nullptr, "chains are pruned by a scorer");
   std::vector<std::string> of;
   std::vector<std::vector<std::string>> reasons;
   std::vector<std::vector<int64_t>> nodes;
@@ -222,7 +222,7 @@ void ReasonEngine::Rate(std::span<const std::string> behaviours, const std::vect
       reasons.back().push_back(trees[user].nodes[static_cast<size_t>(node)].text);
   }
   if (of.empty()) return;
-  const auto scores = judge_->Score(of, reasons);
+  const auto scores = scorer_->Score(of, reasons);
   WR_CHECK(scores.size() == reasons.size(), scores.size(), " ", reasons.size());
   size_t k = 0;
   for (const size_t user : users) {
@@ -264,23 +264,22 @@ std::vector<ReasonTree> ReasonEngine::Grow(
   return trees;
 }
 
-void ReasonCounts::Add(const Node& node) {
+void ReasonCounts::Add(const ReasonNode& node) {
   ++texts;
   made_of_facts += node.parse == kFallbackText;
   words += WordCount(node.text);
 }
 
-void ReasonCounts::Add(const Node& node, const Target& target) {
+void ReasonCounts::Add(const ReasonNode& node, const Target& target) {
   Add(node);
   ++told;
   titled += MentionsTitle(node.text, target.title);
 }
 
-std::vector<std::pair<std::string, std::string>> ReasonCounts::Facts() const {
+Facts ReasonCounts::ToFacts() const {
   const double mean = texts > 0 ? static_cast<double>(words) / static_cast<double>(texts) : 0;
-  std::vector<std::pair<std::string, std::string>> facts{
-      {"parse_rate", Percent(texts - made_of_facts, texts)},
-      {"mean_words", Cat(std::round(mean * 10) / 10)}};
+  Facts facts{{"parse_rate", Percent(texts - made_of_facts, texts)},
+              {"mean_words", Cat(std::round(mean * 10) / 10)}};
   if (told > 0) facts.emplace_back("title_mention_rate", Percent(titled, told));
   return facts;
 }

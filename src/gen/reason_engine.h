@@ -5,13 +5,13 @@
 #include <functional>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "proto/config.pb.h"
+#include "src/base/facts.h"
 #include "src/gen/evidence.h"
 #include "src/gen/generator.h"
-#include "src/gen/judge.h"
+#include "src/gen/reason_scorer.h"
 #include "src/gen/reason_tree.h"
 
 namespace whyrec::gen {
@@ -21,18 +21,19 @@ inline constexpr const char* kMaskedTitle = "the chosen item";
 
 class ReasonEngine {
  public:
-  // `judge`: for BEAM_CHAIN, which prunes by score; otherwise it may be null. All arguments must
+  // `scorer`: for BEAM_CHAIN, which prunes by score; otherwise it may be null. All arguments must
   // outlive the engine.
-  ReasonEngine(Generator& generator, const config::RunConfig& config, Judge* judge = nullptr)
-      : generator_(generator), config_(config), judge_(judge) {}
+  ReasonEngine(Generator& generator, const config::RunConfig& config,
+               ReasonScorer* scorer = nullptr)
+      : generator_(generator), config_(config), scorer_(scorer) {}
 
   // r+ of prompt P1, one a user.
-  std::vector<Node> Positive(std::span<const std::pair<Evidence, Target>> users);
+  std::vector<ReasonNode> Positive(std::span<const std::pair<Evidence, Target>> users);
 
   // One tree per user, grown level by level over all users at once. `begun`: the levels that an
-  // interrupted earlier run completed, or empty. `behaviours`: b_u of each user, for the judge
+  // interrupted earlier run completed, or empty. `behaviours`: b_u of each user, for the scorer
   // only. `level_done` is called with all trees after each level. A tree does not depend on the
-  // other users, unless generator or judge do.
+  // other users, unless generator or scorer do.
   //
   // Level 0 is the base reason, node 0 "base". FULL_TREE: each node of the previous level gets
   // `branch` refinements, "base/2/0". BEAM_CHAIN: level 1 starts chains of thoughts ("chain/2"),
@@ -54,7 +55,7 @@ class ReasonEngine {
 
   Generator& generator_;
   const config::RunConfig& config_;
-  Judge* judge_;
+  ReasonScorer* scorer_;
 };
 
 // For a stage's report, from what it stores.
@@ -64,10 +65,10 @@ struct ReasonCounts {
   int64_t words = 0;             // of all texts
   int64_t told = 0, titled = 0;  // texts with a known target; those that held its title
 
-  void Add(const Node& node);
-  void Add(const Node& node, const Target& target);  // of prompt P1
+  void Add(const ReasonNode& node);
+  void Add(const ReasonNode& node, const Target& target);  // of prompt P1
   // parse_rate, mean_words, and title_mention_rate where targets are known.
-  std::vector<std::pair<std::string, std::string>> Facts() const;
+  Facts ToFacts() const;
 };
 
 // Whether the text holds the title, in any case, or what masks it.

@@ -23,7 +23,7 @@ struct Columns {
   std::vector<float> score, likelihood;
   std::vector<std::string> path, parse, model, text;
 
-  void Add(int64_t user_row, int64_t number, const Node& n) {
+  void Add(int64_t user_row, int64_t number, const ReasonNode& n) {
     user.push_back(user_row);
     node.push_back(number);
     parent.push_back(n.parent);
@@ -63,7 +63,7 @@ struct Columns {
     model = file.ReadTexts(at + "model");
     text = file.ReadTexts(at + "text");
   }
-  Node At(size_t i) const {
+  ReasonNode At(size_t i) const {
     return {.parent = parent.at(i),
             .level = level.at(i),
             .path = path.at(i),
@@ -115,7 +115,7 @@ void RecordWriter::Take(ReasonTree& tree) {
     lines_ += record + "\n";
     record = {};
   };
-  for (Node& node : tree.nodes) take(node.record);
+  for (ReasonNode& node : tree.nodes) take(node.record);
   std::ranges::for_each(tree.repeated, take);
   tree.repeated.clear();
   if (lines_.size() >= kMember) Flush();
@@ -133,13 +133,13 @@ void RecordWriter::Close() {
   if (!out_) Fail(Exit::kCannotWrite, file_.string(), ": cannot be written (disk full?)");
 }
 
-void SaveChoices(const Choices& choices, const std::filesystem::path& h5) {
+void SaveChosen(const ChosenReasons& choices, const std::filesystem::path& h5) {
   store::Hdf5Writer file(h5);
   for (const auto& [split, users] : choices) {
     std::vector<int64_t> node;
     std::vector<float> score;
     std::vector<std::string> text;
-    for (const Choice& choice : users) {
+    for (const ChosenReason& choice : users) {
       node.push_back(choice.node);
       score.push_back(choice.score);
       text.push_back(choice.text);
@@ -151,9 +151,9 @@ void SaveChoices(const Choices& choices, const std::filesystem::path& h5) {
   file.Close();
 }
 
-Choices LoadChoices(const std::filesystem::path& h5) {
+ChosenReasons LoadChosen(const std::filesystem::path& h5) {
   const store::Hdf5Reader file(h5);
-  Choices choices;
+  ChosenReasons choices;
   for (const std::string& split : SplitsOf(file, "node")) {
     const auto node = file.ReadInts(split + "/node");
     const auto score = file.ReadFloats(split + "/score");

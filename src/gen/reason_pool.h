@@ -37,15 +37,15 @@ class RecordWriter {
 };
 
 // r* of a user; node -1 and an empty text: none.
-struct Choice {
+struct ChosenReason {
   int64_t node = -1;
   float score = 0;
   std::string text;
 };
-using Choices = std::map<std::string, std::vector<Choice>>;  // by split and user row
+using ChosenReasons = std::map<std::string, std::vector<ChosenReason>>;  // by split and user row
 
 // <split>/{node, score, text}.
-void SaveChoices(const Choices& choices, const std::filesystem::path& h5);
-Choices LoadChoices(const std::filesystem::path& h5);
+void SaveChosen(const ChosenReasons& choices, const std::filesystem::path& h5);
+ChosenReasons LoadChosen(const std::filesystem::path& h5);
 
 }  // namespace whyrec::gen

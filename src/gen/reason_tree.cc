@@ -63,7 +63,7 @@ class Reader {
   std::string_view bytes_;
 };
 
-void Put(const Node& node, Writer& out) {
+void Put(const ReasonNode& node, Writer& out) {
   out.Int(node.parent);
   out.Int(node.level);
   out.Int(node.tokens);
@@ -75,8 +75,8 @@ void Put(const Node& node, Writer& out) {
 
 constexpr size_t kLeastNode = 10 * 8;  // bytes
 
-Node GetNode(Reader& in, int64_t number, int64_t levels) {
-  Node node;
+ReasonNode GetNode(Reader& in, int64_t number, int64_t levels) {
+  ReasonNode node;
   node.parent = in.Int();
   node.level = in.Int();
   node.tokens = in.Int();
@@ -100,7 +100,7 @@ std::string Pack(const std::vector<ReasonTree>& trees) {
   for (const ReasonTree& tree : trees) {
     out.Int(tree.levels);
     out.Int(std::ssize(tree.nodes));
-    for (const Node& node : tree.nodes) Put(node, out);
+    for (const ReasonNode& node : tree.nodes) Put(node, out);
     out.Int(std::ssize(tree.repeated));
     for (const std::string& record : tree.repeated) out.Text(record);
   }

@@ -8,7 +8,7 @@
 
 namespace whyrec::gen {
 
-struct Node {
+struct ReasonNode {
   int64_t parent = -1, level = 0;  // -1: no parent (base reason; first thoughts of a chain)
   std::string path;                // "base/2/0": the step of its request
   std::string text;                // the reason; of a chain all thoughts so far
@@ -22,7 +22,7 @@ struct Node {
 };
 
 struct ReasonTree {
-  std::vector<Node> nodes;
+  std::vector<ReasonNode> nodes;
   int64_t levels = 0;                      // complete ones; 0: nothing yet, 1: the base reason
   std::vector<std::string> repeated = {};  // records of chains that said what an earlier one says
 };

@@ -42,8 +42,8 @@ class Replay final : public Generator {
 
   std::string name() const override { return "replay"; }
 
-  // Sampling options and attempts are ignored: there is one recorded answer.
-  std::vector<Reply> Generate(const std::vector<Request>& requests, const Sampling&) override {
+  // TextSampling options and attempts are ignored: there is one recorded answer.
+  std::vector<Reply> Generate(const std::vector<Request>& requests, const TextSampling&) override {
     std::vector<Reply> replies;
     for (const auto& request : requests) {
       const Key key{request.kind, request.id, request.step, Sha256Of(request.prompt)};

@@ -12,7 +12,7 @@ class Template final : public Generator {
   explicit Template(uint64_t seed) : seed_(seed) {}
   std::string name() const override { return "template"; }
 
-  std::vector<Reply> Generate(const std::vector<Request>& requests, const Sampling&) override {
+  std::vector<Reply> Generate(const std::vector<Request>& requests, const TextSampling&) override {
     std::vector<Reply> replies;
     for (const Request& request : requests) {
       const bool chain = request.kind == "item" || request.kind == "user";

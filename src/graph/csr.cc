@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "src/base/error.h"
+#include "src/base/ragged.h"
+#include "src/store/hdf5_file.h"
 
 namespace whyrec::graph {
 namespace {
@@ -48,7 +50,7 @@ Csr Transpose(const Csr& a) {
   return out;
 }
 
-Csr InteractionGraph(const store::Ragged<int64_t>& train_histories, int64_t items) {
+Csr InteractionGraph(const Ragged<int64_t>& train_histories, int64_t items) {
   const int64_t users = train_histories.rows();
   std::vector<Entries> rows(static_cast<size_t>(users + items + 1));
   for (int64_t u = 0; u < users; ++u)

@@ -6,7 +6,12 @@
 #include <vector>
 
 #include "src/base/host_tensor.h"
-#include "src/store/hdf5_file.h"
+#include "src/base/ragged.h"
+
+namespace whyrec::store {
+class Hdf5Reader;
+class Hdf5Writer;
+}  // namespace whyrec::store
 
 namespace whyrec::graph {
 
@@ -25,7 +30,7 @@ Csr Transpose(const Csr& a);
 // ISRF equation 3: A_hat = D^-1/2 A D^-1/2, [M, M] over M = users + items + 1 nodes. Node 0 ("no
 // id") is isolated, node u + 1 is user row u, node users + 1 + i is item row i. One edge per
 // training interaction (repeats add up), no self loops.
-Csr InteractionGraph(const store::Ragged<int64_t>& train_histories, int64_t items);
+Csr InteractionGraph(const Ragged<int64_t>& train_histories, int64_t items);
 
 // ISRF equations 6 and 7 as the published code has them: S_hat, [users + 1, users + 1]. Row 0 has
 // its self loop only; every other row u + 1 has itself and the K neighbours of user row u, each

@@ -21,7 +21,7 @@ namespace beast = boost::beast;
 namespace http = boost::beast::http;
 using Code = boost::system::error_code;
 using Clock = std::chrono::steady_clock;
-using Trouble = HttpAnswer::Trouble;
+using Trouble = RawResponse::Trouble;
 
 constexpr size_t kLongestHeader = 64 << 10;
 
@@ -31,14 +31,14 @@ Clock::duration Seconds(double s) {
 
 auto Into(Code& code) { return asio::redirect_error(asio::use_awaitable, code); }
 
-HttpAnswer Failed(Trouble trouble, std::string why) {
-  HttpAnswer answer;
+RawResponse Failed(Trouble trouble, std::string why) {
+  RawResponse answer;
   answer.trouble = trouble;
   answer.why = std::move(why);
   return answer;
 }
 
-HttpAnswer Failed(const Code& code, const char* doing, double limit_s) {
+RawResponse Failed(const Code& code, const char* doing, double limit_s) {
   if (code == beast::error::timeout)
     return Failed(Trouble::kSilent, Cat("silent for ", limit_s, " s while ", doing));
   if (code == http::error::body_limit)
@@ -49,9 +49,10 @@ HttpAnswer Failed(const Code& code, const char* doing, double limit_s) {
 
 // Reading an answer: `heard` is set with its first byte.
 template <typename Stream>
-asio::awaitable<HttpAnswer> Talk(Stream& stream, beast::tcp_stream& tcp, beast::flat_buffer& buffer,
-                                 http::request<http::string_body>& request,
-                                 const HttpQuestion& question, bool& heard, bool& keep) {
+asio::awaitable<RawResponse> Talk(Stream& stream, beast::tcp_stream& tcp,
+                                  beast::flat_buffer& buffer,
+                                  http::request<http::string_body>& request,
+                                  const RawRequest& question, bool& heard, bool& keep) {
   const auto start = Clock::now();
   Code code;
   tcp.expires_at(start + Seconds(question.first_byte_s));
@@ -68,7 +69,7 @@ asio::awaitable<HttpAnswer> Talk(Stream& stream, beast::tcp_stream& tcp, beast::
   tcp.expires_at(start + Seconds(question.total_s));
   co_await http::async_read(stream, buffer, parser, Into(code));
   if (code) co_return Failed(code, "it was answering", question.total_s);
-  HttpAnswer answer;
+  RawResponse answer;
   answer.status = static_cast<int>(parser.get().result_int());
   answer.retry_after = std::string(parser.get()[http::field::retry_after]);
   answer.body = std::move(parser.get().body());
@@ -78,7 +79,7 @@ asio::awaitable<HttpAnswer> Talk(Stream& stream, beast::tcp_stream& tcp, beast::
 
 }  // namespace
 
-struct HttpClient::Tls {
+struct Client::Tls {
   Tls() : context(asio::ssl::context::tls_client) {
     context.set_default_verify_paths();  // SSL_CERT_FILE and SSL_CERT_DIR add to the system's
     context.set_verify_mode(asio::ssl::verify_peer);
@@ -86,7 +87,7 @@ struct HttpClient::Tls {
   asio::ssl::context context;
 };
 
-struct HttpClient::Connection {
+struct Client::Connection {
   Connection(asio::io_context& io, Tls* tls) {
     if (tls != nullptr)
       secure.emplace(io, tls->context);
@@ -133,14 +134,14 @@ Url ParseUrl(const std::string& text) {
   return url;
 }
 
-HttpClient::HttpClient(asio::io_context& io, Url url, std::string key)
+Client::Client(asio::io_context& io, Url url, std::string key)
     : io_(io), url_(std::move(url)), key_(std::move(key)) {
   if (url_.tls) tls_ = std::make_unique<Tls>();
 }
 
-HttpClient::~HttpClient() = default;
+Client::~Client() = default;
 
-asio::awaitable<HttpAnswer> HttpClient::Ask(HttpQuestion question) {
+asio::awaitable<RawResponse> Client::Ask(RawRequest question) {
   for (;;) {
     if (aborted_) co_return Failed(Trouble::kBroken, "cut off");
     std::shared_ptr<Connection> connection;
@@ -151,7 +152,7 @@ asio::awaitable<HttpAnswer> HttpClient::Ask(HttpQuestion question) {
       connection = std::make_shared<Connection>(io_, tls_.get());
     }
     active_.insert(connection);
-    HttpAnswer answer;
+    RawResponse answer;
     if (!connection->used) answer = co_await Connect(*connection, question.connect_s);
     if (answer.trouble == Trouble::kNone && aborted_) answer = Failed(Trouble::kBroken, "cut off");
     if (answer.trouble == Trouble::kNone) answer = co_await Exchange(*connection, question);
@@ -169,13 +170,13 @@ asio::awaitable<HttpAnswer> HttpClient::Ask(HttpQuestion question) {
   }
 }
 
-void HttpClient::Abort() {
+void Client::Abort() {
   aborted_ = true;
   idle_.clear();
   for (const auto& connection : active_) connection->tcp().close();
 }
 
-asio::awaitable<HttpAnswer> HttpClient::Connect(Connection& connection, double limit_s) {
+asio::awaitable<RawResponse> Client::Connect(Connection& connection, double limit_s) {
   Code code;
   asio::ip::tcp::resolver resolver(io_);  // name look-ups have the system's time-out, not ours
   const auto addresses = co_await resolver.async_resolve(url_.host, url_.port, Into(code));
@@ -191,7 +192,7 @@ asio::awaitable<HttpAnswer> HttpClient::Connect(Connection& connection, double l
   Code ignored;
   tcp.socket().set_option(asio::ip::tcp::no_delay(true), ignored);
   tcp.socket().set_option(asio::socket_base::keep_alive(true), ignored);
-  if (!connection.secure) co_return HttpAnswer{};
+  if (!connection.secure) co_return RawResponse{};
 
   auto& secure = *connection.secure;
   Code no_address;
@@ -199,7 +200,7 @@ asio::awaitable<HttpAnswer> HttpClient::Connect(Connection& connection, double l
   if (no_address) SSL_set_tlsext_host_name(secure.native_handle(), url_.host.c_str());
   secure.set_verify_callback(asio::ssl::host_name_verification(url_.host));
   co_await secure.async_handshake(asio::ssl::stream_base::client, Into(code));
-  if (!code) co_return HttpAnswer{};
+  if (!code) co_return RawResponse{};
   const long verdict = SSL_get_verify_result(secure.native_handle());
   if (verdict != X509_V_OK || code.message().find("certificate verify") != std::string::npos)
     co_return Failed(Trouble::kCertificate,
@@ -210,8 +211,7 @@ asio::awaitable<HttpAnswer> HttpClient::Connect(Connection& connection, double l
   co_return Failed(Trouble::kNoConnection, Cat("no TLS with it (", code.message(), ")"));
 }
 
-asio::awaitable<HttpAnswer> HttpClient::Exchange(Connection& connection,
-                                                 const HttpQuestion& question) {
+asio::awaitable<RawResponse> Client::Exchange(Connection& connection, const RawRequest& question) {
   http::request<http::string_body> request{
       question.body.empty() ? http::verb::get : http::verb::post, url_.path + question.path, 11};
   const std::string host =

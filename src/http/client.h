@@ -23,13 +23,13 @@ struct Url {
 // Error(kUsage) for anything but http[s]://HOST[:PORT][/PATH].
 Url ParseUrl(const std::string& text);
 
-struct HttpQuestion {
+struct RawRequest {
   std::string path;  // below the URL's: "/models"
   std::string body;  // JSON, sent by POST; empty: GET
   double connect_s = 10, first_byte_s = 30, total_s = 60;
 };
 
-struct HttpAnswer {
+struct RawResponse {
   enum class Trouble { kNone, kNoConnection, kCertificate, kBroken, kTooLong, kSilent };
   Trouble trouble = Trouble::kNone;
   std::string why;  // of the trouble
@@ -38,13 +38,13 @@ struct HttpAnswer {
 };
 
 // All calls are on the thread that runs the io_context.
-class HttpClient {
+class Client {
  public:
   // `key` goes out as a bearer token and nowhere else.
-  HttpClient(boost::asio::io_context& io, Url url, std::string key);
-  ~HttpClient();
+  Client(boost::asio::io_context& io, Url url, std::string key);
+  ~Client();
   // Sends the request once, or a second time when the server had closed an idle connection.
-  boost::asio::awaitable<HttpAnswer> Ask(HttpQuestion question);
+  boost::asio::awaitable<RawResponse> Ask(RawRequest question);
   // Aborts running requests; they and all later ones return kBroken until Resume.
   void Abort();
   void Resume() { aborted_ = false; }
@@ -54,8 +54,8 @@ class HttpClient {
  private:
   struct Connection;
   struct Tls;
-  boost::asio::awaitable<HttpAnswer> Connect(Connection& connection, double limit_s);
-  boost::asio::awaitable<HttpAnswer> Exchange(Connection& connection, const HttpQuestion& question);
+  boost::asio::awaitable<RawResponse> Connect(Connection& connection, double limit_s);
+  boost::asio::awaitable<RawResponse> Exchange(Connection& connection, const RawRequest& question);
 
   boost::asio::io_context& io_;
   Url url_;

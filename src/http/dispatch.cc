@@ -13,7 +13,7 @@ namespace whyrec::http {
 namespace {
 
 namespace asio = boost::asio;
-using Verdict = HttpTry::Verdict;
+using Verdict = Attempt::Verdict;
 
 constexpr std::chrono::seconds kLostFor{60};       // then a lost endpoint is tried again
 constexpr std::chrono::milliseconds kLookUp{500};  // for stop signals
@@ -25,14 +25,13 @@ std::chrono::steady_clock::duration Seconds(double s) {
 
 }  // namespace
 
-HttpDispatch::HttpDispatch(const HttpOptions& options)
-    : options_(options), ring_(options.endpoints) {
+Dispatch::Dispatch(const Options& options) : options_(options), ring_(options.endpoints) {
   for (const auto& url : options_.endpoints)
     lanes_.push_back(std::make_unique<Lane>(io_, options_, url));
 }
 
 // Runs `work` for every endpoint that is not lost, until all have ended.
-void HttpDispatch::RunAll(Task (HttpDispatch::*work)(Lane&)) {
+void Dispatch::RunAll(Coroutine (Dispatch::*work)(Lane&)) {
   over_ = false;
   failure_ = nullptr;
   io_.restart();
@@ -48,7 +47,7 @@ void HttpDispatch::RunAll(Task (HttpDispatch::*work)(Lane&)) {
 }
 
 // Aborted requests return at once; none may outlive the call.
-void HttpDispatch::Stop(std::exception_ptr why) {
+void Dispatch::Stop(std::exception_ptr why) {
   if (!failure_) failure_ = why;
   over_ = true;
   for (auto& lane : lanes_) {
@@ -57,7 +56,7 @@ void HttpDispatch::Stop(std::exception_ptr why) {
   }
 }
 
-void HttpDispatch::Prepare() {
+void Dispatch::Prepare() {
   const auto now = Clock::now();
   const bool all_lost =
       std::all_of(lanes_.begin(), lanes_.end(), [](const auto& lane) { return lane->lost; });
@@ -70,7 +69,7 @@ void HttpDispatch::Prepare() {
     if (now - lane->examined_at > Seconds(options_.examine_s)) lane->suspect = true;
     any_new = any_new || (!lane->lost && lane->suspect);
   }
-  if (any_new) RunAll(&HttpDispatch::ExamineLane);
+  if (any_new) RunAll(&Dispatch::ExamineLane);
   const Lane* first = nullptr;
   for (const auto& lane : lanes_) {
     if (lane->lost) continue;
@@ -84,8 +83,8 @@ void HttpDispatch::Prepare() {
   model_ = first->endpoint.model();
 }
 
-asio::awaitable<void> HttpDispatch::ExamineLane(Lane& lane) {
-  std::optional<HttpGone> gone;
+asio::awaitable<void> Dispatch::ExamineLane(Lane& lane) {
+  std::optional<EndpointGone> gone;
   try {
     if (lane.suspect) {
       co_await lane.endpoint.Examine();
@@ -93,28 +92,28 @@ asio::awaitable<void> HttpDispatch::ExamineLane(Lane& lane) {
       lane.examined_at = Clock::now();
     }
     if (sampling_.top_k > 0 && sampling_.temperature > 0) co_await lane.endpoint.TestTopK();
-  } catch (const HttpGone& problem) {
+  } catch (const EndpointGone& problem) {
     gone = problem;
   }
   if (gone && !over_) Lose(lane, *gone);
 }
 
-std::vector<gen::Reply> HttpDispatch::Run(const std::vector<gen::Request>& requests,
-                                          const gen::Sampling& sampling) {
+std::vector<gen::Reply> Dispatch::Run(const std::vector<gen::Request>& requests,
+                                      const gen::TextSampling& sampling) {
   sampling_ = sampling;
   Prepare();
   std::vector<gen::Reply> replies(requests.size());
   left_ = requests.size();
   for (auto& lane : lanes_) lane->queue.clear();
   for (size_t i = 0; i < requests.size(); ++i) Place({&requests[i], &replies[i]}, false);
-  if (left_ > 0) RunAll(&HttpDispatch::Serve);
+  if (left_ > 0) RunAll(&Dispatch::Serve);
   return replies;
 }
 
-void HttpDispatch::Place(const Job& job, bool in_front) {
+void Dispatch::Place(const Job& job, bool in_front) {
   std::vector<bool> lives;
   for (const auto& lane : lanes_) lives.push_back(!lane->lost);
-  const int64_t owner = ring_.Owner(job.request->Group(), lives);
+  const int64_t owner = ring_.Owner(job.request->PrefixGroup(), lives);
   if (owner < 0) FailUnavailable();
   auto& lane = *lanes_[static_cast<size_t>(owner)];
   if (in_front)
@@ -124,7 +123,7 @@ void HttpDispatch::Place(const Job& job, bool in_front) {
   lane.wake.cancel();
 }
 
-asio::awaitable<void> HttpDispatch::Serve(Lane& lane) {
+asio::awaitable<void> Dispatch::Serve(Lane& lane) {
   while (!over_ && left_ > 0 && !lane.lost) {
     if (StopRequested()) Fail(Exit::kStoppedEarly, "stopped before ", left_, " texts had arrived");
     if (Clock::now() - lane.examined_at > Seconds(std::max(options_.examine_s, 1.0)))
@@ -140,7 +139,7 @@ asio::awaitable<void> HttpDispatch::Serve(Lane& lane) {
 }
 
 // Wakes up for things that no answer triggers: due retries, lost endpoints, stop signals.
-HttpDispatch::Clock::time_point HttpDispatch::NextTime(const Lane& lane) const {
+Dispatch::Clock::time_point Dispatch::NextTime(const Lane& lane) const {
   auto next = Clock::now() + kLookUp;
   if (lane.under_way < lane.window.size())
     for (const auto& job : lane.queue)
@@ -148,7 +147,7 @@ HttpDispatch::Clock::time_point HttpDispatch::NextTime(const Lane& lane) const {
   return next;
 }
 
-void HttpDispatch::Launch(Lane& lane) {
+void Dispatch::Launch(Lane& lane) {
   const auto now = Clock::now();
   if (now < lane.pause_until) return;
   for (auto job = lane.queue.begin();
@@ -165,9 +164,9 @@ void HttpDispatch::Launch(Lane& lane) {
   }
 }
 
-asio::awaitable<void> HttpDispatch::Send(Lane& lane, Job job) {
+asio::awaitable<void> Dispatch::Send(Lane& lane, Job job) {
   const int64_t window = lane.window.number();
-  const HttpTry tried = co_await lane.endpoint.Try(*job.request, sampling_);
+  const Attempt tried = co_await lane.endpoint.Try(*job.request, sampling_);
   const int64_t under_way = lane.under_way--;
   if (over_) co_return;
   lane.wake.cancel();
@@ -185,7 +184,7 @@ asio::awaitable<void> HttpDispatch::Send(Lane& lane, Job job) {
   }
 }
 
-void HttpDispatch::Finish(Lane& lane, const Job& job, const HttpTry& tried) {
+void Dispatch::Finish(Lane& lane, const Job& job, const Attempt& tried) {
   const Completion& completion = tried.completion;
   *job.reply = {.text = completion.text,
                 .model = completion.model.empty() ? model_ : completion.model,
@@ -198,7 +197,7 @@ void HttpDispatch::Finish(Lane& lane, const Job& job, const HttpTry& tried) {
     for (auto& other : lanes_) other->wake.cancel();
 }
 
-void HttpDispatch::Postpone(Lane& lane, Job job, const HttpTry& tried) {
+void Dispatch::Postpone(Lane& lane, Job job, const Attempt& tried) {
   const auto now = Clock::now();
   if (tried.wait_s > 0) lane.pause_until = std::max(lane.pause_until, now + Seconds(tried.wait_s));
   job.not_before = now + Seconds(lane.endpoint.WaitOf(job.request->Name(), job.tries));
@@ -215,7 +214,7 @@ void HttpDispatch::Postpone(Lane& lane, Job job, const HttpTry& tried) {
 }
 
 // Moves a lost endpoint's queue to the others; its running requests follow when they return.
-void HttpDispatch::Lose(Lane& lane, const HttpGone& gone) {
+void Dispatch::Lose(Lane& lane, const EndpointGone& gone) {
   lane.lost = true;
   lane.for_good = gone.for_good;
   lane.why = gone.why;
@@ -234,7 +233,7 @@ void HttpDispatch::Lose(Lane& lane, const HttpGone& gone) {
   }
 }
 
-void HttpDispatch::FailUnavailable() const {
+void Dispatch::FailUnavailable() const {
   std::string causes;
   for (const auto& lane : lanes_)
     causes += Cat(causes.empty() ? "" : "; ", lane->endpoint.url(), ": ", lane->why);

@@ -19,19 +19,19 @@
 
 namespace whyrec::http {
 
-class HttpDispatch {
+class Dispatch {
  public:
-  explicit HttpDispatch(const HttpOptions& options);
+  explicit Dispatch(const Options& options);
 
   // Examines new endpoints and those that failed some time ago. Throws when none is usable.
   void Prepare();
   const std::string& model() const { return model_; }  // after Prepare
   std::vector<gen::Reply> Run(const std::vector<gen::Request>& requests,
-                              const gen::Sampling& sampling);
+                              const gen::TextSampling& sampling);
 
  private:
   using Clock = std::chrono::steady_clock;
-  using Task = boost::asio::awaitable<void>;
+  using Coroutine = boost::asio::awaitable<void>;
 
   struct Job {
     const gen::Request* request = nullptr;
@@ -40,10 +40,10 @@ class HttpDispatch {
     Clock::time_point not_before = {};
   };
   struct Lane {  // one endpoint and what waits for it
-    Lane(boost::asio::io_context& io, const HttpOptions& options, const std::string& url)
+    Lane(boost::asio::io_context& io, const Options& options, const std::string& url)
         : endpoint(io, options, url), window(options.window), wake(io) {}
-    HttpEndpoint endpoint;
-    HttpWindow window;
+    Endpoint endpoint;
+    Window window;
     std::deque<Job> queue;
     int64_t under_way = 0;
     Clock::time_point pause_until = {}, examined_at = {}, lost_at = {};
@@ -53,25 +53,25 @@ class HttpDispatch {
     boost::asio::steady_timer wake;
   };
 
-  void RunAll(Task (HttpDispatch::*work)(Lane&));
-  Task ExamineLane(Lane& lane);
-  Task Serve(Lane& lane);  // until all jobs are done or the lane is lost
-  Task Send(Lane& lane, Job job);
+  void RunAll(Coroutine (Dispatch::*work)(Lane&));
+  Coroutine ExamineLane(Lane& lane);
+  Coroutine Serve(Lane& lane);  // until all jobs are done or the lane is lost
+  Coroutine Send(Lane& lane, Job job);
   void Launch(Lane& lane);
-  void Finish(Lane& lane, const Job& job, const HttpTry& tried);
-  void Postpone(Lane& lane, Job job, const HttpTry& tried);
-  void Lose(Lane& lane, const HttpGone& gone);
+  void Finish(Lane& lane, const Job& job, const Attempt& tried);
+  void Postpone(Lane& lane, Job job, const Attempt& tried);
+  void Lose(Lane& lane, const EndpointGone& gone);
   void Place(const Job& job, bool in_front);
   void Stop(std::exception_ptr why);
   Clock::time_point NextTime(const Lane& lane) const;
   [[noreturn]] void FailUnavailable() const;
 
-  const HttpOptions options_;
+  const Options options_;
   boost::asio::io_context io_;
-  HttpRing ring_;
+  Ring ring_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::string model_;
-  gen::Sampling sampling_;
+  gen::TextSampling sampling_;
   size_t left_ = 0;  // jobs without a reply
   bool over_ = false;
   std::exception_ptr failure_;

@@ -12,8 +12,8 @@ namespace whyrec::http {
 namespace {
 
 namespace asio = boost::asio;
-using Verdict = HttpTry::Verdict;
-using Trouble = HttpAnswer::Trouble;
+using Verdict = Attempt::Verdict;
+using Trouble = RawResponse::Trouble;
 
 constexpr double kConnect = 10, kPerToken = 0.05;         // s
 constexpr double kLongestWait = 30, kLongestAsked = 600;  // s: ours, and what a server may ask for
@@ -41,13 +41,13 @@ bool Names(const std::string& text, const char* word) { return text.find(word) !
 
 }  // namespace
 
-HttpEndpoint::HttpEndpoint(asio::io_context& io, const HttpOptions& options, const std::string& url)
+Endpoint::Endpoint(asio::io_context& io, const Options& options, const std::string& url)
     : options_(options),
       client_(io, ParseUrl(url), options.key),
       timer_(io),
       asked_(options.model) {}
 
-std::string HttpEndpoint::Hidden(std::string text) const {
+std::string Endpoint::Hidden(std::string text) const {
   const std::string& key = options_.key;
   if (key.empty()) return text;
   for (size_t at = 0; (at = text.find(key, at)) != text.npos;)
@@ -55,31 +55,31 @@ std::string HttpEndpoint::Hidden(std::string text) const {
   return text;
 }
 
-double HttpEndpoint::WaitOf(const std::string& what, int64_t retry) const {
+double Endpoint::WaitOf(const std::string& what, int64_t retry) const {
   const double wait = std::min(options_.first_wait_s * std::exp2(retry), kLongestWait);
   return wait * (0.5 + 0.5 * Rng(options_.seed, "wait of " + what + url(), retry).Uniform());
 }
 
-std::string HttpEndpoint::SamplingDiffers(const gen::Sampling& sampling) const {
+std::string Endpoint::SamplingDiffers(const gen::TextSampling& sampling) const {
   if (sampling.top_k <= 0 || sampling.temperature <= 0) return "";
   if (top_k_ == TopK::kRefused) return "no top_k (refused)";
   return top_k_ == TopK::kIgnored ? "no top_k (ignored)" : "";
 }
 
-void HttpEndpoint::Abort() {
+void Endpoint::Abort() {
   client_.Abort();
   timer_.cancel();
 }
 
-asio::awaitable<HttpTry> HttpEndpoint::TryOnce(std::string path, std::string body,
-                                               double first_byte_s) {
-  HttpQuestion question{.path = path,
-                        .body = std::move(body),
-                        .connect_s = std::min(kConnect, options_.timeout_s),
-                        .first_byte_s = first_byte_s,
-                        .total_s = first_byte_s + options_.timeout_s};
-  HttpAnswer answer = co_await client_.Ask(std::move(question));
-  HttpTry tried;
+asio::awaitable<Attempt> Endpoint::TryOnce(std::string path, std::string body,
+                                           double first_byte_s) {
+  RawRequest question{.path = path,
+                      .body = std::move(body),
+                      .connect_s = std::min(kConnect, options_.timeout_s),
+                      .first_byte_s = first_byte_s,
+                      .total_s = first_byte_s + options_.timeout_s};
+  RawResponse answer = co_await client_.Ask(std::move(question));
+  Attempt tried;
   tried.why = Hidden(answer.why);
   tried.body = Hidden(std::move(answer.body));  // all of it: what is quoted is cut
   switch (answer.trouble) {
@@ -116,10 +116,10 @@ asio::awaitable<HttpTry> HttpEndpoint::TryOnce(std::string path, std::string bod
   co_return tried;
 }
 
-asio::awaitable<HttpTry> HttpEndpoint::Insist(std::string path, std::string body,
-                                              double first_byte_s, std::string what) {
+asio::awaitable<Attempt> Endpoint::Insist(std::string path, std::string body, double first_byte_s,
+                                          std::string what) {
   for (int64_t retry = 0;; ++retry) {
-    HttpTry tried = co_await TryOnce(path, body, first_byte_s);
+    Attempt tried = co_await TryOnce(path, body, first_byte_s);
     if (tried.verdict == Verdict::kDone && !what.empty()) {
       tried.completion = ReadCompletion(options_.chat, tried.body);
       if (!tried.completion.problem.empty()) {
@@ -128,18 +128,18 @@ asio::awaitable<HttpTry> HttpEndpoint::Insist(std::string path, std::string body
       }
     }
     if (tried.verdict == Verdict::kDone || tried.verdict == Verdict::kNever) co_return tried;
-    if (tried.verdict == Verdict::kGone || client_.aborted()) throw HttpGone{tried.why};
-    if (retry == options_.retries) throw HttpGone{Cat(tried.why, ", ", retry + 1, " tries")};
+    if (tried.verdict == Verdict::kGone || client_.aborted()) throw EndpointGone{tried.why};
+    if (retry == options_.retries) throw EndpointGone{Cat(tried.why, ", ", retry + 1, " tries")};
     const double wait = std::max(WaitOf(path, retry), tried.wait_s);
     timer_.expires_after(std::chrono::milliseconds(static_cast<int64_t>(1000 * wait)));
     boost::system::error_code cut;
     co_await timer_.async_wait(asio::redirect_error(asio::use_awaitable, cut));
-    if (client_.aborted()) throw HttpGone{tried.why};
+    if (client_.aborted()) throw EndpointGone{tried.why};
   }
 }
 
-asio::awaitable<HttpTry> HttpEndpoint::Insist(const gen::Request& request,
-                                              const gen::Sampling& sampling, double more_s) {
+asio::awaitable<Attempt> Endpoint::Insist(const gen::Request& request,
+                                          const gen::TextSampling& sampling, double more_s) {
   const Wording wording{options_.chat, top_k_ != TopK::kRefused, asked_};
   const double limit =
       options_.timeout_s + more_s + kPerToken * static_cast<double>(sampling.max_new_tokens);
@@ -149,15 +149,15 @@ asio::awaitable<HttpTry> HttpEndpoint::Insist(const gen::Request& request,
       request.Name());
 }
 
-asio::awaitable<void> HttpEndpoint::Examine() {
+asio::awaitable<void> Endpoint::Examine() {
   const bool first = !examined();
   co_await ReadList();
   if (first) co_await SendCanary();
   co_await Fingerprint();
 }
 
-asio::awaitable<void> HttpEndpoint::ReadList() {
-  const HttpTry tried = co_await Insist("/models", "", options_.timeout_s, "");
+asio::awaitable<void> Endpoint::ReadList() {
+  const Attempt tried = co_await Insist("/models", "", options_.timeout_s, "");
   if (tried.verdict == Verdict::kNever && !Names(tried.why, "status 404"))
     Fail(tried.code, url(), ": ", tried.why);
   const auto models = ReadModels(tried.body);
@@ -173,17 +173,18 @@ asio::awaitable<void> HttpEndpoint::ReadList() {
     Fail(Exit::kUsage, url(), " ", models ? "lists the models " + all : "lists no models",
          "; set rationales.http.model");
   if (examined() && entry != entry_)
-    throw HttpGone{Cat("it now lists ", entry.empty() ? all : entry, " instead of ", entry_), true};
+    throw EndpointGone{Cat("it now lists ", entry.empty() ? all : entry, " instead of ", entry_),
+                       true};
   entry_ = entry;
 }
 
-asio::awaitable<void> HttpEndpoint::SendCanary() {
+asio::awaitable<void> Endpoint::SendCanary() {
   const int64_t tokens = options_.context > 0 ? options_.context : kCanaryTokens;
   const int64_t words = std::max<int64_t>(8, tokens - kTemplateTokens);
   const auto now = std::chrono::system_clock::now().time_since_epoch().count();
   const gen::Request canary = Question("canary", CanaryPrompt(words, static_cast<uint64_t>(now)));
   // Reading the prompt may take as long as writing one, and the model may have to be loaded.
-  const HttpTry tried = co_await Insist(canary, {.temperature = 0, .max_new_tokens = 1},
+  const Attempt tried = co_await Insist(canary, {.temperature = 0, .max_new_tokens = 1},
                                         kPerToken * static_cast<double>(tokens));
   if (tried.verdict == Verdict::kNever)
     Fail(tried.code, url(), ": ", tried.why, " (asked with a prompt of ", words,
@@ -197,11 +198,11 @@ asio::awaitable<void> HttpEndpoint::SendCanary() {
          ", or set rationales.http.context to what your prompts need");
 }
 
-asio::awaitable<void> HttpEndpoint::Fingerprint() {
+asio::awaitable<void> Endpoint::Fingerprint() {
   std::vector<std::string> greedy;
   std::string model;
   for (const char* prompt : kFixedPrompts) {
-    const HttpTry tried = co_await Insist(Question("fingerprint", prompt),
+    const Attempt tried = co_await Insist(Question("fingerprint", prompt),
                                           {.temperature = 0, .max_new_tokens = 8}, 0);
     if (tried.verdict == Verdict::kNever) Fail(tried.code, url(), ": ", tried.why);
     greedy.push_back(tried.completion.text);
@@ -213,30 +214,30 @@ asio::awaitable<void> HttpEndpoint::Fingerprint() {
     co_return;
   }
   if (!model.empty() && model != model_)
-    throw HttpGone{Cat("it now answers as ", model, " instead of ", model_), true};
+    throw EndpointGone{Cat("it now answers as ", model, " instead of ", model_), true};
   // One of the greedy answers may change by rounding when the server batches differently.
   size_t differ = 0, which = 0;
   for (size_t i = 0; i < greedy.size(); ++i)
     if (greedy[i] != greedy_[i]) ++differ, which = i;
   if (differ >= 2)
-    throw HttpGone{
+    throw EndpointGone{
         Cat("under the name ", model_, " it now answers \"", Hidden(greedy[which]),
             "\" instead of \"", Hidden(greedy_[which]), "\" to \"", kFixedPrompts[which], "\""),
         true};
 }
 
-asio::awaitable<void> HttpEndpoint::TestTopK() {
+asio::awaitable<void> Endpoint::TestTopK() {
   if (top_k_ != TopK::kUnknown) co_return;
   gen::Request request = Question("top_k", "Write any words that come to your mind.");
-  const gen::Sampling hot{.temperature = 2, .top_k = 1, .max_new_tokens = 16};
-  const HttpTry one = co_await Insist(request, hot, 0);
+  const gen::TextSampling hot{.temperature = 2, .top_k = 1, .max_new_tokens = 16};
+  const Attempt one = co_await Insist(request, hot, 0);
   if (one.verdict == Verdict::kNever && one.code == Exit::kData && Names(one.why, "top_k")) {
     top_k_ = TopK::kRefused;
   } else if (one.verdict == Verdict::kNever) {
     Fail(one.code, url(), ": ", one.why);
   } else {
     request.attempt = 1;  // another seed
-    const HttpTry two = co_await Insist(request, hot, 0);
+    const Attempt two = co_await Insist(request, hot, 0);
     if (two.verdict == Verdict::kNever) Fail(two.code, url(), ": ", two.why);
     top_k_ = one.completion.text == two.completion.text ? TopK::kTaken : TopK::kIgnored;
   }
@@ -245,21 +246,21 @@ asio::awaitable<void> HttpEndpoint::TestTopK() {
              " top_k; its texts are marked so"));
 }
 
-asio::awaitable<HttpTry> HttpEndpoint::Try(const gen::Request& request,
-                                           const gen::Sampling& sampling) {
+asio::awaitable<Attempt> Endpoint::Try(const gen::Request& request,
+                                       const gen::TextSampling& sampling) {
   const Wording wording{options_.chat, top_k_ != TopK::kRefused, asked_};
-  HttpTry tried = co_await TryOnce(
+  Attempt tried = co_await TryOnce(
       RouteOf(options_.chat),
       CompletionBody(wording, request, sampling, SeedOf(options_.seed, request)),
       options_.timeout_s + kPerToken * static_cast<double>(sampling.max_new_tokens));
   if (tried.verdict == Verdict::kDone) {
     tried.completion = ReadCompletion(options_.chat, tried.body);
-    Judge(request, tried);
+    CheckCompletion(request, tried);
   }
   co_return tried;
 }
 
-void HttpEndpoint::Judge(const gen::Request& request, HttpTry& tried) const {
+void Endpoint::CheckCompletion(const gen::Request& request, Attempt& tried) const {
   const Completion& completion = tried.completion;
   if (!completion.problem.empty()) {
     tried.verdict = Verdict::kAgain;

@@ -17,7 +17,7 @@
 namespace whyrec::http {
 
 // The outcome of one request.
-struct HttpTry {
+struct Attempt {
   enum class Verdict {
     kDone,
     kAgain,    // retry later
@@ -36,22 +36,23 @@ struct HttpTry {
 };
 
 // Thrown when a server cannot be used; `for_good`: do not try again later.
-struct HttpGone {
+struct EndpointGone {
   std::string why;
   bool for_good = false;
 };
 
-class HttpEndpoint {
+class Endpoint {
  public:
-  HttpEndpoint(boost::asio::io_context& io, const HttpOptions& options, const std::string& url);
+  Endpoint(boost::asio::io_context& io, const Options& options, const std::string& url);
 
   // The first time: reads the model list, sends a long prompt to detect silent truncation, and
   // takes the fingerprint (answers to fixed prompts). Later: checks that the fingerprint is
-  // unchanged. Throws HttpGone, or Error when no retry can help.
+  // unchanged. Throws EndpointGone, or Error when no retry can help.
   boost::asio::awaitable<void> Examine();
   // Finds out, once, whether the server honours top_k: with top_k 1 two draws must be equal.
   boost::asio::awaitable<void> TestTopK();
-  boost::asio::awaitable<HttpTry> Try(const gen::Request& request, const gen::Sampling& sampling);
+  boost::asio::awaitable<Attempt> Try(const gen::Request& request,
+                                      const gen::TextSampling& sampling);
   // 0 before the first retry. Jittered, keyed by `what`.
   double WaitOf(const std::string& what, int64_t retry) const;
 
@@ -59,27 +60,27 @@ class HttpEndpoint {
   const std::string& model() const { return model_; }
   const std::string& url() const { return client_.url().text; }
   // What is done instead of the sampling asked for; empty: nothing.
-  std::string SamplingDiffers(const gen::Sampling& sampling) const;
+  std::string SamplingDiffers(const gen::TextSampling& sampling) const;
 
   void Abort();  // what is under way comes back at once
   void Resume() { client_.Resume(); }
 
  private:
-  using Task = boost::asio::awaitable<void>;
-  boost::asio::awaitable<HttpTry> TryOnce(std::string path, std::string body, double first_byte_s);
-  // Until it is answered; HttpGone after the retries, Error for kNever.
-  boost::asio::awaitable<HttpTry> Insist(std::string path, std::string body, double first_byte_s,
+  using Coroutine = boost::asio::awaitable<void>;
+  boost::asio::awaitable<Attempt> TryOnce(std::string path, std::string body, double first_byte_s);
+  // Until it is answered; EndpointGone after the retries, Error for kNever.
+  boost::asio::awaitable<Attempt> Insist(std::string path, std::string body, double first_byte_s,
                                          std::string what);
-  boost::asio::awaitable<HttpTry> Insist(const gen::Request& request, const gen::Sampling& sampling,
-                                         double more_s);
-  void Judge(const gen::Request& request, HttpTry& tried) const;
-  Task ReadList();
-  Task SendCanary();
-  Task Fingerprint();
+  boost::asio::awaitable<Attempt> Insist(const gen::Request& request,
+                                         const gen::TextSampling& sampling, double more_s);
+  void CheckCompletion(const gen::Request& request, Attempt& tried) const;
+  Coroutine ReadList();
+  Coroutine SendCanary();
+  Coroutine Fingerprint();
   std::string Hidden(std::string text) const;  // without the key
 
-  const HttpOptions& options_;
-  HttpClient client_;
+  const Options& options_;
+  Client client_;
   boost::asio::steady_timer timer_;
   std::string asked_, model_, entry_;  // asked for, answered with, and its place in the list
   std::vector<std::string> greedy_;    // answers to the fixed prompts

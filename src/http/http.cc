@@ -15,7 +15,7 @@ bool IsNear(const std::string& host) {
   return host == "localhost" || host == "::1" || host.starts_with("127.");
 }
 
-void Check(const HttpOptions& options) {
+void Check(const Options& options) {
   if (options.endpoints.empty())
     Fail(Exit::kUsage, "rationales.backend is HTTP: set rationales.http.endpoint to ",
          "http[s]://HOST:PORT/v1 of a server");
@@ -32,9 +32,9 @@ void Check(const HttpOptions& options) {
   }
 }
 
-class Http final : public gen::Generator {
+class ServerGenerator final : public gen::Generator {
  public:
-  explicit Http(const HttpOptions& options) : dispatch_(options) {}
+  explicit ServerGenerator(const Options& options) : dispatch_(options) {}
 
   std::string name() const override {
     if (dispatch_.model().empty()) dispatch_.Prepare();
@@ -42,34 +42,34 @@ class Http final : public gen::Generator {
   }
 
   std::vector<gen::Reply> Generate(const std::vector<gen::Request>& requests,
-                                   const gen::Sampling& sampling) override {
+                                   const gen::TextSampling& sampling) override {
     return dispatch_.Run(requests, sampling);
   }
 
  private:
-  mutable HttpDispatch dispatch_;  // mutable: name() asks the server on its first call
+  mutable Dispatch dispatch_;  // mutable: name() asks the server on its first call
 };
 
 }  // namespace
 
-HttpOptions HttpOptionsOf(const config::HttpConfig& config, uint64_t seed) {
+Options OptionsOf(const config::HttpConfig& config, uint64_t seed) {
   const char* key = std::getenv(config.key_variable().c_str());
-  HttpOptions options{.endpoints = {config.endpoint().begin(), config.endpoint().end()},
-                      .model = config.model(),
-                      .chat = config.route() == config::HttpConfig::CHAT,
-                      .key = key == nullptr ? "" : key,
-                      .window = config.window(),
-                      .retries = config.retries(),
-                      .timeout_s = config.timeout_s(),
-                      .context = config.context(),
-                      .seed = seed};
+  Options options{.endpoints = {config.endpoint().begin(), config.endpoint().end()},
+                  .model = config.model(),
+                  .chat = config.route() == config::HttpConfig::CHAT,
+                  .key = key == nullptr ? "" : key,
+                  .window = config.window(),
+                  .retries = config.retries(),
+                  .timeout_s = config.timeout_s(),
+                  .context = config.context(),
+                  .seed = seed};
   Check(options);
   return options;
 }
 
-std::unique_ptr<gen::Generator> MakeHttp(const HttpOptions& options) {
+std::unique_ptr<gen::Generator> MakeGenerator(const Options& options) {
   Check(options);
-  return std::make_unique<Http>(options);
+  return std::make_unique<ServerGenerator>(options);
 }
 
 }  // namespace whyrec::http

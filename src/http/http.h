@@ -15,7 +15,7 @@ class HttpConfig;
 
 namespace whyrec::http {
 
-struct HttpOptions {
+struct Options {
   std::vector<std::string> endpoints;  // "http[s]://HOST:PORT/v1", without the route
   std::string model;                   // as the servers name it; empty: the one they list
   bool chat = true;                    // else completions, with the prompt rendered here
@@ -30,13 +30,13 @@ struct HttpOptions {
 };
 
 // Takes the key from the environment. Error(kUsage) for no endpoint or a key with line breaks.
-HttpOptions HttpOptionsOf(const config::HttpConfig& config, uint64_t seed);
+Options OptionsOf(const config::HttpConfig& config, uint64_t seed);
 
 // Does not ask the servers yet; name() and Generate() do. Their errors, besides Generator's:
 // kUsage: a key, model or route the server does not know; endpoints with different models.
 // kData: the server refuses a prompt, or cuts prompts silently.
 // kUnavailable: no endpoint is left that answers and serves the same model.
 // kStoppedEarly: a stop signal came while requests were under way.
-std::unique_ptr<gen::Generator> MakeHttp(const HttpOptions& options);
+std::unique_ptr<gen::Generator> MakeGenerator(const Options& options);
 
 }  // namespace whyrec::http

@@ -61,7 +61,7 @@ uint64_t SeedOf(uint64_t run_seed, const gen::Request& request) {
 }
 
 std::string CompletionBody(const Wording& wording, const gen::Request& request,
-                           const gen::Sampling& sampling, uint64_t seed) {
+                           const gen::TextSampling& sampling, uint64_t seed) {
   Json body{{"temperature", sampling.temperature},
             {"top_p", sampling.top_p},
             {"max_tokens", sampling.max_new_tokens},

@@ -24,7 +24,7 @@ inline const char* RouteOf(bool chat) { return chat ? "/chat/completions" : "/co
 // Fits the 31 bits that every server takes.
 uint64_t SeedOf(uint64_t run_seed, const gen::Request& request);
 std::string CompletionBody(const Wording& wording, const gen::Request& request,
-                           const gen::Sampling& sampling, uint64_t seed);
+                           const gen::TextSampling& sampling, uint64_t seed);
 
 struct Completion {
   std::string problem;  // why the answer is of no use; else empty

@@ -11,9 +11,9 @@
 
 namespace whyrec::http {
 
-class HttpRing {
+class Ring {
  public:
-  explicit HttpRing(const std::vector<std::string>& endpoints) {
+  explicit Ring(const std::vector<std::string>& endpoints) {
     for (size_t i = 0; i < endpoints.size(); ++i)
       for (uint64_t point = 0; point < kPoints; ++point)
         ring_.emplace(Rng(point, endpoints[i]).Next(), i);

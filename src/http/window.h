@@ -7,9 +7,9 @@
 
 namespace whyrec::http {
 
-class HttpWindow {
+class Window {
  public:
-  explicit HttpWindow(int64_t start) : size_(static_cast<double>(start)) {}
+  explicit Window(int64_t start) : size_(static_cast<double>(start)) {}
   int64_t size() const { return static_cast<int64_t>(size_); }
   int64_t number() const { return number_; }  // of windows so far; a request remembers it
 

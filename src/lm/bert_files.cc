@@ -91,19 +91,6 @@ void FillSines(const at::Tensor& table) {
   table.detach().copy_(at::tensor(values, at::kDouble).view_as(table));
 }
 
-const char* NameOf(at::ScalarType type) {
-  switch (type) {
-    case at::kFloat:
-      return "float32";
-    case at::kDouble:
-      return "float64";
-    case at::kBFloat16:
-      return "bfloat16";
-    default:
-      return "float16";
-  }
-}
-
 }  // namespace
 
 BertConfig LoadBertConfig(const std::filesystem::path& folder) {
@@ -170,7 +157,7 @@ void Bert::Save(const std::filesystem::path& folder) const {
   const bool easyrec = config_.head == Head::kMlp;
   nlohmann::json json = {{"model_type", keys.type},
                          {"architectures", {easyrec ? "Easyrec" : keys.architecture}},
-                         {"torch_dtype", NameOf(parameters_->dtype())},
+                         {"torch_dtype", TorchTypeName(parameters_->dtype())},
                          {"vocab_size", config_.vocabulary},
                          {keys.width, config_.width},
                          {keys.inner, config_.inner},

@@ -20,7 +20,7 @@ constexpr int64_t kCpuTokens = 1024;    // of a pack, for one thread and its cac
 constexpr int64_t kGpuTokens = 16'384;  // of a pack, for the whole device
 
 // The settings that follow from folder and options.
-struct Choice {
+struct Settings {
   BertConfig config;
   Pooling pooling;
   int64_t max_tokens;
@@ -29,17 +29,17 @@ struct Choice {
 
 class BertEncoder final : public Encoder {
  public:
-  BertEncoder(const std::filesystem::path& folder, const Choice& choice, at::ScalarType dtype,
+  BertEncoder(const std::filesystem::path& folder, const Settings& settings, at::ScalarType dtype,
               at::Device device)
-      : choice_(choice),
-        text_(folder, choice.config),
+      : settings_(settings),
+        text_(folder, settings.config),
         parameters_(dtype, device),
-        network_(choice.config, parameters_, "", /*trainable=*/false) {
+        network_(settings.config, parameters_, "", /*trainable=*/false) {
     network_.Load(folder);
   }
 
-  int64_t width() const override { return choice_.config.width; }
-  int64_t max_tokens() const override { return choice_.max_tokens; }
+  int64_t width() const override { return settings_.config.width; }
+  int64_t max_tokens() const override { return settings_.max_tokens; }
   int64_t cut() const override { return cut_; }
 
   HostTensor Encode(const std::vector<std::string>& texts) override {
@@ -72,7 +72,7 @@ class BertEncoder final : public Encoder {
     tensor::ParallelFor(std::ssize(texts), [&](int64_t begin, int64_t end) {
       try {
         for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
-          BertText::Tokens tokens = text_.Encode(texts[i], choice_.max_tokens);
+          BertText::Tokens tokens = text_.Encode(texts[i], settings_.max_tokens);
           cut += tokens.cut;
           ids[i] = std::move(tokens.ids);
         }
@@ -86,11 +86,12 @@ class BertEncoder final : public Encoder {
   }
 
   at::Tensor Vectors(const TextPack& pack) const {  // F32 [texts, width] in the pack's order
-    const at::Tensor x = network_.Pool(network_.Hidden(pack, /*draws=*/{}), pack, choice_.pooling);
-    return (choice_.normalise ? UnitRows(x) : x).cpu();
+    const at::Tensor x =
+        network_.Pool(network_.Hidden(pack, /*draws=*/{}), pack, settings_.pooling);
+    return (settings_.normalise ? UnitRows(x) : x).cpu();
   }
 
-  Choice choice_;
+  Settings settings_;
   BertText text_;
   nn::Parameters parameters_;
   Bert network_;
@@ -135,11 +136,11 @@ std::unique_ptr<Encoder> LoadEncoder(const std::filesystem::path& folder,
   const at::Device device = tensor::ChooseDevice(options.device);
   const at::ScalarType dtype = tensor::ChooseDtype(options.dtype, device);
   CheckFiles(folder);
-  Choice choice = {.config = LoadBertConfig(folder), .normalise = options.normalise};
-  choice.pooling = ChoosePooling(options.pooling, choice.config, folder);
-  choice.max_tokens = ChooseLimit(options.max_tokens, choice.config, folder);
-  if (choice.pooling != Pooling::kEasyRec) choice.config.head = BertConfig::Head::kNone;
-  return std::make_unique<BertEncoder>(folder, choice, dtype, device);
+  Settings settings = {.config = LoadBertConfig(folder), .normalise = options.normalise};
+  settings.pooling = ChoosePooling(options.pooling, settings.config, folder);
+  settings.max_tokens = ChooseLimit(options.max_tokens, settings.config, folder);
+  if (settings.pooling != Pooling::kEasyRec) settings.config.head = BertConfig::Head::kNone;
+  return std::make_unique<BertEncoder>(folder, settings, dtype, device);
 }
 
 std::unique_ptr<Encoder> LoadEncoder(const std::filesystem::path& folder, int64_t max_tokens) {

@@ -9,7 +9,7 @@
 
 namespace whyrec::lm {
 
-using Stage = Segment::Stage;
+using State = Segment::State;
 
 BatchRun::BatchRun(const Job& job, PrefixCache& cache, EngineCounts& counts)
     : job_(job),
@@ -64,7 +64,7 @@ std::vector<Segment*> BatchRun::ChooseReads() {
   int64_t room = job_.options.prefill_tokens;
   for (const Row& row : admitted_) {
     for (Segment* segment : PrefixCache::Chain(row.leaf)) {
-      if (segment->stage != Stage::kWaiting) continue;
+      if (segment->state != State::kWaiting) continue;
       const bool whole = segment->size() <= room;
       if (!whole) {
         // Split only segments longer than a pass: each split costs one more matrix product for
@@ -88,7 +88,7 @@ void BatchRun::Seat() {
   for (Row& row : admitted_) {
     const auto chain = PrefixCache::Chain(row.leaf);
     const bool ready = std::none_of(chain.begin(), chain.end(), [](const Segment* segment) {
-      return segment->stage == Stage::kWaiting;
+      return segment->state == State::kWaiting;
     });
     if (ready) {
       rows_.push_back(std::move(row));
@@ -128,7 +128,7 @@ BatchRun::Pass BatchRun::Pack(const std::vector<Segment*>& read) const {
 
 void BatchRun::PackBranch(const Tree& tree, Segment* segment, Pass& pass) const {
   const auto packed = [&pass] { return std::ssize(pass.ids); };
-  if (segment->stage == Stage::kReading) {
+  if (segment->state == State::kReading) {
     pass.plan.read.push_back({packed(), segment->size(), segment});
     for (int64_t i = 0; i < segment->size(); ++i) {
       pass.ids.push_back(segment->ids[static_cast<size_t>(i)]);
@@ -159,7 +159,7 @@ void BatchRun::Step(const TextEngine::Done& done) {
       job_.model.Hidden(at::tensor(pass.ids).to(device_), at::tensor(pass.positions).to(device_),
                         std::ref(attention), job_.batch.total);  // [N, d]
   for (Segment* segment : read) {
-    segment->stage = Stage::kRead;
+    segment->state = State::kRead;
     counts_->prefilled_tokens += segment->size();
   }
   ++counts_->steps;

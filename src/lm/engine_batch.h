@@ -15,7 +15,7 @@
 namespace whyrec::lm {
 
 // Requests under the same rotary factors, in the order in which they are admitted.
-struct Batch {
+struct EngineBatch {
   std::vector<size_t> requests;
   PrefixCache::Factors factors = PrefixCache::Factors::kShort;
   int64_t width = 0;  // largest max_new_tokens
@@ -28,7 +28,7 @@ class BatchRun {
     const Phi& model;
     const EngineOptions& options;
     const std::vector<EngineRequest>& requests;
-    const Batch& batch;
+    const EngineBatch& batch;
     const decode::Sampling& sampling;
   };
   BatchRun(const Job& job, PrefixCache& cache, EngineCounts& counts);

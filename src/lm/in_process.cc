@@ -39,10 +39,10 @@ class InProcess final : public gen::Generator {
   }
 
   std::vector<gen::Reply> Generate(const std::vector<gen::Request>& requests,
-                                   const gen::Sampling& sampling) override {
+                                   const gen::TextSampling& sampling) override {
     std::vector<TextRequest> prompts;
     for (const gen::Request& request : requests) {
-      prompts.push_back({request.Name(), model_->Prompt(TextOf(request)), request.Group()});
+      prompts.push_back({request.Name(), model_->Prompt(TextOf(request)), request.PrefixGroup()});
       CheckFits(prompts.back(), sampling);
     }
     std::vector<gen::Reply> replies(requests.size());
@@ -74,7 +74,7 @@ class InProcess final : public gen::Generator {
     return text::ChatPrompt(messages);
   }
 
-  void CheckFits(const TextRequest& prompt, const gen::Sampling& sampling) const {
+  void CheckFits(const TextRequest& prompt, const gen::TextSampling& sampling) const {
     const auto tokens = std::ssize(prompt.ids);
     if (model_->context() > 0 && tokens + sampling.max_new_tokens > model_->context())
       Fail(Exit::kData, folder_.string(), ": the prompt of ", prompt.name, " has ", tokens,

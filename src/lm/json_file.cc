@@ -2,7 +2,7 @@
 
 #include <fstream>
 
-#include "src/store/workspace.h"
+#include "src/base/durable_file.h"
 
 namespace whyrec::lm {
 namespace {
@@ -34,7 +34,7 @@ JsonFile::JsonFile(std::filesystem::path file) : path_(std::move(file)) {
 }
 
 void WriteJson(const std::filesystem::path& file, const nlohmann::json& json) {
-  store::WriteFileAtomically(file, json.dump(2) + "\n");
+  WriteDurably(file, json.dump(2) + "\n");
 }
 
 }  // namespace whyrec::lm

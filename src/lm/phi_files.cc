@@ -122,10 +122,6 @@ PhiConfig LoadPhiConfig(const std::filesystem::path& folder) {
 
 void SavePhiConfig(const std::filesystem::path& folder, const PhiConfig& config,
                    at::ScalarType dtype) {
-  const char* type = dtype == at::kBFloat16 ? "bfloat16"
-                     : dtype == at::kHalf   ? "float16"
-                     : dtype == at::kDouble ? "float64"
-                                            : "float32";
   json eos = config.eos;
   if (config.eos.size() == 1) eos = config.eos[0];
   json out = {{"architectures", {"Phi3ForCausalLM"}},
@@ -152,7 +148,7 @@ void SavePhiConfig(const std::filesystem::path& folder, const PhiConfig& config,
               {"bos_token_id", config.bos},
               {"eos_token_id", eos},
               {"pad_token_id", config.pad},
-              {"torch_dtype", type},
+              {"torch_dtype", TorchTypeName(dtype)},
               {"use_cache", true}};
   if (!config.short_factor.empty())
     out["rope_scaling"] = {{"type", "longrope"},

@@ -89,7 +89,7 @@ void PrefixCache::Release(Segment* leaf, int64_t extra) {
   used_ -= extra;
   Touch(leaf);
   while (leaf->parent && leaf->pins == 0 && leaf->children.empty() &&
-         (leaf->alone || leaf->stage != Segment::Stage::kRead)) {
+         (leaf->alone || leaf->state != Segment::State::kRead)) {
     Segment* parent = leaf->parent;
     Remove(leaf);
     leaf = parent;
@@ -104,7 +104,7 @@ std::vector<Segment*> PrefixCache::Chain(Segment* leaf) {
 }
 
 Segment* PrefixCache::Split(Segment* segment, int64_t n) {
-  WR_CHECK(n > 0 && n < segment->size() && segment->stage != Segment::Stage::kReading, n, " of ",
+  WR_CHECK(n > 0 && n < segment->size() && segment->state != Segment::State::kReading, n, " of ",
            segment->size());
   auto place = segment->parent->children.find(segment->key);
   std::unique_ptr<Segment> rest = std::move(place->second);
@@ -112,7 +112,7 @@ Segment* PrefixCache::Split(Segment* segment, int64_t n) {
   Segment* head = place->second.get();
   head->ids.assign(rest->ids.begin(), rest->ids.begin() + n);
   head->begin = rest->begin;
-  head->stage = rest->stage;
+  head->state = rest->state;
   head->parent = rest->parent;
   head->key = rest->key;
   head->last_use = rest->last_use;
@@ -133,8 +133,8 @@ Segment* PrefixCache::Split(Segment* segment, int64_t n) {
 }
 
 void PrefixCache::BeginRead(Segment* segment) {
-  WR_CHECK(segment->stage == Segment::Stage::kWaiting, "read twice");
-  segment->stage = Segment::Stage::kReading;
+  WR_CHECK(segment->state == Segment::State::kWaiting, "read twice");
+  segment->state = Segment::State::kReading;
   segment->keys = at::empty({shape_.layers, segment->size(), shape_.heads, shape_.size},
                             at::TensorOptions(shape_.dtype).device(shape_.device));
   segment->values = at::empty_like(segment->keys);
@@ -163,7 +163,7 @@ Segment* PrefixCache::Add(Segment* parent, int64_t key, std::span<const int64_t>
   auto segment = std::make_unique<Segment>();
   segment->ids.assign(ids.begin(), ids.end());
   segment->begin = parent->begin + parent->size();
-  segment->stage = Segment::Stage::kWaiting;
+  segment->state = Segment::State::kWaiting;
   segment->parent = parent;
   segment->key = key;
   segment->alone = alone;

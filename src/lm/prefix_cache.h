@@ -20,12 +20,12 @@ struct KeyShape {
 
 // A run of tokens between two branching points. Its keys and values depend on all tokens before it.
 struct Segment {
-  enum class Stage { kWaiting, kReading, kRead };
+  enum class State { kWaiting, kReading, kRead };
 
   std::vector<int64_t> ids;
   int64_t begin = 0;           // tokens before it
   at::Tensor keys, values;     // [L, n, G, dk], defined from kReading on
-  Stage stage = Stage::kRead;  // roots hold nothing and are read
+  State state = State::kRead;  // roots hold nothing and are read
 
   Segment* parent = nullptr;                             // none: a root
   int64_t key = 0;                                       // its place among the parent's children

@@ -36,19 +36,6 @@ void CheckCopies(const std::filesystem::path& folder, const T5Config& config) {
   }
 }
 
-const char* DTypeName(at::ScalarType type) {
-  switch (type) {
-    case at::kBFloat16:
-      return "bfloat16";
-    case at::kHalf:
-      return "float16";
-    case at::kDouble:
-      return "float64";
-    default:
-      return "float32";
-  }
-}
-
 }  // namespace
 
 T5Config LoadT5Config(const std::filesystem::path& folder) {
@@ -138,7 +125,7 @@ void T5::Save(const std::filesystem::path& folder) const {
                {"dense_act_fn", config_.gated ? "gelu_new" : "relu"},
                {"tie_word_embeddings", config_.tied},
                {"scale_decoder_outputs", config_.scaled_head},
-               {"torch_dtype", DTypeName(shared_.scalar_type())}});
+               {"torch_dtype", TorchTypeName(shared_.scalar_type())}});
   WriteJson(folder / "generation_config.json", ids);
   WriteJson(folder / "config.json", json);
 }

@@ -35,9 +35,9 @@ class TextEngine::State {
            const Done& done, const std::function<bool()>& stop) {
     const c10::NoGradGuard no_grad;
     for (size_t i = 0; i < requests.size(); ++i) Check(requests[i], i);
-    std::vector<Batch> batches = Cut(requests);
-    for (const Batch& batch : batches) CheckRoom(requests, batch);
-    for (const Batch& batch : batches) {
+    std::vector<EngineBatch> batches = Cut(requests);
+    for (const EngineBatch& batch : batches) CheckRoom(requests, batch);
+    for (const EngineBatch& batch : batches) {
       // Numbers must not depend on what earlier batches left behind.
       if (options_.deterministic) cache_.Clear();
       BatchRun run({*model_, options_, requests, batch, sampling}, cache_, counts_);
@@ -72,7 +72,7 @@ class TextEngine::State {
     }
   }
 
-  void CheckRoom(const std::vector<EngineRequest>& requests, const Batch& batch) const {
+  void CheckRoom(const std::vector<EngineRequest>& requests, const EngineBatch& batch) const {
     for (const size_t i : batch.requests) {
       const int64_t need = std::ssize(requests[i].ids) - 1 + batch.width;
       if (need > options_.cache_tokens) {
@@ -86,9 +86,9 @@ class TextEngine::State {
   // Sequences with long rotary factors run in batches of their own, and so does each group if
   // `deterministic` is set. Within a batch, prompts with a common prefix are adjacent, so that the
   // prefix is still cached when the next one comes.
-  std::vector<Batch> Cut(const std::vector<EngineRequest>& requests) const {
+  std::vector<EngineBatch> Cut(const std::vector<EngineRequest>& requests) const {
     const PhiConfig& config = model_->config();
-    std::vector<Batch> batches;
+    std::vector<EngineBatch> batches;
     std::map<std::pair<bool, std::string>, size_t> named;
     for (size_t i = 0; i < requests.size(); ++i) {
       const EngineRequest& request = requests[i];
@@ -103,12 +103,12 @@ class TextEngine::State {
         batches.push_back(
             {.factors = is_long ? PrefixCache::Factors::kLong : PrefixCache::Factors::kShort});
       }
-      Batch& batch = batches[at];
+      EngineBatch& batch = batches[at];
       batch.requests.push_back(i);
       batch.width = std::max(batch.width, request.max_new_tokens);
       batch.total = std::max(batch.total, total);
     }
-    for (Batch& batch : batches) {
+    for (EngineBatch& batch : batches) {
       std::sort(batch.requests.begin(), batch.requests.end(), [&](size_t a, size_t b) {
         return std::tie(requests[a].ids, requests[a].name, a) <
                std::tie(requests[b].ids, requests[b].name, b);

@@ -33,9 +33,9 @@ class Vectors {
   HostTensor values_;
 };
 
-class CosineJudge final : public gen::Judge {
+class CosineScorer final : public gen::ReasonScorer {
  public:
-  CosineJudge(std::unique_ptr<Encoder> rationale, std::unique_ptr<Encoder> behaviour)
+  CosineScorer(std::unique_ptr<Encoder> rationale, std::unique_ptr<Encoder> behaviour)
       : rationale_(std::move(rationale)), behaviour_(std::move(behaviour)) {
     WR_CHECK(!behaviour_ || behaviour_->width() == rationale_->width(), "widths ",
              behaviour_->width(), " and ", rationale_->width());
@@ -72,9 +72,9 @@ class CosineJudge final : public gen::Judge {
 
 }  // namespace
 
-std::unique_ptr<gen::Judge> MakeJudge(std::unique_ptr<Encoder> rationale,
-                                      std::unique_ptr<Encoder> behaviour) {
-  return std::make_unique<CosineJudge>(std::move(rationale), std::move(behaviour));
+std::unique_ptr<gen::ReasonScorer> MakeReasonScorer(std::unique_ptr<Encoder> rationale,
+                                                    std::unique_ptr<Encoder> behaviour) {
+  return std::make_unique<CosineScorer>(std::move(rationale), std::move(behaviour));
 }
 
 Pooling PoolingOf(config::ThoughtConfig::Pooling pooling) {
@@ -102,12 +102,13 @@ ThoughtFacts LoadThoughtFacts(const fs::path& folder) {
   return facts;
 }
 
-std::unique_ptr<gen::Judge> LoadThoughtSpace(const fs::path& folder, const std::string& device) {
+std::unique_ptr<gen::ReasonScorer> LoadThoughtSpace(const fs::path& folder,
+                                                    const std::string& device) {
   const ThoughtFacts facts = LoadThoughtFacts(folder);
   const EncoderOptions options{
       .max_tokens = facts.max_tokens, .pooling = PoolingOf(facts.pooling), .device = device};
-  return MakeJudge(LoadEncoder(folder / "rationale", options),
-                   LoadEncoder(folder / "behaviour", options));
+  return MakeReasonScorer(LoadEncoder(folder / "rationale", options),
+                          LoadEncoder(folder / "behaviour", options));
 }
 
 void WriteRandomEncoder(const config::ThoughtConfig& config, uint64_t seed,

@@ -7,15 +7,15 @@
 #include <string>
 
 #include "proto/pulse.pb.h"
-#include "src/gen/judge.h"
+#include "src/gen/reason_scorer.h"
 #include "src/lm/encoder.h"
 
 namespace whyrec::lm {
 
 // S = cosine of a reason's vector and its behaviour's; each distinct text of a call is encoded
 // once. `behaviour` null: one encoder reads both kinds of text. Both normalise their vectors.
-std::unique_ptr<gen::Judge> MakeJudge(std::unique_ptr<Encoder> rationale,
-                                      std::unique_ptr<Encoder> behaviour);
+std::unique_ptr<gen::ReasonScorer> MakeReasonScorer(std::unique_ptr<Encoder> rationale,
+                                                    std::unique_ptr<Encoder> behaviour);
 
 // What training wrote beside the folders rationale/ and behaviour/.
 struct ThoughtFacts {
@@ -31,8 +31,8 @@ ThoughtFacts LoadThoughtFacts(const std::filesystem::path& folder);  // Error(kD
 Pooling PoolingOf(config::ThoughtConfig::Pooling pooling);
 
 // The trained pair of a folder, in fp32. `device`: src/tensor/device.h.
-std::unique_ptr<gen::Judge> LoadThoughtSpace(const std::filesystem::path& folder,
-                                             const std::string& device);
+std::unique_ptr<gen::ReasonScorer> LoadThoughtSpace(const std::filesystem::path& folder,
+                                                    const std::string& device);
 
 // A DistilBERT of the configured sizes with drawn weights, in Hugging Face form: what both encoders
 // start from where thought.encoder names no folder. A function of configuration and seed.

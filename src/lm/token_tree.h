@@ -11,7 +11,7 @@
 namespace whyrec::lm {
 
 // Packed tokens: the prefix's, then each branch's. No branches: a plain causal sequence.
-struct PackedTree {
+struct TokenTree {
   int64_t prefix = 0;
   std::vector<int64_t> branches = {};  // their tokens; 0 is allowed
 
@@ -20,11 +20,11 @@ struct PackedTree {
 };
 
 // bool [T,T], T = tree.tokens(): row may read column.
-at::Tensor TreeMask(const PackedTree& tree);
+at::Tensor TreeMask(const TokenTree& tree);
 // i64 [T]: every branch continues at position `prefix`.
-at::Tensor TreePositions(const PackedTree& tree);
+at::Tensor TreePositions(const TokenTree& tree);
 
 // Attention for trees packed end to end, each in itself: work and memory are linear in the trees.
-Phi::Attend TreeAttention(const std::vector<PackedTree>& trees);
+Phi::Attend TreeAttention(const std::vector<TokenTree>& trees);
 
 }  // namespace whyrec::lm

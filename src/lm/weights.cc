@@ -58,6 +58,19 @@ std::string ShardName(size_t shard, size_t shards) {
 
 }  // namespace
 
+const char* TorchTypeName(at::ScalarType type) {
+  switch (type) {
+    case at::kBFloat16:
+      return "bfloat16";
+    case at::kHalf:
+      return "float16";
+    case at::kDouble:
+      return "float64";
+    default:
+      return "float32";
+  }
+}
+
 void LoadWeights(const std::filesystem::path& folder, const NameTable& table,
                  const Dialect& dialect) {
   std::map<std::string, at::Tensor> ours(table.begin(), table.end());
@@ -87,26 +100,26 @@ void LoadWeights(const std::filesystem::path& folder, const NameTable& table,
 }
 
 void SaveWeights(const std::filesystem::path& folder, const NameTable& table, int64_t shard_bytes) {
-  std::vector<store::TensorMap> shards(1);
+  std::vector<NameTable> shards(1);
   int64_t filled = 0, total = 0;
   for (const auto& [name, tensor] : table) {
     if (filled > 0 && filled + Bytes(tensor) > shard_bytes) {
       shards.emplace_back();
       filled = 0;
     }
-    shards.back()[name] = tensor::ToHost(tensor.detach());
+    shards.back().emplace_back(name, tensor);
     filled += Bytes(tensor);
     total += Bytes(tensor);
   }
   std::filesystem::create_directories(folder);
   if (shards.size() == 1) {
-    store::WriteSafetensors(folder / "model.safetensors", shards[0]);
+    store::WriteSafetensors(folder / "model.safetensors", tensor::ToHost(shards[0]));
     return;
   }
   nlohmann::json index = {{"metadata", {{"total_size", total}}}};
   for (size_t s = 0; s < shards.size(); ++s) {
     const std::string file = ShardName(s, shards.size());
-    store::WriteSafetensors(folder / file, shards[s]);
+    store::WriteSafetensors(folder / file, tensor::ToHost(shards[s]));
     for (const auto& [name, tensor] : shards[s]) index["weight_map"][name] = file;
   }
   WriteJson(folder / "model.safetensors.index.json", index);  // last: it names whole files

@@ -29,6 +29,9 @@ struct Dialect {
 void LoadWeights(const std::filesystem::path& folder, const NameTable& table,
                  const Dialect& dialect = {});
 
+// As config.json names the type of the weights ("torch_dtype").
+const char* TorchTypeName(at::ScalarType type);
+
 // model.safetensors, or shards and their index when it would pass `shard_bytes`.
 void SaveWeights(const std::filesystem::path& folder, const NameTable& table,
                  int64_t shard_bytes = 5'000'000'000);

@@ -8,7 +8,7 @@
 
 namespace whyrec::nn {
 
-LossSum TextLoss(const at::Tensor& logits, const at::Tensor& targets, bool ignore_pad) {
+LossSum CrossEntropySum(const at::Tensor& logits, const at::Tensor& targets, bool ignore_pad) {
   const bool half = logits.element_size() < 4;
   const int64_t ignored = ignore_pad ? 0 : -100;
   const at::Tensor sum =

@@ -13,7 +13,7 @@ struct LossSum {
 // Sum of -log softmax(logits)[target] over positions, which ISRF equation 11 divides by their
 // number: logits [B,T,V], targets i64 [B,T]. With `ignore_pad` targets of id 0 are left out; the
 // published code counts them. Half-precision inputs are computed in fp32.
-LossSum TextLoss(const at::Tensor& logits, const at::Tensor& targets, bool ignore_pad);
+LossSum CrossEntropySum(const at::Tensor& logits, const at::Tensor& targets, bool ignore_pad);
 
 // ISRF equations 8 and 9 as the published code computes them: cross-entropy between the scores
 // R = X Y^T / tau and the soft targets softmax(tau (X X^T + Y Y^T) / 2), over rows and over columns

@@ -3,7 +3,9 @@
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/tensor.h>
 
+#include "src/base/ragged.h"
 #include "src/ranking/graph_operator.h"
+#include "src/store/hdf5_file.h"
 #include "src/store/safetensors.h"
 #include "src/tensor/bridge.h"
 
@@ -51,7 +53,7 @@ void NodeTable::Initialise(uint64_t seed, double stddev) {
   nn::FillNormal(parameters_.Get("nodes"), "nodes", seed, stddev);
 }
 
-void NodeTable::SetEdges(const store::Ragged<int64_t>& positives) {
+void NodeTable::SetEdges(const Ragged<int64_t>& positives) {
   graph_ = Operator(graph::InteractionGraph(positives, items_), true);
 }
 

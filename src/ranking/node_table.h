@@ -9,6 +9,7 @@
 #include <functional>
 #include <span>
 
+#include "src/base/ragged.h"
 #include "src/nn/at.h"
 #include "src/nn/parameters.h"
 #include "src/nn/sparse.h"
@@ -42,8 +43,8 @@ class NodeTable {
   NodeTable(const BuildContext& context, int64_t dim);
 
   nn::Parameters& parameters() { return parameters_; }
-  void Initialise(uint64_t seed, double stddev);           // normal
-  void SetEdges(const store::Ragged<int64_t>& positives);  // in place of the artefact's
+  void Initialise(uint64_t seed, double stddev);    // normal
+  void SetEdges(const Ragged<int64_t>& positives);  // in place of the artefact's
 
   // Z^k = each(A Z^{k-1}, k); without `each`: A Z^{k-1}. Node n is row n of what `each` gets.
   using EachLayer = std::function<at::Tensor(const at::Tensor& z, int64_t k)>;

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "src/base/ragged.h"
 #include "src/ranking/scorer.h"
 #include "src/ranking/training.h"
 
@@ -8,9 +9,8 @@ namespace {
 
 constexpr char kValidationStream[] = "validation pairs";
 
-data::Facts TrainOn(const store::Ragged<int64_t>& positives, const BuildContext& build,
-                    Scorer& scorer, const TrainContext& context,
-                    const std::filesystem::path& folder, int64_t steps) {
+Facts TrainOn(const Ragged<int64_t>& positives, const BuildContext& build, Scorer& scorer,
+              const TrainContext& context, const std::filesystem::path& folder, int64_t steps) {
   const auto sampler =
       Pair(positives, context.negative_exclusion, build.train.item_count(), build.config.seed());
   ScorerTraining training(scorer, {.build = build,
@@ -23,8 +23,8 @@ data::Facts TrainOn(const store::Ragged<int64_t>& positives, const BuildContext&
 }
 
 // Training items and the validation item of every user.
-store::Ragged<int64_t> WithValidation(const BuildContext& build, const data::LabelStore& labels) {
-  store::Ragged<int64_t> positives;
+Ragged<int64_t> WithValidation(const BuildContext& build, const data::LabelStore& labels) {
+  Ragged<int64_t> positives;
   for (int64_t user = 0; user < build.train.user_count(); ++user)
     positives.Append(labels.InputHistory(data::Phase::kTest, build.train, user));
   return positives;
@@ -55,10 +55,10 @@ std::unique_ptr<Recommender> MakePairwise(const BuildContext& context,
                          Scorer& scorer, TrainContext& context) {
     const BuildContext& build = *shared;
     const auto& positives = build.train.histories;
-    data::Facts facts = TrainOn(positives, build, scorer, context, context.folder, 0);
+    Facts facts = TrainOn(positives, build, scorer, context, context.folder, 0);
     std::string edges = Cat("training items only: ", positives.values.size());
     if (take) {
-      const auto best = std::ranges::find(facts, "best step", &data::Facts::value_type::first);
+      const auto best = std::ranges::find(facts, "best step", &Facts::value_type::first);
       edges = Refit(build, scorer, context, take, std::stoll(best->second));
     }
     facts.emplace_back("edges", edges);

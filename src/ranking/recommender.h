@@ -12,7 +12,9 @@
 
 #include "cluster/collective/communicator.h"
 #include "proto/config.pb.h"
+#include "src/base/facts.h"
 #include "src/base/host_tensor.h"
+#include "src/base/ragged.h"
 #include "src/config/knobs.h"
 #include "src/data/split.h"
 #include "src/eval/metrics.h"
@@ -55,7 +57,7 @@ struct BuildContext {
 // avoid, and the communicator of its ranks.
 struct TrainContext {
   const data::LabelStore& labels;
-  const store::Ragged<int64_t>& negative_exclusion;
+  const Ragged<int64_t>& negative_exclusion;
   cluster::Communicator& comm;
   std::filesystem::path folder;  // checkpoints while under way; the model in the end
 };
@@ -75,7 +77,7 @@ class Recommender {
   virtual ~Recommender() = default;
   // Trains into context.folder, continuing from what an earlier try left there. Systems that only
   // count do nothing.
-  virtual data::Facts Train(TrainContext& context) = 0;
+  virtual Facts Train(TrainContext& context) = 0;
   virtual void Load(const std::filesystem::path& folder) = 0;
   // Answers in the order of the queries; queries of one call form one batch.
   virtual std::vector<Prediction> Predict(Task task, const std::vector<Query>& queries) = 0;

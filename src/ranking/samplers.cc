@@ -4,11 +4,12 @@
 #include <cmath>
 
 #include "src/base/error.h"
+#include "src/base/ragged.h"
 
 namespace whyrec::ranking {
 namespace {
 
-using Rows = store::Ragged<int64_t>;
+using Rows = Ragged<int64_t>;
 
 Rng SampleRng(const SamplerOptions& options, int64_t sample) {
   return Rng(options.seed, options.name + " samples", 0, static_cast<uint64_t>(sample));

@@ -8,17 +8,17 @@
 #include <string>
 #include <vector>
 
+#include "src/base/ragged.h"
 #include "src/base/rng.h"
 #include "src/data/samplers.h"
-#include "src/store/hdf5_file.h"
 
 namespace whyrec::ranking {
 
 // B samples with n targets in all; rows of users and items, by sample.
 struct Examples {
   std::vector<int64_t> users;        // [B]
-  store::Ragged<int64_t> inputs;     // [B] items that are read, oldest first; none in pairs
-  store::Ragged<int64_t> positives;  // [B] targets: what follows each of the last inputs
+  Ragged<int64_t> inputs;     // [B] items that are read, oldest first; none in pairs
+  Ragged<int64_t> positives;  // [B] targets: what follows each of the last inputs
   std::vector<int64_t> negatives;    // [n, k] of each target in turn
   int64_t step = 0, batch = 0;       // whose they are, and the samples of its global batch
 
@@ -38,19 +38,19 @@ struct Examples {
 class Negatives {
  public:
   // `excluded` by user row, in any order. Error(kData) where a user has all items.
-  Negatives(const store::Ragged<int64_t>& excluded, int64_t items);
+  Negatives(const Ragged<int64_t>& excluded, int64_t items);
   int64_t Draw(int64_t user, Rng& rng) const;  // uniform over what is left
   int64_t items() const { return items_; }
 
  private:
-  store::Ragged<int64_t> excluded_;  // sorted, distinct
+  Ragged<int64_t> excluded_;  // sorted, distinct
   int64_t items_;
 };
 
 // Negatives by popularity: item x with probability (c(x) + 1)^power / sum, c its training events.
 class PopularNegatives {
  public:
-  PopularNegatives(const store::Ragged<int64_t>& histories, int64_t items, double power);
+  PopularNegatives(const Ragged<int64_t>& histories, int64_t items, double power);
   int64_t Draw(Rng& rng) const;
   // log q of an item, what a sampled softmax subtracts from its logit.
   double LogProbability(int64_t item) const;
@@ -79,21 +79,18 @@ class Sampler {
 
 // SEQ: a user's events but the last, each predicting the one after it (SASRec). Users with fewer
 // than two events are never drawn; Error(kData) where there are no others.
-std::unique_ptr<Sampler> NextItem(const store::Ragged<int64_t>& histories,
-                                  const store::Ragged<int64_t>& excluded, int64_t items,
-                                  const SamplerOptions& options);
+std::unique_ptr<Sampler> NextItem(const Ragged<int64_t>& histories, const Ragged<int64_t>& excluded,
+                                  int64_t items, const SamplerOptions& options);
 // PREFIX: every beginning of every history predicts the event after it (RecBole); shuffled passes.
-std::unique_ptr<Sampler> Prefix(const store::Ragged<int64_t>& histories,
-                                const store::Ragged<int64_t>& excluded, int64_t items,
-                                const SamplerOptions& options);
+std::unique_ptr<Sampler> Prefix(const Ragged<int64_t>& histories, const Ragged<int64_t>& excluded,
+                                int64_t items, const SamplerOptions& options);
 // WINDOW: every run of `length` events (of fewer at a history's beginning) predicts the next
 // `targets` together (Caser, HGN); shuffled passes.
-std::unique_ptr<Sampler> Window(const store::Ragged<int64_t>& histories,
-                                const store::Ragged<int64_t>& excluded, int64_t items,
-                                int64_t targets, const SamplerOptions& options);
+std::unique_ptr<Sampler> Window(const Ragged<int64_t>& histories, const Ragged<int64_t>& excluded,
+                                int64_t items, int64_t targets, const SamplerOptions& options);
 // PAIR: a uniform user, a uniform one of the user's positives, and one uniform negative that is
 // neither a positive nor excluded (BPR). No inputs.
-std::unique_ptr<Sampler> Pair(const store::Ragged<int64_t>& positives,
-                              const store::Ragged<int64_t>& excluded, int64_t items, uint64_t seed);
+std::unique_ptr<Sampler> Pair(const Ragged<int64_t>& positives, const Ragged<int64_t>& excluded,
+                              int64_t items, uint64_t seed);
 
 }  // namespace whyrec::ranking

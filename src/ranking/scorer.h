@@ -9,6 +9,7 @@
 #include <memory>
 #include <span>
 
+#include "src/base/ragged.h"
 #include "src/nn/dropout.h"
 #include "src/nn/parameters.h"
 #include "src/ranking/recommender.h"
@@ -61,7 +62,7 @@ class Scorer {
 
 // Trained on sequences of the training histories: NextItem, Prefix, or a Window of fixed targets.
 using MakeSampler = std::function<std::unique_ptr<Sampler>(
-    const store::Ragged<int64_t>& histories, const store::Ragged<int64_t>& excluded, int64_t items,
+    const Ragged<int64_t>& histories, const Ragged<int64_t>& excluded, int64_t items,
     const SamplerOptions& options)>;
 std::unique_ptr<Recommender> MakeSequential(const BuildContext& context,
                                             std::unique_ptr<Scorer> scorer,
@@ -71,7 +72,7 @@ std::unique_ptr<Recommender> MakeSequential(const BuildContext& context,
 // from the start, for the number of steps that validated best, with the validation items among the
 // positives, because systems that read histories see them at the test. `refit` is called with these
 // positives first, so that graphs can be rebuilt.
-using TakePositives = std::function<void(const store::Ragged<int64_t>& positives)>;
+using TakePositives = std::function<void(const Ragged<int64_t>& positives)>;
 std::unique_ptr<Recommender> MakePairwise(const BuildContext& context,
                                           std::unique_ptr<Scorer> scorer, TakePositives refit = {});
 

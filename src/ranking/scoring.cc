@@ -18,9 +18,9 @@ class ScoringRecommender final : public Recommender {
         scorer_(std::move(scorer)),
         train_(std::move(train)) {}
 
-  data::Facts Train(TrainContext& context) override {
+  Facts Train(TrainContext& context) override {
     scorer_->Initialise(seed_);
-    data::Facts facts = train_(*scorer_, context);
+    Facts facts = train_(*scorer_, context);
     train::Team(context.comm).Once([&] {
       const c10::NoGradGuard no_grad;
       train::LoadParameters(scorer_->parameters(), context.folder / "model.safetensors");

@@ -135,9 +135,8 @@ bool MasksHistory(const BuildContext& context) {
   return !context.knobs.Has("mask_history") || context.knobs.On("mask_history");
 }
 
-data::Facts RunTraining(ScorerTraining& training, const config::RunConfig& config,
-                        const std::filesystem::path& folder, cluster::Communicator& comm,
-                        int64_t steps) {
+Facts RunTraining(ScorerTraining& training, const config::RunConfig& config,
+                  const std::filesystem::path& folder, cluster::Communicator& comm, int64_t steps) {
   TrainConfig own = config.train();
   own.set_weight_decay(0);
   if (steps > 0) own.set_steps(static_cast<int32_t>(steps));

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "src/base/facts.h"
 #include "src/ranking/scorer.h"
 #include "src/train/team.h"
 #include "src/train/trainer.h"
@@ -45,13 +46,13 @@ bool MasksHistory(const BuildContext& context);
 
 // train::Run without weight decay: scorers regularise themselves. `steps` above 0 replaces
 // train.steps.
-data::Facts RunTraining(ScorerTraining& training, const config::RunConfig& config,
-                        const std::filesystem::path& folder, cluster::Communicator& comm,
-                        int64_t steps = 0);
+Facts RunTraining(ScorerTraining& training, const config::RunConfig& config,
+                  const std::filesystem::path& folder, cluster::Communicator& comm,
+                  int64_t steps = 0);
 
 // A recommender around a scorer: `train` brings it to its best parameters and leaves
 // model.safetensors in the context's folder.
-using TrainScorer = std::function<data::Facts(Scorer& scorer, TrainContext& context)>;
+using TrainScorer = std::function<Facts(Scorer& scorer, TrainContext& context)>;
 std::unique_ptr<Recommender> MakeScoring(const BuildContext& context,
                                          std::unique_ptr<Scorer> scorer, TrainScorer train);
 

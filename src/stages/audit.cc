@@ -5,8 +5,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 
+#include "src/base/durable_file.h"
 #include "src/base/error.h"
 #include "src/base/log.h"
 #include "src/data/count_models.h"
@@ -80,11 +80,7 @@ Stage AuditStage(const config::RunConfig& config) {
       CheckStrict(values, PopularityBar(train, labels), train.item_count());
     const auto counts = data::CountValues(data::CountReport(context.config.catalogue()));
     values.insert(values.end(), counts.begin(), counts.end());
-    nlohmann::json json = nlohmann::json::array();
-    for (const auto& v : values)
-      json.push_back(
-          {{"check", v.check}, {"metric", v.metric}, {"value", v.value}, {"users", v.users}});
-    store::WriteFileAtomically(partial / "audit.json", json.dump(1) + "\n");
+    WriteDurably(partial / "audit.json", data::AuditJson(values));
     return Mismatch(context.config, catalogue);
   };
   return stage;

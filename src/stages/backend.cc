@@ -94,7 +94,7 @@ std::unique_ptr<gen::Generator> MakeBackend(const RunContext& context,
                                Plain(config, prompts) ? lm::Turns::kPlain : lm::Turns::kChat);
     }
     case RationalesConfig::HTTP:
-      return http::MakeHttp(http::HttpOptionsOf(rationales.http(), config.seed()));
+      return http::MakeGenerator(http::OptionsOf(rationales.http(), config.seed()));
   }
   Fail(Exit::kUsage, "rationales.backend has no known value");
 }
@@ -119,7 +119,7 @@ std::string DescribeBackend(const config::RunConfig& config) {
 Facts FactsOf(const gen::ReasonCounts& counts, const config::RunConfig& config) {
   Facts facts{{"texts written", Cat(counts.texts)},
               {"made of facts after failed answers", Cat(counts.made_of_facts)}};
-  for (auto& fact : counts.Facts()) facts.push_back(std::move(fact));
+  for (auto& fact : counts.ToFacts()) facts.push_back(std::move(fact));
   facts.emplace_back("reasons", DescribeBackend(config));
   return facts;
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "proto/config.pb.h"
+#include "src/base/facts.h"
 #include "src/gen/generator.h"
 #include "src/gen/reason_engine.h"
 #include "src/stages/stage.h"

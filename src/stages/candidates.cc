@@ -10,8 +10,10 @@
 #include <cstring>
 
 #include "src/base/error.h"
+#include "src/base/ragged.h"
 #include "src/stages/system_run.h"
 #include "src/stages/units.h"
+#include "src/store/hdf5_file.h"
 
 namespace whyrec::stages {
 namespace {
@@ -124,7 +126,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial,
   } else {
     for (const int64_t user : users) rows.push_back(drawer.Draw(user));
   }
-  store::Ragged<int64_t> all;
+  Ragged<int64_t> all;
   for (int64_t user = 0, next = 0; user < drawer.train().user_count(); ++user) {
     const bool drawn = next < std::ssize(users) && users[next] == user;
     all.Append(drawn ? rows[next++] : std::vector<int64_t>());

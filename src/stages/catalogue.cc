@@ -23,7 +23,7 @@ Stage CatalogueStage(const config::RunConfig& config) {
     stage.settings.push_back("source=" + path.filename().string());
   }
   stage.run = [](const RunContext& context, const std::filesystem::path& partial) {
-    data::Facts facts;
+    Facts facts;
     data::Save(data::ReadSource(context.config.catalogue(), facts), partial / "catalogue.h5");
     return facts;
   };

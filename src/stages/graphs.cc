@@ -6,6 +6,7 @@
 #include "src/graph/csr.h"
 #include "src/nn/numeric.h"
 #include "src/stages/stage.h"
+#include "src/store/hdf5_file.h"
 #include "src/store/safetensors.h"
 
 namespace whyrec::stages {

@@ -6,6 +6,7 @@
 #include "src/base/error.h"
 #include "src/base/log.h"
 #include "src/base/stop.h"
+#include "src/base/text_file.h"
 #include "src/stages/units.h"
 
 namespace whyrec::stages {
@@ -17,7 +18,7 @@ using Clock = std::chrono::steady_clock;
 std::string FirstLine(const fs::path& file) {
   std::error_code absent;
   if (!fs::is_regular_file(file, absent)) return "";
-  const std::string text = store::ReadTextFile(file);
+  const std::string text = ReadFile(file);
   return text.substr(0, text.find('\n'));
 }
 

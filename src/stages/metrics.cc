@@ -4,9 +4,11 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "src/base/durable_file.h"
 #include "src/base/log.h"
 #include "src/stages/predictions.h"
 #include "src/stages/system_run.h"
+#include "src/store/hdf5_file.h"
 
 namespace whyrec::stages {
 namespace {
@@ -92,8 +94,8 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial, const
   json chance = json::object();
   for (const Metric& metric : kMetrics)
     chance[metric.name] = Value(metric, eval::ChanceRank(candidates), eval::Ties::kExpected);
-  store::WriteFileAtomically(partial / "chance.json", chance.dump(1) + "\n");
-  store::WriteFileAtomically(partial / "metrics.json", rows.dump(1) + "\n");
+  WriteDurably(partial / "chance.json", chance.dump(1) + "\n");
+  WriteDurably(partial / "metrics.json", rows.dump(1) + "\n");
   return {};
 }
 

@@ -7,6 +7,7 @@
 #include "src/nn/numeric.h"
 #include "src/stages/examples.h"
 #include "src/stages/system_run.h"
+#include "src/store/hdf5_file.h"
 
 namespace whyrec::stages {
 namespace {

@@ -29,7 +29,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
             asked.push_back(
                 {{.split = "train", .user = user, .history = users.History("train", user)},
                  users.TrainTarget(user)});
-        std::vector<gen::Node> nodes = engine.Positive(asked);
+        std::vector<gen::ReasonNode> nodes = engine.Positive(asked);
         for (size_t i = 0; i < nodes.size(); ++i)
           trees[asked[i].first.user - begin] = {.nodes = {std::move(nodes[i])}, .levels = 1};
         return gen::Pack(trees);
@@ -43,7 +43,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
   if (!merged) return {};
   gen::ReasonCounts counts;
   for (int64_t user = 0; user < std::ssize(all); ++user)
-    for (const gen::Node& node : all[static_cast<size_t>(user)].nodes)
+    for (const gen::ReasonNode& node : all[static_cast<size_t>(user)].nodes)
       counts.Add(node, users.TrainTarget(user));
   records.Close();
   gen::SavePool({{"train", std::move(all)}}, partial / "reasons.h5");

@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <functional>
 
+#include "src/base/ragged.h"
 #include "src/base/rng.h"
 #include "src/stages/predictions.h"
 #include "src/stages/system_run.h"
 #include "src/stages/units.h"
+#include "src/store/hdf5_file.h"
 
 namespace whyrec::stages {
 namespace {
@@ -93,9 +95,9 @@ bool AsksDirectly(const systems::System& system) {
 }
 
 // The further candidate sets by task name; one row per user.
-std::vector<std::pair<std::string, store::Ragged<int64_t>>> LoadAlso(
-    const RunContext& context, const systems::System& system) {
-  std::vector<std::pair<std::string, store::Ragged<int64_t>>> out;
+std::vector<std::pair<std::string, Ragged<int64_t>>> LoadAlso(const RunContext& context,
+                                                              const systems::System& system) {
+  std::vector<std::pair<std::string, Ragged<int64_t>>> out;
   if (!AsksDirectly(system)) return out;
   for (const std::string& how : AlsoCandidates(context.config)) {
     const store::Hdf5Reader file(context.workspace.Of("candidates." + how) / "candidates.h5");

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "src/base/error.h"
+#include "src/store/hdf5_file.h"
 
 namespace whyrec::stages {
 

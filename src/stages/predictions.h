@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "src/base/ragged.h"
 #include "src/eval/metrics.h"
-#include "src/store/hdf5_file.h"
 
 namespace whyrec::stages {
 
@@ -17,8 +17,7 @@ struct TaskPredictions {
   // candidates).
   std::string task;
   bool scored = false;
-  store::Ragged<int64_t>
-      lists;  // item rows, best first, at most ten; -1 where an answer is no item
+  Ragged<int64_t> lists;  // item rows, best first, at most ten; -1 where an answer is no item
   std::vector<eval::Rank> ranks;  // parallel to the users, when scored
 
   void Append(const TaskPredictions& more);

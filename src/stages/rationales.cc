@@ -3,7 +3,9 @@
 // the texts, prompts.jsonl.gz the prompts.
 #include <nlohmann/json.hpp>
 
+#include "src/base/durable_file.h"
 #include "src/base/error.h"
+#include "src/base/ragged.h"
 #include "src/base/text_file.h"
 #include "src/data/split.h"
 #include "src/gen/isrf_chain.h"
@@ -21,7 +23,7 @@ gen::ItemFacts FactsOf(const data::Item& item) {
 
 // The positions a user's profile may use: training positions, unless the published protocol is
 // asked for.
-store::Ragged<int64_t> ProfileHistories(const RunContext& context, const data::TrainView& train) {
+Ragged<int64_t> ProfileHistories(const RunContext& context, const data::TrainView& train) {
   const auto published = data::PublishedProtocol::ForProfiles(context.config.rationales());
   if (!published) return train.histories;
   return data::LoadLabels(context.workspace.Of("split")).FullHistories(*published, train);
@@ -121,7 +123,7 @@ class Writer {
   std::string kind_;
   std::unique_ptr<gen::Generator> generator_;
   int64_t attempts_ = 1;
-  store::Ragged<int64_t> histories_;
+  Ragged<int64_t> histories_;
   std::vector<std::string> traits_;
 };
 
@@ -148,8 +150,8 @@ Stage RationalesStage(const config::RunConfig& config, const std::string& kind) 
           prompts += unit.substr(line + 1 + size);
         });
     if (merged) {
-      store::WriteFileAtomically(partial / "records.jsonl.gz", records);
-      store::WriteFileAtomically(partial / "prompts.jsonl.gz", prompts);
+      WriteDurably(partial / "records.jsonl.gz", records);
+      WriteDurably(partial / "prompts.jsonl.gz", prompts);
     }
     return {{"texts", DescribeBackend(context.config)}};
   };

@@ -8,6 +8,7 @@
 #include "src/stages/backend.h"
 #include "src/stages/examples.h"
 #include "src/stages/units.h"
+#include "src/store/hdf5_file.h"
 
 namespace whyrec::stages {
 namespace {
@@ -23,7 +24,7 @@ std::vector<std::string> SplitsOf(const config::RunConfig& config) {
   return {std::begin(kSplits), std::end(kSplits)};
 }
 
-// Everything the prompts need and, when chains are pruned, the judge: one row per split and user.
+// Everything the prompts need and, when chains are pruned, the scorer: one row per split and user.
 class Grower {
  public:
   explicit Grower(const RunContext& context)
@@ -34,8 +35,9 @@ class Grower {
         users_(train_, labels_),
         generator_(MakeBackend(context, context.config, Prompts::kPulse)) {
     if (Prunes(config_))
-      judge_ = lm::LoadThoughtSpace(context.workspace.Of("thoughts"), config_.execution().device());
-    engine_.emplace(*generator_, config_, judge_.get());
+      scorer_ =
+          lm::LoadThoughtSpace(context.workspace.Of("thoughts"), config_.execution().device());
+    engine_.emplace(*generator_, config_, scorer_.get());
     if (config_.pulse().neighbours().count() == 0) return;
     const store::Hdf5Reader file(context.workspace.Of("neighbours") / "neighbours.h5");
     for (const std::string& split : splits_)
@@ -55,7 +57,7 @@ class Grower {
     for (int64_t row = begin; row < end; ++row) {
       gen::Evidence of = EvidenceOf(row);
       if (of.history.empty()) continue;
-      if (judge_)
+      if (scorer_)
         behaviours.push_back(users_.AnchorOf(of.split, of.user, config_.pulse().behaviour()));
       evidence.push_back(std::move(of));
       place.push_back(row - begin);
@@ -83,7 +85,7 @@ class Grower {
   const data::LabelStore labels_;
   const Examples users_;
   const std::unique_ptr<gen::Generator> generator_;
-  std::unique_ptr<gen::Judge> judge_;
+  std::unique_ptr<gen::ReasonScorer> scorer_;
   std::optional<gen::ReasonEngine> engine_;
   std::vector<HostTensor> neighbours_;  // by split; none: k is 0
 };
@@ -112,7 +114,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
     const std::string& split = grower.splits()[row / grower.users()];
     gen::ReasonTree& tree = all[static_cast<size_t>(row)];
     // Without targets: this stage must not see held-out ones.
-    for (const gen::Node& node : tree.nodes)
+    for (const gen::ReasonNode& node : tree.nodes)
       if (split == "train")
         counts.Add(node, grower.examples().TrainTarget(row % grower.users()));
       else

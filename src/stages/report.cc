@@ -5,6 +5,8 @@
 #include <optional>
 #include <set>
 
+#include "src/base/durable_file.h"
+#include "src/base/text_file.h"
 #include "src/config/run_config.h"
 #include "src/eval/published.h"
 #include "src/eval/table.h"
@@ -19,7 +21,7 @@ namespace {
 using nlohmann::json;
 
 json ReadJson(const RunContext& context, const std::string& artefact, const std::string& file) {
-  return json::parse(store::ReadTextFile(context.workspace.Of(artefact) / file));
+  return json::parse(ReadFile(context.workspace.Of(artefact) / file));
 }
 
 std::string SystemName(const json& row) {
@@ -188,8 +190,8 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
       AuditLines(ReadJson(context, "audit", "audit.json"));
   text += "\n## Values that the protocol decides\n\n";
   for (const std::string& line : config::ProtocolKeys(context.config)) text += "- " + line + "\n";
-  store::WriteFileAtomically(partial / "report.md", text);
-  store::WriteFileAtomically(partial / "report.json", rows.dump(1) + "\n");
+  WriteDurably(partial / "report.md", text);
+  WriteDurably(partial / "report.json", rows.dump(1) + "\n");
   return {};
 }
 

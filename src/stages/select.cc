@@ -36,7 +36,7 @@ std::vector<int64_t> Candidates(const gen::ReasonTree& tree, const TreeConfig& c
   const bool all =
       config.score_nodes() == TreeConfig::ALL && config.algorithm() == TreeConfig::FULL_TREE;
   int64_t deepest = 0;
-  for (const gen::Node& node : tree.nodes) deepest = std::max(deepest, node.level);
+  for (const gen::ReasonNode& node : tree.nodes) deepest = std::max(deepest, node.level);
   std::vector<int64_t> nodes;
   for (int64_t i = 0; i < std::ssize(tree.nodes); ++i)
     if (all || tree.nodes[static_cast<size_t>(i)].level == deepest) nodes.push_back(i);
@@ -89,7 +89,7 @@ class Selection {
   }
 
   void Save(const std::filesystem::path& folder) const {
-    gen::SaveChoices(choices_, folder / "selection.h5");
+    gen::SaveChosen(choices_, folder / "selection.h5");
     store::Hdf5Writer file(folder / "scores.h5");
     for (const auto& [split, columns] : columns_) {
       file.WriteInts(split + "/user", columns.user);
@@ -105,7 +105,7 @@ class Selection {
     std::vector<int64_t> user, node;
     std::vector<float> score;
   };
-  gen::Choices choices_;
+  gen::ChosenReasons choices_;
   std::map<std::string, Columns> columns_;
   int64_t chosen_ = 0;
 };
@@ -113,7 +113,7 @@ class Selection {
 // Choices that need no encoder: by likelihood, the base reason, or at random. The base reason is
 // not a leaf, so "base" has it as its only candidate.
 Scores PlainScores(const std::string& by, Choosing& of, uint64_t seed) {
-  const auto node = [&](int64_t i) -> const gen::Node& {
+  const auto node = [&](int64_t i) -> const gen::ReasonNode& {
     return of.tree->nodes[static_cast<size_t>(i)];
   };
   if (by == "base") {
@@ -153,7 +153,8 @@ std::string UntrainedFolder(const config::PulseConfig& pulse) {
   return pulse.tree().has_distilbert() ? pulse.tree().distilbert() : pulse.thought().encoder();
 }
 
-std::unique_ptr<gen::Judge> LoadJudge(const RunContext& context, const std::string& by) {
+std::unique_ptr<gen::ReasonScorer> LoadReasonScorer(const RunContext& context,
+                                                    const std::string& by) {
   const auto& pulse = context.config.pulse();
   const std::string device = context.config.execution().device();
   const auto thoughts = context.workspace.Of("thoughts");
@@ -162,17 +163,17 @@ std::unique_ptr<gen::Judge> LoadJudge(const RunContext& context, const std::stri
   if (by == "sbert") {
     options.max_tokens = std::min(options.max_tokens, kSentenceTokens);
     options.pooling = lm::Pooling::kMean;
-    return lm::MakeJudge(lm::LoadEncoder(pulse.tree().sbert(), options), nullptr);
+    return lm::MakeReasonScorer(lm::LoadEncoder(pulse.tree().sbert(), options), nullptr);
   }
   options.pooling = lm::Pooling::kCls;
   std::filesystem::path folder = UntrainedFolder(pulse);
   if (folder.empty()) folder = thoughts / "start";
-  return lm::MakeJudge(lm::LoadEncoder(folder, options), nullptr);
+  return lm::MakeReasonScorer(lm::LoadEncoder(folder, options), nullptr);
 }
 
 // Serialised scores of some users, concatenated.
-std::string ScoreUnit(gen::Judge& judge, const Examples& examples, std::span<const Choosing> users,
-                      const BehaviourConfig& behaviour) {
+std::string ScoreUnit(gen::ReasonScorer& scorer, const Examples& examples,
+                      std::span<const Choosing> users, const BehaviourConfig& behaviour) {
   std::vector<std::string> anchors;
   std::vector<std::vector<std::string>> reasons;
   for (const Choosing& of : users) {
@@ -182,7 +183,7 @@ std::string ScoreUnit(gen::Judge& judge, const Examples& examples, std::span<con
       texts.push_back(of.tree->nodes[static_cast<size_t>(node)].text);
   }
   std::string bytes;
-  for (const Scores& scores : judge.Score(anchors, reasons))
+  for (const Scores& scores : scorer.Score(anchors, reasons))
     bytes.append(reinterpret_cast<const char*>(scores.data()), scores.size() * sizeof(float));
   return bytes;
 }
@@ -202,13 +203,13 @@ bool SelectByTexts(const RunContext& context, const std::filesystem::path& parti
                    const std::string& by, const Examples& examples,
                    const std::vector<Choosing>& choosing, Selection& selection) {
   const BehaviourConfig behaviour = BehaviourOf(context.config, by);
-  std::unique_ptr<gen::Judge> judge;  // loaded by those who get work
+  std::unique_ptr<gen::ReasonScorer> scorer;  // loaded by those who get work
   size_t next = 0;
   return DoUnits(
       context, partial, {"  trees", "trees", std::ssize(choosing), kUnitUsers},
       [&](int64_t begin, int64_t end) {
-        if (!judge) judge = LoadJudge(context, by);
-        return ScoreUnit(*judge, examples, {choosing.begin() + begin, choosing.begin() + end},
+        if (!scorer) scorer = LoadReasonScorer(context, by);
+        return ScoreUnit(*scorer, examples, {choosing.begin() + begin, choosing.begin() + end},
                          behaviour);
       },
       [&](const std::string& bytes) {

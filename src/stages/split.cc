@@ -1,6 +1,7 @@
 // split: held-out items, numbers for prompts, candidate sets -> train.h5 (data that training may
 // use) and labels.h5 (held-out data).
 #include "src/data/split.h"
+#include "src/base/ragged.h"
 
 #include "src/base/error.h"
 #include "src/data/candidates.h"
@@ -20,7 +21,7 @@ Stage SplitStage(const config::RunConfig& config) {
             const data::Split split = data::MakeSplit(catalogue, context.config.split());
             data::Save(split, partial);
             const auto shared = [&](data::Phase phase) {
-              store::Ragged<int64_t> rows;
+              Ragged<int64_t> rows;
               for (int64_t user : split.labels.EvaluatedUsers(phase))
                 rows.Append(split.labels.Candidates(phase, user));
               return data::SharedTitles(split.train.items, rows);

@@ -11,6 +11,7 @@
 
 #include "cluster/collective/communicator.h"
 #include "proto/config.pb.h"
+#include "src/base/facts.h"
 #include "src/store/workspace.h"
 
 namespace whyrec::stages {
@@ -34,7 +35,6 @@ struct RunContext {
   std::string fingerprint = {};  // of the stage that runs
 };
 
-using Facts = std::vector<std::pair<std::string, std::string>>;
 using Files = std::vector<std::pair<std::string, std::string>>;
 
 struct Stage {

@@ -1,4 +1,5 @@
 // train: trains one system and stores its model; systems that only count store nothing.
+#include "src/base/ragged.h"
 #include "src/stages/stage.h"
 #include "src/stages/system_run.h"
 
@@ -7,9 +8,8 @@ namespace {
 
 // The items that training negatives avoid. They include held-out items only under the published
 // protocol.
-store::Ragged<int64_t> NegativeExclusion(const config::SplitConfig& config,
-                                         const data::TrainView& train,
-                                         const data::LabelStore& labels) {
+Ragged<int64_t> NegativeExclusion(const config::SplitConfig& config, const data::TrainView& train,
+                                  const data::LabelStore& labels) {
   const auto published = data::PublishedProtocol::ForNegatives(config);
   return published ? labels.FullHistories(*published, train) : train.histories;
 }

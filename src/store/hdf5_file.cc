@@ -6,8 +6,9 @@
 #include <type_traits>
 #include <utility>
 
+#include "src/base/durable_file.h"
 #include "src/base/error.h"
-#include "src/store/workspace.h"
+#include "src/base/ragged.h"
 
 namespace whyrec::store {
 namespace {
@@ -199,7 +200,7 @@ void Hdf5Writer::Close() {
   const bool flushed = H5Fflush(file_, H5F_SCOPE_GLOBAL) >= 0;
   if (H5Fclose(std::exchange(file_, -1)) < 0 || !flushed)
     Fail(Exit::kCannotWrite, path_.string(), ": cannot be flushed; is the disk full?");
-  SyncFile(path_);
+  SyncToDisk(path_);
 }
 
 Hdf5Reader::Hdf5Reader(const std::filesystem::path& file) : path_(file) {

@@ -5,31 +5,14 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "src/base/host_tensor.h"
+#include "src/base/ragged.h"
 
 namespace whyrec::store {
-
-// Rows of different lengths: row i is values[offsets[i] .. offsets[i+1]).
-template <typename T>
-struct Ragged {
-  std::vector<int64_t> offsets{0};
-  std::vector<T> values;
-
-  int64_t rows() const { return static_cast<int64_t>(offsets.size()) - 1; }
-  std::span<const T> row(int64_t i) const {
-    return {values.data() + offsets[i], static_cast<size_t>(offsets[i + 1] - offsets[i])};
-  }
-  template <typename Range>
-  void Append(const Range& row) {
-    values.insert(values.end(), row.begin(), row.end());
-    offsets.push_back(static_cast<int64_t>(values.size()));
-  }
-};
 
 class Hdf5Writer {
  public:

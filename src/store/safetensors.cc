@@ -11,9 +11,10 @@
 #include <optional>
 #include <set>
 
+#include "src/base/durable_file.h"
 #include "src/base/error.h"
 #include "src/base/log.h"
-#include "src/store/workspace.h"
+#include "src/base/text_file.h"
 
 namespace whyrec::store {
 namespace {
@@ -193,7 +194,7 @@ class Reader {
 
 // The tensors of a model that an index spreads over several files of its folder.
 TensorMap ReadIndexed(const fs::path& index) {
-  const Json json = Json::parse(ReadTextFile(index), nullptr, false);
+  const Json json = Json::parse(ReadFile(index), nullptr, false);
   if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object())
     Fail(Exit::kData, index.string(), ": is not JSON with an object weight_map");
   std::map<std::string, TensorMap> shards;
@@ -254,7 +255,7 @@ void WriteSafetensors(const fs::path& file, const TensorMap& tensors) {
   std::vector<std::string_view> parts{{reinterpret_cast<const char*>(&length), 8}, text};
   for (const auto* tensor : order)
     parts.emplace_back(static_cast<const char*>(tensor->second.bytes()), tensor->second.nbytes());
-  WriteFileAtomically(file, parts);
+  WriteDurably(file, parts);
 }
 
 }  // namespace whyrec::store

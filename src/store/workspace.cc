@@ -1,18 +1,16 @@
 #include "src/store/workspace.h"
 
-#include <fcntl.h>
 #include <google/protobuf/io/tokenizer.h>
 #include <google/protobuf/text_format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <ctime>
-#include <fstream>
-#include <iterator>
 #include <map>
 
+#include "src/base/durable_file.h"
 #include "src/base/error.h"
 #include "src/base/hash.h"
+#include "src/base/text_file.h"
 
 namespace whyrec::store {
 namespace {
@@ -57,19 +55,19 @@ std::string ContentOf(const std::map<std::string, std::string>& hash_of_path) {
 
 void SyncTree(const fs::path& folder) {
   for (const auto& entry : fs::recursive_directory_iterator(folder))
-    if (entry.is_regular_file() || entry.is_directory()) SyncFile(entry.path());
-  SyncFile(folder);
+    if (entry.is_regular_file() || entry.is_directory()) SyncToDisk(entry.path());
+  SyncToDisk(folder);
 }
 
 // Ends the life of the artefact in `folder`: without its manifest it does not count.
 void RemoveFolder(const fs::path& folder) {
-  if (fs::remove(folder / kManifest)) SyncFile(folder);
+  if (fs::remove(folder / kManifest)) SyncToDisk(folder);
   fs::remove_all(folder);
 }
 
 bool Holds(const fs::path& folder, const std::string& fingerprint) {
   return fs::is_regular_file(folder / kIdentity) &&
-         ReadTextFile(folder / kIdentity) == fingerprint + "\n";
+         ReadFile(folder / kIdentity) == fingerprint + "\n";
 }
 
 std::optional<artefact::Manifest> ReadManifest(const fs::path& folder) {
@@ -80,7 +78,7 @@ std::optional<artefact::Manifest> ReadManifest(const fs::path& folder) {
   google::protobuf::TextFormat::Parser parser;
   parser.RecordErrorsTo(&quiet);
   artefact::Manifest out;
-  if (!parser.ParseFromString(ReadTextFile(folder / kManifest), &out)) return std::nullopt;
+  if (!parser.ParseFromString(ReadFile(folder / kManifest), &out)) return std::nullopt;
   return out;
 }
 
@@ -201,7 +199,7 @@ fs::path Workspace::Begin(const Identity& identity) const {
       return;
     }
     fs::create_directories(partial);
-    WriteFileAtomically(partial / kIdentity, fingerprint + "\n");
+    WriteDurably(partial / kIdentity, fingerprint + "\n");
   });
   return partial;
 }
@@ -237,9 +235,8 @@ artefact::Manifest Workspace::Commit(const Identity& identity,
   Changing([&] {
     SyncTree(partial);
     RemoveFolder(folder);
-    fs::rename(partial, folder);
-    SyncFile(folder_);
-    WriteFileAtomically(folder / kManifest, text);
+    RenameDurably(partial, folder);
+    WriteDurably(folder / kManifest, text);
     fs::remove(folder / kIdentity);
   });
   return out;
@@ -302,42 +299,6 @@ artefact::Input ExternalInput(const std::string& label, const fs::path& path) {
   for (const std::string& file : FilesBelow(path)) hashes[file] = Sha256OfFile(path / file);
   out.set_content(ContentOf(hashes));
   return out;
-}
-
-void WriteFileAtomically(const fs::path& file, const std::vector<std::string_view>& parts) {
-  const fs::path folder = file.has_parent_path() ? file.parent_path() : ".";
-  const fs::path draft = folder / Cat(".", file.filename().string(), ".", getpid());
-  std::ofstream out(draft, std::ios::binary | std::ios::trunc);
-  for (std::string_view part : parts)
-    out.write(part.data(), static_cast<std::streamsize>(part.size()));
-  out.close();
-  std::error_code refused;
-  if (out) {
-    SyncFile(draft);
-    fs::rename(draft, file, refused);
-  }
-  if (!out || refused) {
-    fs::remove(draft, refused);
-    Fail(Exit::kCannotWrite, file.string(), ": cannot be written; is the disk full?");
-  }
-  SyncFile(folder);
-}
-
-void WriteFileAtomically(const fs::path& file, std::string_view text) {
-  WriteFileAtomically(file, std::vector<std::string_view>{text});
-}
-
-std::string ReadTextFile(const fs::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in || fs::is_directory(file)) Fail(Exit::kData, file.string(), ": cannot be read");
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-void SyncFile(const fs::path& file_or_folder) {
-  const int descriptor = open(file_or_folder.c_str(), O_RDONLY | O_CLOEXEC);
-  const bool synced = descriptor >= 0 && fsync(descriptor) == 0;
-  if (descriptor >= 0) close(descriptor);
-  if (!synced) Fail(Exit::kCannotWrite, file_or_folder.string(), ": cannot be synced to disk");
 }
 
 std::string UtcNow() {

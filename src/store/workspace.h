@@ -7,7 +7,6 @@
 #include <functional>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "proto/artefact.pb.h"
@@ -65,12 +64,6 @@ class Workspace {
 // does not exist.
 artefact::Input ExternalInput(const std::string& label, const std::filesystem::path& path);
 
-// Writes text under a temporary name, syncs it and renames it. Error(kCannotWrite).
-void WriteFileAtomically(const std::filesystem::path& file, std::string_view text);
-void WriteFileAtomically(const std::filesystem::path& file,
-                         const std::vector<std::string_view>& parts);  // one after the other
-std::string ReadTextFile(const std::filesystem::path& file);           // Error(kData)
-void SyncFile(const std::filesystem::path& file_or_folder);
 std::string UtcNow();                                      // 2026-11-21T03:04:05Z
 int64_t SecondsTaken(const artefact::Manifest& manifest);  // from start to commit
 

@@ -2,6 +2,7 @@
 // pairs (He et al., SIGIR 2020; BPR: Rendle et al., UAI 2009). U users, I items, d width, n pairs.
 #include <ATen/core/Tensor.h>
 
+#include "src/base/ragged.h"
 #include "src/nn/losses.h"
 #include "src/nn/ranking_losses.h"
 #include "src/ranking/node_table.h"
@@ -49,7 +50,7 @@ class LightGcn final : public ranking::Scorer {
   void Save(const std::filesystem::path& folder) override { nodes_.Save(Propagated(), folder); }
   void Load(const std::filesystem::path& folder) override { table_ = nodes_.Load(folder); }
 
-  void SetEdges(const store::Ragged<int64_t>& positives) { nodes_.SetEdges(positives); }
+  void SetEdges(const Ragged<int64_t>& positives) { nodes_.SetEdges(positives); }
 
  private:
   int64_t layers_;

@@ -10,7 +10,7 @@ class MarkovRecommender final : public Recommender {
   explicit MarkovRecommender(const BuildContext& context)
       : model_(context.train.histories, context.train.item_count()) {}
 
-  data::Facts Train(TrainContext&) override { return {}; }
+  Facts Train(TrainContext&) override { return {}; }
   void Load(const std::filesystem::path&) override {}
 
   std::vector<Prediction> Predict(Task, const std::vector<Query>& queries) override {

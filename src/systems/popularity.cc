@@ -11,7 +11,7 @@ class PopularityRecommender final : public Recommender {
   explicit PopularityRecommender(const BuildContext& context)
       : scores_(data::Popularity(context.train.histories, context.train.item_count())) {}
 
-  data::Facts Train(TrainContext&) override { return {}; }
+  Facts Train(TrainContext&) override { return {}; }
   void Load(const std::filesystem::path&) override {}
 
   std::vector<Prediction> Predict(Task, const std::vector<Query>& queries) override {

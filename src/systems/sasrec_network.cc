@@ -34,7 +34,7 @@ std::string Of(const char* layers, int64_t block, const char* rest = "") {
 
 // Sequences of similar length, whose attention is one product: each has its events first, then
 // its last one again up to the longest, which the causal mask hides from all that count.
-struct SasRecNetwork::Group {
+struct SasRecNetwork::LengthGroup {
   int64_t sequences, width;  // b, t
   at::Tensor events;         // i64 [b * t], of N
   at::Tensor mask;           // [b, 1, t, 1 + t]: log p, then 0 for what is seen
@@ -125,14 +125,14 @@ at::Tensor SasRecNetwork::Dropout(const at::Tensor& x, const nn::RowKeys& keys) 
 
 // Longest first; a group ends where a sequence would fill less than half of it. places [N]: of the
 // events among the groups' rows.
-std::vector<SasRecNetwork::Group> SasRecNetwork::Groups(const SasRecBatch& batch,
-                                                        std::vector<int64_t>& places) const {
+std::vector<SasRecNetwork::LengthGroup> SasRecNetwork::Groups(const SasRecBatch& batch,
+                                                              std::vector<int64_t>& places) const {
   constexpr int64_t kShort = 8;  // not worth a group of their own
   std::vector<size_t> order(batch.sequences.size());
   std::iota(order.begin(), order.end(), 0);
   std::ranges::stable_sort(order, std::greater(),
                            [&](size_t b) { return batch.sequences[b].count; });
-  std::vector<Group> groups;
+  std::vector<LengthGroup> groups;
   places.resize(batch.rows.size());
   int64_t place = 0;
   for (size_t begin = 0, end = 0; begin < order.size(); begin = end) {
@@ -167,7 +167,7 @@ std::vector<SasRecNetwork::Group> SasRecNetwork::Groups(const SasRecBatch& batch
 
 // What dropout multiplies the weights [b, H, t, 1 + t] by: every padded slot is dropped by itself,
 // so their common weight has the mean over the slots.
-at::Tensor SasRecNetwork::KeptWeights(const at::Tensor& weights, const Group& group,
+at::Tensor SasRecNetwork::KeptWeights(const at::Tensor& weights, const LengthGroup& group,
                                       const nn::RowKeys& keys) const {
   constexpr int64_t kSlots = 64;  // at a time
   const int64_t b = group.sequences, t = group.width, heads = config_.heads;
@@ -189,7 +189,7 @@ at::Tensor SasRecNetwork::KeptWeights(const at::Tensor& weights, const Group& gr
 
 // q [N, d], kv [N, 2d], pad [2d], keys [N] -> [b * t, d].
 at::Tensor SasRecNetwork::OfGroup(const at::Tensor& q, const at::Tensor& kv, const at::Tensor& pad,
-                                  const Group& group, const nn::RowKeys& keys) const {
+                                  const LengthGroup& group, const nn::RowKeys& keys) const {
   const int64_t b = group.sequences, t = group.width, heads = config_.heads,
                 size = config_.dim / heads;
   const at::Tensor queries =
@@ -207,7 +207,7 @@ at::Tensor SasRecNetwork::OfGroup(const at::Tensor& q, const at::Tensor& kv, con
 
 // queries and x [N, d] -> [N, d]. `back` [N]: where the groups' results have them.
 at::Tensor SasRecNetwork::Attention(const at::Tensor& queries, const at::Tensor& x, int64_t block,
-                                    const std::vector<Group>& groups, const at::Tensor& back,
+                                    const std::vector<LengthGroup>& groups, const at::Tensor& back,
                                     const nn::RowKeys& keys) const {
   const int64_t d = config_.dim;
   const at::Tensor weight = parameters_.Get(Of("attention_layers", block, ".in_proj_weight"));
@@ -218,7 +218,7 @@ at::Tensor SasRecNetwork::Attention(const at::Tensor& queries, const at::Tensor&
   const at::Tensor pad = at::cat({at::zeros({d}, bias.options()), bias.narrow(0, 2 * d, d)});
   const at::Tensor kv = at::linear(x, weight.narrow(0, d, 2 * d), pad);  // x = 0 gives `pad`
   std::vector<at::Tensor> parts;
-  for (const Group& group : groups) parts.push_back(OfGroup(q, kv, pad, group, keys));
+  for (const LengthGroup& group : groups) parts.push_back(OfGroup(q, kv, pad, group, keys));
   return Linear(at::embedding(parts.size() == 1 ? parts[0] : at::cat(parts), back),
                 Of("attention_layers", block, ".out_proj.weight"),
                 Of("attention_layers", block, ".out_proj.bias"));
@@ -240,7 +240,7 @@ at::Tensor SasRecNetwork::States(const at::Tensor& rows, const SasRecBatch& batc
                                ? nn::RowKeys()
                                : nn::KeysOf(draws, "sasrec", runs, parameters_.device());
   std::vector<int64_t> places;
-  const std::vector<Group> groups = Groups(batch, places);
+  const std::vector<LengthGroup> groups = Groups(batch, places);
   const at::Tensor back = Indices(places);
   const bool original = config_.form == Form::kOriginal;
   const at::Tensor positions =

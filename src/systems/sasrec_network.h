@@ -68,18 +68,18 @@ class SasRecNetwork {
   at::Tensor Indices(std::span<const int64_t> values) const;  // on the parameters' device
 
  private:
-  struct Group;
-  std::vector<Group> Groups(const SasRecBatch& batch, std::vector<int64_t>& places) const;
+  struct LengthGroup;
+  std::vector<LengthGroup> Groups(const SasRecBatch& batch, std::vector<int64_t>& places) const;
   at::Tensor Linear(const at::Tensor& x, const std::string& weight, const std::string& bias) const;
   at::Tensor Norm(const at::Tensor& x, const std::string& name) const;
   at::Tensor Dropout(const at::Tensor& x, const nn::RowKeys& keys) const;
-  at::Tensor KeptWeights(const at::Tensor& weights, const Group& group,
+  at::Tensor KeptWeights(const at::Tensor& weights, const LengthGroup& group,
                          const nn::RowKeys& keys) const;
   at::Tensor Attention(const at::Tensor& queries, const at::Tensor& x, int64_t block,
-                       const std::vector<Group>& groups, const at::Tensor& back,
+                       const std::vector<LengthGroup>& groups, const at::Tensor& back,
                        const nn::RowKeys& keys) const;
   at::Tensor OfGroup(const at::Tensor& q, const at::Tensor& kv, const at::Tensor& pad,
-                     const Group& group, const nn::RowKeys& keys) const;
+                     const LengthGroup& group, const nn::RowKeys& keys) const;
   at::Tensor FeedForward(const at::Tensor& x, int64_t block, const nn::RowKeys& keys) const;
 
   SasRecConfig config_;

@@ -43,4 +43,11 @@ HostTensor ToHost(const at::Tensor& tensor) {
                             kept);
 }
 
+std::map<std::string, HostTensor> ToHost(
+    const std::vector<std::pair<std::string, at::Tensor>>& named) {
+  std::map<std::string, HostTensor> out;
+  for (const auto& [name, value] : named) out[name] = ToHost(value.detach());
+  return out;
+}
+
 }  // namespace whyrec::tensor

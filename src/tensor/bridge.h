@@ -3,6 +3,11 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "src/base/host_tensor.h"
 
 namespace whyrec::tensor {
@@ -15,5 +20,8 @@ at::Tensor View(const HostTensor& host);
 
 // The same bytes as a HostTensor; copies only when the tensor is not contiguous or not on the CPU.
 HostTensor ToHost(const at::Tensor& tensor);
+// Parameters by name, detached, as files of weights take them.
+std::map<std::string, HostTensor> ToHost(
+    const std::vector<std::pair<std::string, at::Tensor>>& named);
 
 }  // namespace whyrec::tensor

@@ -48,6 +48,16 @@ Character LastCharacter(std::string_view text) {
   return {-1, text.empty() ? size_t{0} : size_t{1}};
 }
 
+std::string_view FirstBytes(std::string_view text, size_t most) {
+  size_t size = 0;
+  while (size < text.size()) {
+    const size_t next = FirstCharacter(text.substr(size)).bytes;
+    if (size + next > most) break;
+    size += next;
+  }
+  return text.substr(0, size);
+}
+
 bool IsUtf8(std::string_view text) {
   while (!text.empty()) {
     const Character c = FirstCharacter(text);
@@ -67,9 +77,11 @@ std::string RepairUtf8(std::string_view text) {
   return out;
 }
 
-void AppendUtf8(int32_t code, std::string& text) {
+void AppendUtf8(uint32_t code, std::string& text) {
+  const bool surrogate = (code & ~0x7ffU) == 0xd800;
+  if (surrogate || code > 0x10ffff) code = 0xfffd;
   utf8proc_uint8_t bytes[4];
-  const auto n = utf8proc_encode_char(code, bytes);
+  const auto n = utf8proc_encode_char(static_cast<utf8proc_int32_t>(code), bytes);
   text.append(reinterpret_cast<char*>(bytes), static_cast<size_t>(n));
 }
 

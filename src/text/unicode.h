@@ -17,10 +17,13 @@ struct Character {
 Character FirstCharacter(std::string_view text);
 Character LastCharacter(std::string_view text);
 
+// The longest beginning of at most `most` bytes that ends with a whole character.
+std::string_view FirstBytes(std::string_view text, size_t most);
+
 bool IsUtf8(std::string_view text);
 // U+FFFD for every broken part, as Python's errors="replace" and Rust's from_utf8_lossy do.
 std::string RepairUtf8(std::string_view text);
-void AppendUtf8(int32_t code, std::string& text);
+void AppendUtf8(uint32_t code, std::string& text);  // U+FFFD for a code that is no character
 
 // Calls `visit(code point, its bytes)`; bytes that are no UTF-8 are skipped.
 template <typename Visit>

@@ -5,8 +5,9 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "src/base/durable_file.h"
+#include "src/base/text_file.h"
 #include "src/store/safetensors.h"
-#include "src/store/workspace.h"
 #include "src/tensor/bridge.h"
 
 namespace whyrec::train {
@@ -14,12 +15,6 @@ namespace fs = std::filesystem;
 namespace {
 
 using Named = std::vector<std::pair<std::string, at::Tensor>>;
-
-void SaveTensors(const Named& tensors, const fs::path& file) {
-  store::TensorMap map;
-  for (const auto& [name, value] : tensors) map[name] = tensor::ToHost(value.detach());
-  store::WriteSafetensors(file, map);
-}
 
 void LoadTensors(const Named& tensors, const fs::path& file) {
   c10::NoGradGuard no_grad;
@@ -58,7 +53,7 @@ std::vector<fs::path> StepFolders(const fs::path& folder) {
 }  // namespace
 
 void SaveParameters(const nn::Parameters& parameters, const fs::path& file) {
-  SaveTensors(parameters.all(), file);
+  store::WriteSafetensors(file, tensor::ToHost(parameters.all()));
 }
 
 void LoadParameters(nn::Parameters& parameters, const fs::path& file) {
@@ -82,16 +77,15 @@ void Checkpoints::Save(const Progress& progress, const nn::Parameters& parameter
   fs::remove_all(partial);
   fs::create_directories(partial);
   SaveParameters(parameters, partial / "model.safetensors");
-  SaveTensors(optimizer.State(), partial / "optimizer.safetensors");
+  store::WriteSafetensors(partial / "optimizer.safetensors", tensor::ToHost(optimizer.State()));
   const nlohmann::json state = {{"step", progress.step},
                                 {"best", progress.best},
                                 {"best_step", progress.best_step},
                                 {"endured", progress.endured},
                                 {"stopped", progress.stopped}};
-  store::WriteFileAtomically(partial / "progress.json", state.dump(1) + "\n");
+  WriteDurably(partial / "progress.json", state.dump(1) + "\n");
   fs::remove_all(final);
-  fs::rename(partial, final);
-  store::SyncFile(folder_);
+  RenameDurably(partial, final);
   for (const fs::path& old : before)
     if (old != final) fs::remove_all(old);
   for (const auto& entry : fs::directory_iterator(folder_))
@@ -104,7 +98,7 @@ bool Checkpoints::Load(Progress& progress, nn::Parameters& parameters, AdamW& op
   std::vector<fs::path> steps = StepFolders(folder_);
   while (!steps.empty() && !fs::exists(steps.back() / "progress.json")) steps.pop_back();
   if (steps.empty()) return false;
-  const auto state = nlohmann::json::parse(store::ReadTextFile(steps.back() / "progress.json"));
+  const auto state = nlohmann::json::parse(ReadFile(steps.back() / "progress.json"));
   progress = {.step = state.at("step"),
               .best = state.at("best"),
               .best_step = state.at("best_step"),

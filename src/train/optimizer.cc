@@ -20,7 +20,7 @@ AdamW::AdamW(nn::Parameters& parameters, const AdamWOptions& options)
     const ParameterRule rule = options.rule_for ? options.rule_for(path) : ParameterRule{};
     const double rate = rule.learning_rate.value_or(options.learning_rate);
     const double decay = rule.decay ? options.weight_decay : 0;
-    auto group = std::find_if(groups_.begin(), groups_.end(), [&](const Group& g) {
+    auto group = std::find_if(groups_.begin(), groups_.end(), [&](const ParameterGroup& g) {
       return g.learning_rate == rate && g.weight_decay == decay;
     });
     if (group == groups_.end()) group = groups_.insert(group, {rate, decay, {}});
@@ -32,10 +32,10 @@ AdamW::AdamW(nn::Parameters& parameters, const AdamWOptions& options)
 
 void AdamW::Step(double rate_factor) {
   c10::NoGradGuard no_grad;
-  for (const Group& group : groups_) StepGroup(group, rate_factor);
+  for (const ParameterGroup& group : groups_) StepGroup(group, rate_factor);
 }
 
-void AdamW::StepGroup(const Group& group, double rate_factor) {
+void AdamW::StepGroup(const ParameterGroup& group, double rate_factor) {
   std::vector<at::Tensor> values, gradients, means, squares, steps;
   for (const size_t i : group.members) {
     at::Tensor p = parameters_.all()[i].second;

@@ -37,16 +37,16 @@ class AdamW {
   struct Moments {
     at::Tensor mean, square, steps;
   };
-  struct Group {
+  struct ParameterGroup {
     double learning_rate, weight_decay;
     std::vector<size_t> members;  // places in parameters
   };
-  void StepGroup(const Group& group, double rate_factor);
+  void StepGroup(const ParameterGroup& group, double rate_factor);
 
   nn::Parameters& parameters_;
   double beta2_;
   std::vector<Moments> moments_;  // parallel to parameters
-  std::vector<Group> groups_;
+  std::vector<ParameterGroup> groups_;
 };
 
 // Scales all gradients by one factor so that their norm, taken over all parameters together, is at

@@ -8,9 +8,9 @@
 #include <optional>
 #include <sstream>
 
+#include "src/base/durable_file.h"
 #include "src/base/log.h"
 #include "src/base/stop.h"
-#include "src/store/workspace.h"
 #include "src/train/checkpoint.h"
 #include "src/train/optimizer.h"
 #include "src/train/reducer.h"
@@ -29,7 +29,7 @@ class LossLog {
     for (std::getline(former, line); std::getline(former, line) && steps_done-- > 0;)
       kept += line + "\n";
     former.close();
-    store::WriteFileAtomically(file, kept);
+    WriteDurably(file, kept);
     out_.open(file, std::ios::app);
   }
   void Add(int64_t step, const std::string& task, double loss) {
@@ -38,7 +38,7 @@ class LossLog {
   void Sync() {
     out_.flush();
     if (!out_) Fail(Exit::kCannotWrite, file_.string(), ": cannot be written (disk full?)");
-    store::SyncFile(file_);
+    SyncToDisk(file_);
   }
 
  private:
@@ -80,7 +80,7 @@ class Loop {
       Fail(Exit::kUsage, "this system cannot split its batch: set train.micro_batch to 0");
   }
 
-  data::Facts Run() {
+  Facts Run() {
     try {
       return RunSteps();
     } catch (const Error& error) {
@@ -90,7 +90,7 @@ class Loop {
   }
 
  private:
-  data::Facts RunSteps() {
+  Facts RunSteps() {
     const int64_t per_epoch = model_.steps_per_epoch();
     const int64_t total = TotalSteps();
     if (checkpoints_.Load(progress_, model_.parameters(), optimizer_)) {
@@ -213,7 +213,7 @@ class Loop {
     saved_ = progress_.step;
   }
 
-  data::Facts Finish() {
+  Facts Finish() {
     comm_.Barrier();
     if (root()) {
       fs::copy_file(checkpoints_.BestFile(progress_.best_step), folder_ / "model.safetensors",
@@ -248,8 +248,8 @@ bool Patience::Continue(bool improved, int64_t& endured) const {
   return endured < limit_;
 }
 
-data::Facts Run(Trainable& model, const config::TrainConfig& config, const fs::path& folder,
-                cluster::Communicator& comm) {
+Facts Run(Trainable& model, const config::TrainConfig& config, const fs::path& folder,
+          cluster::Communicator& comm) {
   // Operators without a deterministic form throw and say what to do. Of the whole process.
   if (config.deterministic()) at::globalContext().setDeterministicAlgorithms(true, false);
   return Loop(model, config, folder, comm).Run();

@@ -6,6 +6,7 @@
 
 #include "cluster/collective/communicator.h"
 #include "proto/config.pb.h"
+#include "src/base/facts.h"
 #include "src/data/catalogue.h"
 #include "src/train/trainable.h"
 
@@ -28,7 +29,7 @@ class Patience {
 // validation) and losses.csv (step,task,loss). A killed run that is started again continues with
 // the same losses to the last bit on one rank. Stop signals save a checkpoint and throw
 // Error(kStoppedEarly).
-data::Facts Run(Trainable& model, const config::TrainConfig& config,
-                const std::filesystem::path& folder, cluster::Communicator& comm);
+Facts Run(Trainable& model, const config::TrainConfig& config, const std::filesystem::path& folder,
+          cluster::Communicator& comm);
 
 }  // namespace whyrec::train

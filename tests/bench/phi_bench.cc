@@ -93,9 +93,9 @@ void Train(lm::Phi& model, c10::Device device, int64_t steps) {
   lora.Initialise(1);
   model.RecomputeLayers(true);
   train::AdamW optimizer(adapters, {.learning_rate = 2e-4, .weight_decay = 0});
-  lm::PackedTree tree{.prefix = kPrefix, .branches = {}};
+  lm::TokenTree tree{.prefix = kPrefix, .branches = {}};
   tree.branches.assign(kCandidates, kBranch);
-  const std::vector<lm::PackedTree> trees(kUsers, tree);
+  const std::vector<lm::TokenTree> trees(kUsers, tree);
   const int64_t tokens = tree.tokens();
   const at::Tensor positions =
       at::cat(std::vector<at::Tensor>(kUsers, lm::TreePositions(tree))).to(device);

@@ -48,7 +48,7 @@ class Step {
     const at::Tensor mask = at::ones_like(ids_).eq(1);
     const at::Tensor memory =
         model_.Encode(model_.Embed(ids_) + at::embedding(table_, users_), mask, {});
-    nn::TextLoss(model_.Decode(targets_, memory, mask, {}), targets_, false).sum.backward();
+    nn::CrossEntropySum(model_.Decode(targets_, memory, mask, {}), targets_, false).sum.backward();
   }
 
   nn::Parameters& parameters() { return parameters_; }

@@ -119,7 +119,7 @@ class Bench {
       const nn::Draws draws = nn::DrawsOf(1, step++, 0, ids.size(0));
       const at::Tensor memory = model_.Encode(model_.Embed(ids), mask, draws);
       const at::Tensor logits = model_.Decode(read, memory, std::nullopt, draws);
-      const nn::LossSum loss = nn::TextLoss(logits, targets, true);
+      const nn::LossSum loss = nn::CrossEntropySum(logits, targets, true);
       (loss.sum / loss.count).backward();
       optimizer.Step();
       optimizer.ZeroGrad();

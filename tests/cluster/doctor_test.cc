@@ -1,4 +1,4 @@
-// What the doctor makes of facts about ranks: closed cases, each with one fault planted.
+// What the doctor makes of what ranks know: closed cases, each with one fault planted.
 #include "cluster/doctor.h"
 
 #include <gtest/gtest.h>
@@ -13,8 +13,8 @@ namespace {
 namespace fs = std::filesystem;
 
 // Two hosts with two ranks and two GPUs each.
-std::vector<Facts> Sound() {
-  std::vector<Facts> ranks;
+std::vector<RankInfo> Sound() {
+  std::vector<RankInfo> ranks;
   for (int r = 0; r < 4; ++r) {
     ranks.push_back({{"host", Cat("node", r / 2)},
                      {"program", "1.0"},
@@ -34,9 +34,9 @@ std::vector<Facts> Sound() {
   return ranks;
 }
 
-std::vector<std::string> Failures(const std::vector<Facts>& ranks) {
+std::vector<std::string> Failures(const std::vector<RankInfo>& ranks) {
   std::vector<std::string> out;
-  for (const Finding& finding : Judge(ranks)) {
+  for (const Finding& finding : Diagnose(ranks)) {
     if (finding.ok) continue;
     EXPECT_FALSE(finding.to_do.empty()) << finding.what;
     out.push_back(Print(finding));
@@ -44,7 +44,7 @@ std::vector<std::string> Failures(const std::vector<Facts>& ranks) {
   return out;
 }
 
-void ExpectOnly(const std::vector<Facts>& ranks, const std::string& part) {
+void ExpectOnly(const std::vector<RankInfo>& ranks, const std::string& part) {
   const auto failures = Failures(ranks);
   ASSERT_EQ(failures.size(), 1u) << part;
   EXPECT_NE(failures[0].find(part), std::string::npos) << failures[0];
@@ -52,9 +52,9 @@ void ExpectOnly(const std::vector<Facts>& ranks, const std::string& part) {
   EXPECT_NE(failures[0].find("; try: "), std::string::npos);
 }
 
-TEST(Judge, SoundRanksPass) { EXPECT_EQ(Failures(Sound()), std::vector<std::string>{}); }
+TEST(Diagnose, SoundRanksPass) { EXPECT_EQ(Failures(Sound()), std::vector<std::string>{}); }
 
-TEST(Judge, EachFaultIsNamed) {
+TEST(Diagnose, EachFaultIsNamed) {
   const auto with = [](size_t rank, const std::string& name, const std::string& value) {
     auto ranks = Sound();
     ranks[rank][name] = value;
@@ -73,12 +73,12 @@ TEST(Judge, EachFaultIsNamed) {
   EXPECT_EQ(Failures(with(2, "uuid", "GPU-0")), std::vector<std::string>{});
 }
 
-TEST(Judge, ARankWithoutDevicesIsAFaultAmongOthersOrWhenAskedFor) {
+TEST(Diagnose, ARankWithoutDevicesIsAFaultAmongOthersOrWhenAskedFor) {
   auto ranks = Sound();
   ranks[1].erase("uuid");
   ranks[1]["devices.why"] = "no driver";
   ExpectOnly(ranks, "rank 1 on node0 has none: no driver, other ranks have");
-  for (Facts& rank : ranks) {
+  for (RankInfo& rank : ranks) {
     rank.erase("uuid");
     rank["devices.why"] = "no driver";
   }
@@ -87,26 +87,26 @@ TEST(Judge, ARankWithoutDevicesIsAFaultAmongOthersOrWhenAskedFor) {
   ExpectOnly(ranks, "though CUDA_VISIBLE_DEVICES is 0,1");
 }
 
-TEST(Judge, VariablesAreShownWithTheirDifferences) {
+TEST(Diagnose, VariablesAreShownWithTheirDifferences) {
   auto ranks = Sound();
   ranks[0]["set.NCCL_SOCKET_IFNAME"] = "eth0";
   ranks[1]["set.NCCL_SOCKET_IFNAME"] = "eth0";
   ranks[2]["set.NCCL_SOCKET_IFNAME"] = "ib0";
   std::string all;
-  for (const Finding& finding : Judge(ranks)) all += Print(finding) + "\n";
+  for (const Finding& finding : Diagnose(ranks)) all += Print(finding) + "\n";
   EXPECT_NE(all.find("NCCL_SOCKET_IFNAME=eth0 (ib0 on rank 2 on node1)"), std::string::npos) << all;
 }
 
 TEST(Examine, SeesVariablesOfTheUser) {
   setenv("NCCL_DEBUG", "WARN", 1);
   setenv("OMPI_MCA_orte_launch", "1", 1);  // mpirun's own
-  const Facts facts = Examine(Launch{}, false);
+  const RankInfo info = Examine(Launch{}, false);
   unsetenv("NCCL_DEBUG");
   unsetenv("OMPI_MCA_orte_launch");
-  EXPECT_EQ(facts.at("set.NCCL_DEBUG"), "WARN");
-  EXPECT_FALSE(facts.contains("set.OMPI_MCA_orte_launch"));
-  EXPECT_GT(std::stoull(facts.at("shm_bytes")), 0u);
-  EXPECT_FALSE(facts.contains("devices.why"));
+  EXPECT_EQ(info.at("set.NCCL_DEBUG"), "WARN");
+  EXPECT_FALSE(info.contains("set.OMPI_MCA_orte_launch"));
+  EXPECT_GT(std::stoull(info.at("shm_bytes")), 0u);
+  EXPECT_FALSE(info.contains("devices.why"));
 }
 
 TEST(SharedFolder, IsReadByAllOrTheBlindRankIsNamed) {

@@ -4,10 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <functional>
+#include "src/base/durable_file.h"
+#include "src/base/text_file.h"
 
 #include "src/base/error.h"
 #include "src/commands/json_lines.h"
-#include "src/store/workspace.h"
 #include "tests/store/temporary.h"
 
 namespace whyrec::commands {
@@ -41,7 +43,7 @@ TEST(ResumableOutput, ContinuesItsOwnWorkAndRefusesAnother) {
   ResumableOutput again(out, hot);
   EXPECT_FALSE(again.finished());
   EXPECT_EQ(LineJournal(again.partial()).lines(), std::vector<std::string>{"{\"id\":1}"});
-  store::WriteFileAtomically(out, "{\"id\":1}\n");
+  WriteDurably(out, "{\"id\":1}\n");
   again.Finish({{"prompts", 1}});
   EXPECT_FALSE(fs::exists(again.partial()));
   EXPECT_TRUE(ResumableOutput(out, hot).finished());
@@ -65,7 +67,7 @@ TEST(LineJournal, ATornLineIsCutOff) {
     EXPECT_EQ(journal.lines(), (std::vector<std::string>{"one", "", "three"}));
     journal.Append("four");
   }
-  EXPECT_EQ(store::ReadTextFile(file), "one\n\nthree\nfour\n");
+  EXPECT_EQ(ReadFile(file), "one\n\nthree\nfour\n");
 }
 
 TEST(JsonLines, ErrorsNameFileAndLine) {

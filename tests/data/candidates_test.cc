@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "src/base/ragged.h"
 #include "src/data/samplers.h"
 #include "src/data/split.h"
 #include "tests/data/shared_data.h"
@@ -33,8 +34,8 @@ SplitConfig Config(SplitConfig::Candidates how, int negatives, bool distinct = f
   return config;
 }
 
-store::Ragged<int64_t> OneRow(const std::vector<int64_t>& items) {
-  store::Ragged<int64_t> out;
+Ragged<int64_t> OneRow(const std::vector<int64_t>& items) {
+  Ragged<int64_t> out;
   out.Append(items);
   return out;
 }
@@ -109,7 +110,7 @@ TEST(Uniform, NoTwoCandidatesReadAlike) {
 // One negative of items counted 1, 2, 3 and 0 times; 8 times more is excluded.
 TEST(Popularity, InProportionToTrainingCounts) {
   const Catalogue catalogue = Titled({"t", "a", "b", "c", "never", "had"});
-  store::Ragged<int64_t> train = OneRow({0, 1, 2, 2, 3, 3, 3, 5, 5, 5, 5, 5, 5, 5, 5});
+  Ragged<int64_t> train = OneRow({0, 1, 2, 2, 3, 3, 3, 5, 5, 5, 5, 5, 5, 5, 5});
   const CandidateDraw draw(catalogue, train, Config(SplitConfig::POPULARITY, 1));
   constexpr int kDraws = 12000;
   const auto counts = Counts(draw, 6, {0, 5}, {}, kDraws);

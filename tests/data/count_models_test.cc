@@ -3,6 +3,7 @@
 
 #include <functional>
 
+#include "src/base/ragged.h"
 #include "src/data/samplers.h"
 #include "src/data/split.h"
 #include "src/eval/metrics.h"
@@ -15,7 +16,7 @@ using Scores = std::function<std::vector<double>(int64_t last)>;
 
 struct Parts {
   Catalogue catalogue;
-  store::Ragged<int64_t> train, seen;  // positions 1..n-2 and 1..n-1
+  Ragged<int64_t> train, seen;  // positions 1..n-2 and 1..n-1
 };
 
 Parts Load(const config::CatalogueConfig& config) {
@@ -59,7 +60,7 @@ void ExpectRow(const std::vector<double>& got, const std::vector<double>& stated
 }
 
 TEST(CountModels, CountsByHand) {
-  store::Ragged<int64_t> histories;
+  Ragged<int64_t> histories;
   histories.Append(std::vector<int64_t>{0, 1, 2, 1});
   histories.Append(std::vector<int64_t>{0, 1});
   histories.Append(std::vector<int64_t>{0, 2});

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "src/base/error.h"
+#include "src/base/facts.h"
 #include "src/data/catalogue.h"
 
 namespace whyrec::data {

@@ -83,13 +83,13 @@ TEST(Sampling, WarpedProbabilitiesAreTheReferences) {
       std::set<int64_t> above, wanted;
       std::map<float, double> by_logit;
       for (size_t i = 0; i < got[row].size(); ++i, ++next) {
-        const Choice& choice = got[row][i];
+        const TokenProbability& choice = got[row][i];
         if (values[choice.token] > edge || p == 1) above.insert(choice.token);
         if (values[tokens[next]] > edge || p == 1) wanted.insert(tokens[next]);
         by_logit[values[tokens[next]]] = probabilities[next];
       }
       EXPECT_EQ(above, wanted) << key << " row " << row;
-      for (const Choice& choice : got[row]) {
+      for (const TokenProbability& choice : got[row]) {
         const double want = by_logit[values[choice.token]];
         worst = std::max(worst, std::abs(choice.probability / want - 1));
       }
@@ -110,7 +110,7 @@ TEST(Sampling, DrawsFollowTheProbabilities) {
         Sampling{.temperature = 2, .top_k = 30, .top_p = 0.7, .seed = 5}}) {
     std::vector<double> expected(static_cast<size_t>(vocabulary), 0.0);
     const auto warped = Warp(row, sampling, Normalisers(row));
-    for (const Choice& c : warped[0]) {
+    for (const TokenProbability& c : warped[0]) {
       expected[static_cast<size_t>(c.token)] = c.probability * static_cast<double>(n);
     }
     std::vector<double> seen(expected.size(), 0.0);

@@ -25,7 +25,7 @@ class Recorder final : public Generator {
  public:
   std::string name() const override { return "recorder"; }
   std::vector<Reply> Generate(const std::vector<Request>& requests,
-                              const Sampling& sampling) override {
+                              const TextSampling& sampling) override {
     batches.push_back(requests);
     temperatures.push_back(sampling.temperature);
     std::vector<Reply> replies(requests.size());

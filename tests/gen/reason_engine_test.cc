@@ -44,7 +44,7 @@ class Sampler : public Generator {
       : useless_(useless), words_(words) {}
   std::string name() const override { return "sampler"; }
   std::vector<Reply> Generate(const std::vector<Request>& requests,
-                              const Sampling& sampling) override {
+                              const TextSampling& sampling) override {
     calls.push_back(requests);
     samplings.push_back(sampling);
     std::vector<Reply> replies;
@@ -63,14 +63,14 @@ class Sampler : public Generator {
     return replies;
   }
   std::vector<std::vector<Request>> calls;
-  std::vector<Sampling> samplings;
+  std::vector<TextSampling> samplings;
 
  private:
   double useless_;
   uint64_t words_;
 };
 
-class HashJudge final : public Judge {
+class HashScorer final : public ReasonScorer {
  public:
   static float Of(const std::string& behaviour, const std::string& reason) {
     return static_cast<float>(Rng(1, behaviour + "|" + reason).Uniform());
@@ -100,7 +100,7 @@ struct Users {
 
 std::vector<std::string> Paths(const ReasonTree& tree) {
   std::vector<std::string> paths;
-  for (const Node& node : tree.nodes) paths.push_back(node.path);
+  for (const ReasonNode& node : tree.nodes) paths.push_back(node.path);
   return paths;
 }
 
@@ -130,8 +130,8 @@ TEST(ReasonEngine, AFullTreeHasThirteenNodesFromFivePrompts) {
   EXPECT_TRUE(names.contains("validation 9 base/2/1"));
   const ReasonTree& tree = trees[1];
   for (size_t i = 1; i < tree.nodes.size(); ++i) {
-    const Node& node = tree.nodes[i];
-    const Node& parent = tree.nodes[static_cast<size_t>(node.parent)];
+    const ReasonNode& node = tree.nodes[i];
+    const ReasonNode& parent = tree.nodes[static_cast<size_t>(node.parent)];
     EXPECT_EQ(node.path.substr(0, node.path.rfind('/')), parent.path);
     EXPECT_EQ(node.level, parent.level + 1);
     EXPECT_EQ(node.model, "sampler");
@@ -167,11 +167,11 @@ TEST(ReasonEngine, DepthAndBranchAreFree) {
 // The search once more, written as in the specification.
 TEST(ReasonEngine, ChainsKeepTheBestOfEveryLevel) {
   Sampler sampler(0);
-  HashJudge judge;
+  HashScorer scorer;
   const auto config = ConfigOf(kChain, 3);
   const Users users({4, 9, 11});
-  const auto trees = ReasonEngine(sampler, config, &judge).Grow(users.evidence, users.behaviours);
-  EXPECT_EQ(judge.calls, 3);
+  const auto trees = ReasonEngine(sampler, config, &scorer).Grow(users.evidence, users.behaviours);
+  EXPECT_EQ(scorer.calls, 3);
   EXPECT_EQ(sampler.calls.size(), 4u);
   EXPECT_EQ(sampler.samplings[0].max_new_tokens, 150) << "the base reason is no short thought";
   EXPECT_EQ(sampler.samplings[1].max_new_tokens, 61);
@@ -179,8 +179,8 @@ TEST(ReasonEngine, ChainsKeepTheBestOfEveryLevel) {
     const ReasonTree& tree = trees[u];
     ASSERT_EQ(tree.nodes.size(), 1u + 3 + 6 + 6);
     EXPECT_EQ(tree.nodes[0].path, "base");
-    std::map<std::string, const Node*> at;
-    for (const Node& node : tree.nodes) at[node.path] = &node;
+    std::map<std::string, const ReasonNode*> at;
+    for (const ReasonNode& node : tree.nodes) at[node.path] = &node;
     std::vector<std::string> alive{"chain"};
     for (int level = 1; level <= 3; ++level) {
       std::vector<std::pair<float, std::string>> found;
@@ -188,9 +188,9 @@ TEST(ReasonEngine, ChainsKeepTheBestOfEveryLevel) {
         for (int i = 0; i < 3; ++i) {
           const std::string path = Cat(chain, "/", i);
           ASSERT_TRUE(at.contains(path)) << path;
-          const Node& node = *at[path];
+          const ReasonNode& node = *at[path];
           EXPECT_EQ(node.level, level);
-          EXPECT_EQ(node.score, HashJudge::Of(users.behaviours[u], node.text));
+          EXPECT_EQ(node.score, HashScorer::Of(users.behaviours[u], node.text));
           EXPECT_EQ(WordCount(node.text), 10 * level);
           EXPECT_EQ(node.tokens, 20 * level);
           if (level == 1) {
@@ -211,7 +211,7 @@ TEST(ReasonEngine, ChainsWithEqualTextsAreOne) {
   class Parrot final : public Sampler {
    public:
     std::vector<Reply> Generate(const std::vector<Request>& requests,
-                                const Sampling& sampling) override {
+                                const TextSampling& sampling) override {
       auto replies = Sampler::Generate(requests, sampling);
       for (size_t i = 0; i < replies.size(); ++i)
         replies[i].text =
@@ -219,10 +219,10 @@ TEST(ReasonEngine, ChainsWithEqualTextsAreOne) {
       return replies;
     }
   } parrot;
-  HashJudge judge;
+  HashScorer scorer;
   const auto config = ConfigOf(kChain, 2);
   const Users users({4});
-  const auto tree = ReasonEngine(parrot, config, &judge).Grow(users.evidence, users.behaviours)[0];
+  const auto tree = ReasonEngine(parrot, config, &scorer).Grow(users.evidence, users.behaviours)[0];
   EXPECT_EQ(Paths(tree), (std::vector<std::string>{"base", "chain/0", "chain/2", "chain/0/0",
                                                    "chain/0/2", "chain/2/0", "chain/2/2"}));
   EXPECT_EQ(tree.nodes.back().text, "Likes coffee beans. Likes coffee beans.");
@@ -237,7 +237,7 @@ TEST(ReasonEngine, ChainsWithEqualTextsAreOne) {
   records.Close();
   EXPECT_THROW(RecordWriter(folder / "absent" / "records.jsonl.gz").Close(), Error);
   const auto replay = MakeReplay(folder / "records.jsonl.gz");
-  EXPECT_EQ(Pack(ReasonEngine(*replay, config, &judge).Grow(users.evidence, users.behaviours)),
+  EXPECT_EQ(Pack(ReasonEngine(*replay, config, &scorer).Grow(users.evidence, users.behaviours)),
             Pack({tree}));
 }
 
@@ -245,10 +245,10 @@ class Both : public testing::TestWithParam<config::TreeConfig::Algorithm> {
  protected:
   std::string Grown(Generator& generator, const Users& users, std::vector<ReasonTree> begun = {},
                     std::vector<std::string>* levels = nullptr) {
-    HashJudge judge;
+    HashScorer scorer;
     const auto config = ConfigOf(GetParam(), 3);
     return Pack(
-        ReasonEngine(generator, config, &judge)
+        ReasonEngine(generator, config, &scorer)
             .Grow(users.evidence, users.behaviours, std::move(begun), [&](const auto& trees) {
               if (levels) levels->push_back(Pack(trees));
             }));
@@ -308,7 +308,7 @@ TEST(ReasonEngine, AsksAgainForWhatIsOfNoUseAndThenWritesFromTheFacts) {
   for (const Request& request : sampler.calls[2]) EXPECT_TRUE(request.Name().ends_with(" base #2"));
   ReasonCounts counts;
   for (const ReasonTree& tree : trees)
-    for (const Node& node : tree.nodes) {
+    for (const ReasonNode& node : tree.nodes) {
       counts.Add(node);
       EXPECT_GE(WordCount(node.text), 8);
       EXPECT_EQ(node.parse == kFallbackText, std::isnan(node.log_likelihood));
@@ -318,14 +318,14 @@ TEST(ReasonEngine, AsksAgainForWhatIsOfNoUseAndThenWritesFromTheFacts) {
     }
   EXPECT_EQ(counts.texts, 60 * 13);
   EXPECT_NEAR(static_cast<double>(counts.made_of_facts) / counts.texts, 0.216, 0.06);  // 0.6^3
-  EXPECT_EQ(counts.Facts()[0].first, "parse_rate");
+  EXPECT_EQ(counts.ToFacts()[0].first, "parse_rate");
 }
 
 TEST(ReasonEngine, PositiveNamesNoTitle) {
   class Teller final : public Sampler {
    public:
     std::vector<Reply> Generate(const std::vector<Request>& requests,
-                                const Sampling& sampling) override {
+                                const TextSampling& sampling) override {
       auto replies = Sampler::Generate(requests, sampling);
       for (Reply& reply : replies)
         reply.text =
@@ -336,7 +336,7 @@ TEST(ReasonEngine, PositiveNamesNoTitle) {
   } teller;
   auto config = ConfigOf(kTree);
   const std::vector<std::pair<Evidence, Target>> users{{EvidenceOf(2), {"Green  Tea Cup"}}};
-  const Node node = ReasonEngine(teller, config).Positive(users).at(0);
+  const ReasonNode node = ReasonEngine(teller, config).Positive(users).at(0);
   EXPECT_EQ(node.text,
             "They like tea; a the chosen item serves that, green tea cups and a the chosen item.");
   EXPECT_EQ(node.path, "positive");
@@ -346,7 +346,7 @@ TEST(ReasonEngine, PositiveNamesNoTitle) {
   ReasonCounts counts;
   counts.Add(node, users[0].second);
   config.mutable_pulse()->mutable_positive()->set_mask_target_title(false);
-  const Node plain = ReasonEngine(teller, config).Positive(users).at(0);
+  const ReasonNode plain = ReasonEngine(teller, config).Positive(users).at(0);
   EXPECT_NE(plain.text.find("GREEN TEA cup"), std::string::npos);
   counts.Add(plain, users[0].second);
   counts.Add(plain, {"Kettle"});
@@ -354,7 +354,7 @@ TEST(ReasonEngine, PositiveNamesNoTitle) {
   EXPECT_EQ(counts.told, 3);
 
   config.mutable_pulse()->mutable_positive()->set_parse(config::PositiveConfig::RAW);
-  const Node raw = ReasonEngine(teller, config).Positive(users).at(0);
+  const ReasonNode raw = ReasonEngine(teller, config).Positive(users).at(0);
   EXPECT_TRUE(raw.text.starts_with("{\"rationale\"") && raw.text.ends_with("<|end|>"));
   EXPECT_EQ(raw.parse, "raw");
 }
@@ -372,7 +372,7 @@ TEST(ReasonEngine, TextsInAnotherScriptAreMadeOfTheFacts) {
   class Foreign final : public Sampler {
    public:
     std::vector<Reply> Generate(const std::vector<Request>& requests,
-                                const Sampling& sampling) override {
+                                const TextSampling& sampling) override {
       auto replies = Sampler::Generate(requests, sampling);
       for (Reply& reply : replies) reply.text = "{\"reason\": \"这位顾客一直在寻找散装绿茶。\"}";
       return replies;
@@ -383,7 +383,7 @@ TEST(ReasonEngine, TextsInAnotherScriptAreMadeOfTheFacts) {
   const std::vector<Evidence> users{evidence, {"test", 7, {}, {}}};
   const auto config = ConfigOf(kTree);
   for (const ReasonTree& tree : ReasonEngine(foreign, config).Grow(users, {}))
-    for (const Node& node : tree.nodes) {
+    for (const ReasonNode& node : tree.nodes) {
       EXPECT_EQ(node.parse, kFallbackText);
       EXPECT_GE(WordCount(node.text), 8);
     }

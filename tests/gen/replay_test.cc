@@ -72,7 +72,7 @@ TEST_F(ReplayTest, RoundTripOfAChain) {
 
 Answer Read(Generator& generator, const Request& request, const AnswerRules& rules) {
   return Ask(generator, {request},
-             {.rules = rules, .attempts = 2, .draws = [](int64_t) { return Sampling(); }})
+             {.rules = rules, .attempts = 2, .draws = [](int64_t) { return TextSampling(); }})
       .at(0);
 }
 

@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include "src/base/ragged.h"
 
 #include "src/base/error.h"
 #include "src/base/rng.h"
+#include "src/store/hdf5_file.h"
 
 namespace whyrec::graph {
 namespace {
@@ -32,8 +34,8 @@ void ExpectSorted(const Csr& a) {
       ASSERT_LT(a.indices[static_cast<size_t>(i - 1)], a.indices[static_cast<size_t>(i)]);
 }
 
-store::Ragged<int64_t> Rows(const std::vector<std::vector<int64_t>>& rows) {
-  store::Ragged<int64_t> out;
+Ragged<int64_t> Rows(const std::vector<std::vector<int64_t>>& rows) {
+  Ragged<int64_t> out;
   for (const auto& row : rows) out.Append(row);
   return out;
 }

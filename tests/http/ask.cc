@@ -12,11 +12,11 @@ int main(int, char** argv) {
   using namespace whyrec;
   using namespace whyrec::http;
   try {
-    const auto generator = MakeHttp({.endpoints = {argv[1]},
-                                     .chat = std::string(argv[2]) == "CHAT",
-                                     .window = 2,
-                                     .retries = 2,
-                                     .seed = 5});
+    const auto generator = MakeGenerator({.endpoints = {argv[1]},
+                                          .chat = std::string(argv[2]) == "CHAT",
+                                          .window = 2,
+                                          .retries = 2,
+                                          .seed = 5});
     std::vector<gen::Request> requests;
     for (int64_t i = 0; i < std::atoi(argv[3]); ++i)
       requests.push_back({.kind = "item",
@@ -24,7 +24,7 @@ int main(int, char** argv) {
                           .step = "pos",
                           .prompt = CanaryPrompt(std::atoi(argv[4]), static_cast<uint64_t>(i)),
                           .facts = ""});
-    const gen::Sampling sampling{
+    const gen::TextSampling sampling{
         .temperature = 0.9, .top_k = 40, .top_p = 0.95, .max_new_tokens = 12};
     const auto replies = generator->Generate(requests, sampling);
     for (const auto& reply : replies) {

@@ -53,7 +53,7 @@ TEST(HttpHostile, OneBadAnswerIsAskedAgain) {
     auto options = OptionsFor({&stub});
     options.timeout_s = bad.name.starts_with("stalls") ? 0.5 : 5;
     const auto requests = Asks(4);
-    const auto replies = MakeHttp(options)->Generate(requests, kShort);
+    const auto replies = MakeGenerator(options)->Generate(requests, kShort);
     for (size_t i = 0; i < requests.size(); ++i)
       EXPECT_EQ(replies[i].text, Stub::TextFor(requests[i].prompt));
     // A drop on a used connection may be asked once more on a new one.
@@ -112,7 +112,7 @@ TEST(HttpHostile, RetryAfterIsHonoured) {
                         .body = "{}",
                         .headers = Cat("Retry-After: ", form == "date" ? date : "1", "\r\n")};
     });
-    MakeHttp(OptionsFor({&stub}))->Generate({Ask(1)}, kShort);
+    MakeGenerator(OptionsFor({&stub}))->Generate({Ask(1)}, kShort);
     const auto asked = stub.asked();
     ASSERT_EQ(asked.size(), 2u);
     const double waited = std::chrono::duration<double>(asked[1].at - asked[0].at).count();
@@ -142,7 +142,7 @@ TEST(HttpHostile, AServerWithRoomForFewGetsFew) {
   options.window = 16;
   options.retries = 12;
   const auto requests = Asks(80);
-  const auto replies = MakeHttp(options)->Generate(requests, kShort);
+  const auto replies = MakeGenerator(options)->Generate(requests, kShort);
   for (size_t i = 0; i < requests.size(); ++i)
     EXPECT_EQ(replies[i].text, Stub::TextFor(requests[i].prompt));
   EXPECT_GT(refused, 0);
@@ -150,7 +150,7 @@ TEST(HttpHostile, AServerWithRoomForFewGetsFew) {
 }
 
 TEST(HttpHostile, AnUnreachableServerIsCode69InBoundedTime) {
-  HttpOptions options;
+  Options options;
   {
     Stub stub;
     options = OptionsFor({&stub});
@@ -171,7 +171,7 @@ TEST(HttpHostile, ACrashInMidRunMovesTheWork) {
     return std::nullopt;
   });
   const auto requests = Asks(60);
-  const auto generator = MakeHttp(OptionsFor({&one, &frail, &two}));
+  const auto generator = MakeGenerator(OptionsFor({&one, &frail, &two}));
   const auto replies = generator->Generate(requests, kShort);
   std::map<std::string, int> good;
   for (const Stub* stub : {&one, &two})
@@ -196,7 +196,7 @@ TEST(HttpHostile, AnIdleConnectionMayBeClosedWithoutLoss) {
   });
   auto options = OptionsFor({&stub});
   options.retries = 0;
-  const auto generator = MakeHttp(options);
+  const auto generator = MakeGenerator(options);
   for (int64_t id = 0; id < 6; ++id) {
     EXPECT_EQ(generator->Generate({Ask(id)}, kShort)[0].text, "yes");
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
@@ -269,7 +269,7 @@ TEST(HttpHostile, AnotherModelInMidRunStopsThatEndpoint) {
       continue;
     }
     testing::internal::CaptureStderr();
-    const auto replies = MakeHttp(options)->Generate(requests, kShort);
+    const auto replies = MakeGenerator(options)->Generate(requests, kShort);
     EXPECT_TRUE(Has(testing::internal::GetCapturedStderr(), "stub-2 instead of stub-1"));
     for (size_t i = 0; i < requests.size(); ++i) {
       EXPECT_EQ(replies[i].model, "stub-1");
@@ -296,7 +296,7 @@ TEST(HttpHostile, AnotherFingerprintStopsTheEndpoint) {
     };
     auto options = OptionsFor({&stub});
     options.examine_s = 0;  // before each call
-    const auto generator = MakeHttp(options);
+    const auto generator = MakeGenerator(options);
     generator->Generate({Ask(1)}, kShort);
     changed = true;
     if (changes == "list") stub.root = "weights-2";
@@ -325,7 +325,7 @@ TEST(HttpHostile, AfterAnErrorTheGeneratorCanBeUsedAgain) {
     if (question.nth == 0) return StubAnswer{.status = 400, .body = "not yet"};
     return std::nullopt;
   });
-  const auto generator = MakeHttp(OptionsFor({&stub}));
+  const auto generator = MakeGenerator(OptionsFor({&stub}));
   EXPECT_THROW(generator->Generate({Ask(1)}, kShort), Error);
   EXPECT_EQ(generator->Generate({Ask(1)}, kShort)[0].text, Stub::TextFor(Ask(1).prompt));
 }

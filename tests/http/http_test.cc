@@ -35,7 +35,7 @@ TEST(Http, RepliesInOrderNothingLostOrDoubled) {
   std::vector<gen::Request> requests;
   for (int64_t id = 0; id < 40; ++id)
     for (const char* step : {"base", "base/1", "base/1/22"}) requests.push_back(Ask(id, step));
-  const auto generator = MakeHttp(OptionsFor({&one, &two}));
+  const auto generator = MakeGenerator(OptionsFor({&one, &two}));
   ExpectAnswered(requests, generator->Generate(requests, kShort));
   EXPECT_EQ(generator->name(), "stub-1");
 
@@ -60,7 +60,7 @@ TEST(Http, RepliesInOrderNothingLostOrDoubled) {
 
 TEST(Http, NothingToAskIsNoError) {
   Stub stub;
-  EXPECT_TRUE(MakeHttp(OptionsFor({&stub}))->Generate({}, kShort).empty());
+  EXPECT_TRUE(MakeGenerator(OptionsFor({&stub}))->Generate({}, kShort).empty());
 }
 
 TEST(Http, ChatFields) {
@@ -69,10 +69,10 @@ TEST(Http, ChatFields) {
   options.model = "stub-1";
   gen::Request request = Ask(4);
   request.system = "be brief";
-  const gen::Sampling sampling{.temperature = 0.25, .top_p = 0.75, .max_new_tokens = 33};
+  const gen::TextSampling sampling{.temperature = 0.25, .top_p = 0.75, .max_new_tokens = 33};
   auto again = request;
   again.attempt = 1;
-  const auto replies = MakeHttp(options)->Generate({request, again}, sampling);
+  const auto replies = MakeGenerator(options)->Generate({request, again}, sampling);
   const auto asked = stub.asked();
   ASSERT_EQ(asked.size(), 2u);
   std::set<uint64_t> seeds;
@@ -103,7 +103,7 @@ TEST(Http, CompletionsRenderThePromptHere) {
   options.context = 0;
   gen::Request request = Ask(4);
   request.system = "be brief";
-  const auto reply = MakeHttp(options)->Generate({request}, kShort)[0];
+  const auto reply = MakeGenerator(options)->Generate({request}, kShort)[0];
   const std::string prompt =
       "<|system|>be brief<|end|><|user|>ask 4 pos please<|end|><|assistant|>";
   EXPECT_EQ(stub.questions().back().path, "/v1/completions");
@@ -124,7 +124,7 @@ TEST(Http, KeyGoesIntoTheHeaderOnly) {
   config.set_key_variable("WHYREC_TEST_KEY");
   config.set_window(3);
   config.set_context(321);
-  auto options = HttpOptionsOf(config, 8);
+  auto options = OptionsOf(config, 8);
   EXPECT_EQ(options.window, 3);
   EXPECT_EQ(options.retries, 6);
   EXPECT_EQ(options.context, 321);
@@ -140,9 +140,9 @@ TEST(Http, KeyGoesIntoTheHeaderOnly) {
     EXPECT_EQ(question.authorization, "Bearer sk-very-secret-0123");
   EXPECT_EQ(stub.asked().size(), 1u);
   options.key = "two\r\nlines";
-  EXPECT_THROW(MakeHttp(options), Error);
+  EXPECT_THROW(MakeGenerator(options), Error);
   unsetenv("WHYREC_TEST_KEY");
-  EXPECT_EQ(HttpOptionsOf(config, 8).key, "");
+  EXPECT_EQ(OptionsOf(config, 8).key, "");
 }
 
 // How the server treats top_k -> what the reply says, and how often the request carried it.
@@ -159,7 +159,7 @@ TEST(Http, TopKIsTestedAndRecorded) {
       return StubAnswer{.body = Cat(R"({"choices":[{"message":{"content":"s)",
                                     question.body["seed"].get<int64_t>(), R"("}}]})")};
     };
-    const auto generator = MakeHttp(OptionsFor({&stub}));
+    const auto generator = MakeGenerator(OptionsFor({&stub}));
     const auto replies =
         generator->Generate(Asks(5), {.temperature = 0.7, .top_k = 50, .max_new_tokens = 4});
     const auto told = treats == "honours"   ? ""
@@ -184,7 +184,7 @@ TEST(Http, EmptyAnswersComeBackEmpty) {
   Stub stub([&](const StubQuestion& question) {
     return StubAnswer{.body = bodies[question.prompt[4] - '0']};
   });
-  const auto replies = MakeHttp(OptionsFor({&stub}))->Generate(Asks(3), kShort);
+  const auto replies = MakeGenerator(OptionsFor({&stub}))->Generate(Asks(3), kShort);
   EXPECT_EQ(stub.asked().size(), 3u);  // asking again is the engine's business
   for (const auto& reply : replies) EXPECT_EQ(reply.text, "");
   EXPECT_TRUE(replies[0].finished);
@@ -199,7 +199,7 @@ TEST(Http, TheWindowBoundsWhatIsUnderWay) {
     });
     auto options = OptionsFor({&stub});
     options.window = window;
-    const auto generator = MakeHttp(options);
+    const auto generator = MakeGenerator(options);
     auto slow = Asks(2 * window);
     for (auto& request : slow) request.prompt += " slow";
     generator->Generate(slow, kShort);
@@ -225,7 +225,7 @@ TEST(Http, ModelIsTheServersOnlyOneOrTheOneAskedFor) {
   EXPECT_NE(problem.find("a, b"), std::string::npos) << problem;
   EXPECT_NE(problem.find("rationales.http.model"), std::string::npos) << problem;
   options.model = "b:latest";  // an alias need not be listed
-  const auto generator = MakeHttp(options);
+  const auto generator = MakeGenerator(options);
   EXPECT_EQ(generator->name(), "stub-1");
   EXPECT_EQ(stub.questions().back().body["model"], "b:latest");
 
@@ -238,9 +238,9 @@ TEST(Http, ModelIsTheServersOnlyOneOrTheOneAskedFor) {
 }
 
 TEST(Http, NoEndpointOrTheSameTwice) {
-  EXPECT_THROW(MakeHttp({}), Error);
-  EXPECT_THROW(MakeHttp({.endpoints = {"http://h/v1", "http://h/v1"}}), Error);
-  EXPECT_THROW(MakeHttp({.endpoints = {"h:80"}}), Error);
+  EXPECT_THROW(MakeGenerator({}), Error);
+  EXPECT_THROW(MakeGenerator({.endpoints = {"http://h/v1", "http://h/v1"}}), Error);
+  EXPECT_THROW(MakeGenerator({.endpoints = {"h:80"}}), Error);
 }
 
 TEST(HttpDeathTest, AStopSignalEndsTheWait) {
@@ -253,7 +253,7 @@ TEST(HttpDeathTest, AStopSignalEndsTheWait) {
     options.timeout_s = 60;
     CatchStopSignals();
     try {
-      MakeHttp(options)->Generate({Ask(1)}, kShort);
+      MakeGenerator(options)->Generate({Ask(1)}, kShort);
     } catch (const Error& error) {
       _exit(static_cast<int>(error.code()));
     }

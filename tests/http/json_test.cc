@@ -65,7 +65,8 @@ TEST(HttpJson, WritesBodies) {
                              .prompt = "p \xff<|end|>",
                              .facts = "",
                              .system = "s"};
-  const gen::Sampling sampling{.temperature = 0.7, .top_k = 5, .top_p = 0.9, .max_new_tokens = 64};
+  const gen::TextSampling sampling{
+      .temperature = 0.7, .top_k = 5, .top_p = 0.9, .max_new_tokens = 64};
   const auto chat = Json::parse(CompletionBody({true, true, "m"}, request, sampling, 11));
   EXPECT_EQ(chat,
             Json::parse("{\"model\":\"m\",\"temperature\":0.7,\"top_p\":0.9,\"max_tokens\":64,"
@@ -153,8 +154,8 @@ TEST(HttpUrl, PartsAndErrors) {
     EXPECT_THROW(ParseUrl(bad), Error) << bad;
 }
 
-TEST(HttpWindow, GrowsByOneAWindowAndHalvesOnceAWindow) {
-  HttpWindow window(4);
+TEST(Window, GrowsByOneAWindowAndHalvesOnceAWindow) {
+  Window window(4);
   for (int i = 0; i < 3; ++i) window.Success(4);
   EXPECT_EQ(window.size(), 4);
   for (int i = 0; i < 2; ++i) window.Success(4);
@@ -168,8 +169,8 @@ TEST(HttpWindow, GrowsByOneAWindowAndHalvesOnceAWindow) {
   EXPECT_EQ(window.size(), 1);
 }
 
-TEST(HttpRing, SharesAreEvenAndALossMovesItsOwnGroupsOnly) {
-  const HttpRing ring({"http://a/v1", "http://b/v1", "http://c/v1"});
+TEST(Ring, SharesAreEvenAndALossMovesItsOwnGroupsOnly) {
+  const Ring ring({"http://a/v1", "http://b/v1", "http://c/v1"});
   std::vector<int> share(3);
   for (int i = 0; i < 3000; ++i) {
     const std::string group = Cat("user ", i);

@@ -231,9 +231,8 @@ class Stub {
   std::thread thread_;
 };
 
-inline HttpOptions OptionsFor(const std::vector<const Stub*>& stubs) {
-  HttpOptions options{
-      .retries = 3, .timeout_s = 2, .context = 200, .seed = 5, .first_wait_s = 0.01};
+inline Options OptionsFor(const std::vector<const Stub*>& stubs) {
+  Options options{.retries = 3, .timeout_s = 2, .context = 200, .seed = 5, .first_wait_s = 0.01};
   for (const auto* stub : stubs) options.endpoints.push_back(stub->url());
   return options;
 }
@@ -252,13 +251,13 @@ inline std::vector<gen::Request> Asks(int64_t n) {
   return requests;
 }
 
-inline constexpr gen::Sampling kShort{.max_new_tokens = 4};
+inline constexpr gen::TextSampling kShort{.max_new_tokens = 4};
 
 // What the error says; "" when there is none.
-inline std::string Problem(const HttpOptions& options, const std::vector<gen::Request>& requests,
-                           Exit code, const gen::Sampling& sampling = kShort) {
+inline std::string Problem(const Options& options, const std::vector<gen::Request>& requests,
+                           Exit code, const gen::TextSampling& sampling = kShort) {
   try {
-    MakeHttp(options)->Generate(requests, sampling);
+    MakeGenerator(options)->Generate(requests, sampling);
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), code) << error.what();
     return error.what();

@@ -76,14 +76,14 @@ class HttpTls : public testing::Test {
       std::filesystem::temp_directory_path() / Cat("whyrec_http_tls_", getpid(), ".pem");
   boost::asio::ssl::context context_{boost::asio::ssl::context::tls_server};
   std::unique_ptr<Stub> stub_;
-  HttpOptions options_;
+  Options options_;
 };
 
 TEST_F(HttpTls, TrustedAndForThisHost) {
   Serve("IP:127.0.0.1");
   Trust();
   const auto requests = Asks(20);
-  const auto replies = MakeHttp(options_)->Generate(requests, kShort);
+  const auto replies = MakeGenerator(options_)->Generate(requests, kShort);
   for (size_t i = 0; i < requests.size(); ++i)
     EXPECT_EQ(replies[i].text, Stub::TextFor(requests[i].prompt));
   EXPECT_EQ(stub_->asked().size(), 20u);

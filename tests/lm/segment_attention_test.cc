@@ -90,7 +90,7 @@ struct Scene {
     cache.BeginRead(segment);
     segment->keys.normal_();
     segment->values.normal_();
-    segment->stage = Segment::Stage::kRead;
+    segment->state = Segment::State::kRead;
   }
   void New(int64_t token, Context& context) {
     context.Add(k.narrow(0, token, 1), v.narrow(0, token, 1));

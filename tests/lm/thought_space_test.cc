@@ -1,4 +1,4 @@
-// The judge against cosines made one by one; the encoders that training starts from.
+// The scorer against cosines made one by one; the encoders that training starts from.
 #include "src/lm/thought_space.h"
 
 #include <gtest/gtest.h>
@@ -54,7 +54,7 @@ class Counting final : public Encoder {
   int64_t& texts_;
 };
 
-TEST(Judge, ScoresAreCosinesOfTwoEncoders) {
+TEST(ReasonScorer, ScoresAreCosinesOfTwoEncoders) {
   nn::SetThreads(1);
   const Temporary one, two;
   WriteRandomEncoder(SmallThought(), 1, one.path());
@@ -64,9 +64,10 @@ TEST(Judge, ScoresAreCosinesOfTwoEncoders) {
   const std::vector<std::vector<std::string>> reasons = {
       {"likes cards", "likes boxes of tin", "likes cards"}, {"likes cards"}, {}};
   int64_t encoded = 0;
-  const auto judge = MakeJudge(std::make_unique<Counting>(LoadEncoder(one.path(), 32), encoded),
-                               LoadEncoder(two.path(), 32));
-  const auto scores = judge->Score(behaviours, reasons);
+  const auto scorer =
+      MakeReasonScorer(std::make_unique<Counting>(LoadEncoder(one.path(), 32), encoded),
+                       LoadEncoder(two.path(), 32));
+  const auto scores = scorer->Score(behaviours, reasons);
   EXPECT_EQ(encoded, 2);  // distinct ones
   const auto raw = [](const fs::path& folder) {
     return LoadEncoder(folder, {.max_tokens = 32, .normalise = false});
@@ -85,9 +86,9 @@ TEST(Judge, ScoresAreCosinesOfTwoEncoders) {
   EXPECT_GT(std::abs(scores[0][0] - scores[0][1]), 1e-4);
 }
 
-TEST(Judge, OneEncoderForBothFindsATextItself) {
-  const auto judge = MakeJudge(LoadEncoder(kGolden / "distilbert", 32), nullptr);
-  const auto scores = judge->Score({"the card"}, {{"a tin box", "the card"}});
+TEST(ReasonScorer, OneEncoderForBothFindsATextItself) {
+  const auto scorer = MakeReasonScorer(LoadEncoder(kGolden / "distilbert", 32), nullptr);
+  const auto scores = scorer->Score({"the card"}, {{"a tin box", "the card"}});
   EXPECT_NEAR(scores[0][1], 1, 1e-5);
   EXPECT_LT(scores[0][0], 1 - 1e-4);
 }

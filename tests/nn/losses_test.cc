@@ -11,17 +11,19 @@
 namespace whyrec::nn {
 namespace {
 
-TEST(TextLoss, CountsPaddingUnlessToldNotTo) {
+TEST(CrossEntropySum, CountsPaddingUnlessToldNotTo) {
   // Two tokens with logits (0, log 3): probabilities 1/4 and 3/4.
   const at::Tensor logits =
       at::tensor(std::vector<double>{0, std::log(3.0)}).expand({2, 3, 2}).contiguous();
   const at::Tensor targets = at::tensor(std::vector<int64_t>{1, 1, 0, 1, 0, 0}).view({2, 3});
-  const LossSum all = TextLoss(logits, targets, false), real = TextLoss(logits, targets, true);
+  const LossSum all = CrossEntropySum(logits, targets, false),
+                real = CrossEntropySum(logits, targets, true);
   EXPECT_NEAR(all.sum.item<double>(), 3 * std::log(4 / 3.0) + 3 * std::log(4.0), 1e-12);
   EXPECT_EQ(all.count, 6);
   EXPECT_NEAR(real.sum.item<double>(), 3 * std::log(4 / 3.0), 1e-12);
   EXPECT_EQ(real.count, 3);
-  EXPECT_EQ(TextLoss(logits.to(at::kBFloat16), targets, false).sum.scalar_type(), at::kFloat);
+  EXPECT_EQ(CrossEntropySum(logits.to(at::kBFloat16), targets, false).sum.scalar_type(),
+            at::kFloat);
 }
 
 // Margins log 3, -log 3 and 0: log(4/3), log 4 and log 2; the gradient is the sigmoid of -margin.

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include "src/base/ragged.h"
 
 #include "src/base/rng.h"
 #include "src/graph/csr.h"
@@ -85,7 +86,7 @@ TEST(SparseOperator, OperatorsOfOtherDevicesGiveTheSame) {
   double far = 0, far_single = 0;
   for (const Shape& shape : {Shape{300, 120, 8, 10}, Shape{40, 900, 3, 5}, Shape{2, 1, 1, 1}}) {
     Rng rng(1, "graphs");
-    store::Ragged<int64_t> histories;
+    Ragged<int64_t> histories;
     std::vector<int32_t> neighbours;
     for (int64_t user = 0; user < shape.users; ++user) {
       std::vector<int64_t> items(static_cast<size_t>(rng.Between(1, shape.events)));

@@ -76,7 +76,7 @@ int main(int argc, char** argv) try {
   using namespace whyrec::cluster;
   const std::string what = argc > 1 ? argv[1] : "conform";
   if (what == "doctor") return Doctor({.folder = argv[2], .seconds = 10}, std::cout);
-  Options options;
+  CommunicatorOptions options;
   if (argc > 2) options.message_bytes = std::atoll(argv[2]);
   if (what == "joined") options = {.device = argv[2]};
   if (what.starts_with("stop") || what == "works") options.seconds = 2;

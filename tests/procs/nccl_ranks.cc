@@ -110,7 +110,7 @@ bool Promised(const std::string& check, int ranks) {
 
 void RunRanks(int ranks, const std::string& what) {
   const bool same = what == "one-gpu", hang = what == "hang";
-  Options options;
+  CommunicatorOptions options;
   if (hang) options.seconds = options.first_seconds = 1;
   RunThreads(ranks, [&](Communicator& host) {
     const int device = same ? 0 : host.rank();

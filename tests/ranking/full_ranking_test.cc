@@ -24,7 +24,7 @@ std::vector<double> DrawnScores(int64_t query, int64_t items) {
 class Given final : public Recommender {
  public:
   explicit Given(int64_t items) : items_(items) {}
-  data::Facts Train(TrainContext&) override { return {}; }
+  Facts Train(TrainContext&) override { return {}; }
   void Load(const std::filesystem::path&) override {}
   std::vector<Prediction> Predict(Task, const std::vector<Query>& queries) override {
     std::vector<Prediction> out;

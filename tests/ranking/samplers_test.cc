@@ -1,5 +1,6 @@
 // Samplers: windows, targets and uniform draws, by counting.
 #include "src/ranking/samplers.h"
+#include "src/base/ragged.h"
 
 #include <gtest/gtest.h>
 
@@ -14,13 +15,13 @@ namespace {
 
 using Histories = std::vector<std::vector<int64_t>>;
 
-store::Ragged<int64_t> Rows(const Histories& histories) {
-  store::Ragged<int64_t> out;
+Ragged<int64_t> Rows(const Histories& histories) {
+  Ragged<int64_t> out;
   for (const auto& history : histories) out.Append(history);
   return out;
 }
 
-std::vector<int64_t> Row(const store::Ragged<int64_t>& rows, int64_t i) {
+std::vector<int64_t> Row(const Ragged<int64_t>& rows, int64_t i) {
   return {rows.row(i).begin(), rows.row(i).end()};
 }
 
@@ -102,7 +103,7 @@ TEST(Window, ReadsARunAndPredictsTheNextTogether) {
 }
 
 TEST(Pair, DrawsAreUniformAndNoneIsExcluded) {
-  store::Ragged<int64_t> positives, excluded;
+  Ragged<int64_t> positives, excluded;
   for (int64_t u = 0; u < 4; ++u) {
     positives.Append(std::vector<int64_t>{u, u + 1});
     excluded.Append(std::vector<int64_t>{9});

@@ -2,6 +2,7 @@
 // same files (data/README.md: training counts, last item out, all items ranked; four digits).
 #include <nlohmann/json.hpp>
 
+#include "src/base/text_file.h"
 #include "src/systems/system.h"
 #include "tests/data/shared_data.h"
 #include "tests/stages/run.h"
@@ -14,8 +15,8 @@ using Figures = std::map<std::string, double>;  // "task metric"
 
 Figures FiguresOf(const fs::path& workspace, const std::string& system) {
   Figures out;
-  const auto rows = nlohmann::json::parse(
-      store::ReadTextFile(workspace / ("metrics." + system) / "metrics.json"));
+  const auto rows =
+      nlohmann::json::parse(ReadFile(workspace / ("metrics." + system) / "metrics.json"));
   for (const auto& row : rows)
     out[row.at("task").get<std::string>() + " " + row.at("metric").get<std::string>()] =
         row.at("value");

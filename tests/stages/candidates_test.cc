@@ -5,7 +5,10 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "src/base/ragged.h"
+#include "src/base/text_file.h"
 #include "src/stages/system_run.h"
+#include "src/store/hdf5_file.h"
 #include "tests/stages/run.h"
 
 namespace whyrec::stages {
@@ -26,7 +29,7 @@ config::RunConfig Config(const Names& overrides = {}) {
   return LoadTiny(all);
 }
 
-store::Ragged<int64_t> RowsOf(const fs::path& workspace, const std::string& how) {
+Ragged<int64_t> RowsOf(const fs::path& workspace, const std::string& how) {
   return store::Hdf5Reader(workspace / ("candidates." + how) / "candidates.h5")
       .ReadRagged("candidates");
 }
@@ -105,7 +108,7 @@ TEST_F(Sets, HardOnesAreTheFirstOfSasrecsRanking) {
 }
 
 TEST_F(Sets, ReportHasRowsTablesAndDifferencesOfTheirOwn) {
-  const json rows = json::parse(store::ReadTextFile(*done / "report/report.json"));
+  const json rows = json::parse(ReadFile(*done / "report/report.json"));
   std::map<std::string, double> values;
   for (const json& row : rows) {
     const std::string task = row.at("task");
@@ -124,7 +127,7 @@ TEST_F(Sets, ReportHasRowsTablesAndDifferencesOfTheirOwn) {
   EXPECT_GT(values.at("sasrec sequential HR@10"), 0);
   EXPECT_GT(values.at("popularity direct HR@5"), values.at("popularity direct_popularity HR@5"));
 
-  const std::string text = store::ReadTextFile(*done / "report/report.md");
+  const std::string text = ReadFile(*done / "report/report.md");
   for (const char* task : {"direct", "direct_popularity", "direct_sasrec_hard"}) {
     const size_t at = text.find(Cat("### ", task, ": 20 candidates, 24 users"));
     ASSERT_NE(at, text.npos) << text;
@@ -193,7 +196,7 @@ TEST(Candidates, RefusesWhatCannotWork) {
 // Of the user with the most events RELEASED may draw what was last, the other ways not: as many
 // others as it finds are one too many for them.
 TEST(Candidates, SaysWhereTooFewItemsAreLeft) {
-  data::Facts facts;
+  Facts facts;
   const auto catalogue = data::ReadSource(LoadTiny({}).catalogue(), facts);
   int64_t most = 0;
   for (int64_t user = 0; user < catalogue.user_count(); ++user)
@@ -221,7 +224,7 @@ TEST(Candidates, SaysWhereTooFewItemsAreLeft) {
 json ReportRows(const Names& overrides) {
   const Temporary folder;
   RunAlone(LoadTiny(overrides, kCounting), folder.path());
-  return json::parse(store::ReadTextFile(folder / "report/report.json"));
+  return json::parse(ReadFile(folder / "report/report.json"));
 }
 
 TEST(DataMismatch, StandsInEveryRowWhereTheAuditStatesIt) {

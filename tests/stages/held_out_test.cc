@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "src/base/text_file.h"
 #include "tests/stages/pulse_run.h"
 
 namespace whyrec::stages {
@@ -15,7 +16,7 @@ bool HasState(const HostTensor& states, int64_t user) {
 }
 
 void ExpectReportOf24(const fs::path& workspace) {
-  const auto rows = nlohmann::json::parse(store::ReadTextFile(workspace / "report/report.json"));
+  const auto rows = nlohmann::json::parse(ReadFile(workspace / "report/report.json"));
   EXPECT_FALSE(rows.empty());
   for (const auto& row : rows) {
     EXPECT_EQ(row.at("users"), 24);

@@ -2,6 +2,7 @@
 // tell what comes next; without them, or with those of others, it is at chance.
 #include <nlohmann/json.hpp>
 
+#include "src/base/text_file.h"
 #include "tests/stages/run.h"
 
 namespace whyrec::stages {
@@ -22,8 +23,7 @@ TEST(Planted, ReasonsCarryWhatReviewsTell) {
     double value, low, high;
   };
   std::map<std::string, Interval> hits;  // HR@1 among ten candidates, 95 %
-  for (const auto& row :
-       nlohmann::json::parse(store::ReadTextFile(folder / "report" / "report.json")))
+  for (const auto& row : nlohmann::json::parse(ReadFile(folder / "report" / "report.json")))
     if (row.at("system") == "pulse" && row.at("task") == "direct" && row.at("metric") == "HR@1") {
       const Interval got{row.at("value"), row.at("low"), row.at("high")};
       std::printf("%s: %.3f [%.3f, %.3f]\n", row.at("variant").get<std::string>().c_str(),

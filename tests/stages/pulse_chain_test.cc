@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "src/base/text_file.h"
 #include "src/commands/commands.h"
 #include "src/systems/pulse/prompt.h"
 #include "src/text/tokenizer.h"
@@ -53,7 +54,7 @@ void ExpectSameFromReplay(const config::RunConfig& config, const fs::path& alone
   if (config.rationales().backend() == config::RationalesConfig::TEMPLATE) {
     std::ofstream out(folder / "answers.jsonl");  // gzip members in a row
     for (const char* stage : {"rationales.positive", "rationales.tree"})
-      out << store::ReadTextFile(alone / stage / "records.jsonl.gz");
+      out << ReadFile(alone / stage / "records.jsonl.gz");
   } else {
     Answers(alone, folder / "answers.jsonl");
   }
@@ -84,7 +85,7 @@ TEST(PulseChain, ThreeRanksAndReplayYieldTheSameFromTheTemplate) {
   EXPECT_NE(FactOf(alone.path(), "rationales.positive", "title_mention_rate"), "no such fact");
 }
 
-// The judge prunes: every rank loads it, and who asks has to prune alike.
+// The scorer prunes: every rank loads it, and who asks has to prune alike.
 TEST(PulseChain, ThreeRanksAndReplayYieldTheSameChains) {
   const auto config = LoadPulse({"THOUGHT"}, {"pulse.tree.algorithm=BEAM_CHAIN"});
   const Temporary alone;
@@ -104,7 +105,7 @@ TEST(PulseChain, ThreeRanksAndReplayYieldTheSameFromALanguageModel) {
   std::map<std::string, int> parses;
   for (const auto& [split, trees] : TreesOf(alone.path()))
     for (const gen::ReasonTree& tree : trees)
-      for (const gen::Node& node : tree.nodes) {
+      for (const gen::ReasonNode& node : tree.nodes) {
         ++parses[node.parse];
         EXPECT_EQ(std::isfinite(node.log_likelihood), node.parse != "fallback text") << node.text;
       }
@@ -116,10 +117,10 @@ TEST(PulseChain, ThreeRanksAndReplayYieldTheSameFromALanguageModel) {
 // ---- protocols
 
 json ReportOf(const fs::path& workspace) {
-  return json::parse(store::ReadTextFile(workspace / "report/report.json"));
+  return json::parse(ReadFile(workspace / "report/report.json"));
 }
 
-int Different(const gen::Choices& a, const gen::Choices& b) {
+int Different(const gen::ChosenReasons& a, const gen::ChosenReasons& b) {
   int different = 0;
   for (const auto& [split, rows] : a)
     for (size_t u = 0; u < rows.size(); ++u) different += rows[u].node != b.at(split)[u].node;
@@ -143,7 +144,7 @@ struct ProtocolRun {
       }
     EXPECT_EQ(hits.size(), kPulseVariants.size());
     for (const std::string& variant : kPulseVariants) EXPECT_EQ(hits.count(variant), 1u) << variant;
-    const std::string text = store::ReadTextFile(path() / "report/report.md");
+    const std::string text = ReadFile(path() / "report/report.md");
     EXPECT_NE(text.find(Cat("direct: ", candidates, " candidates, 24 users")), text.npos) << text;
     EXPECT_NE(text.find(", reasons: template"), text.npos) << text;
   }
@@ -188,19 +189,19 @@ TEST(PulseChain, EveryVariantOfTheReleasedCode) {
       const auto& nodes = trees[user].nodes;
       ASSERT_EQ(nodes[0].path, "base");
       std::map<int64_t, std::vector<double>> scores;  // by level
-      for (const gen::Node& node : nodes) {
+      for (const gen::ReasonNode& node : nodes) {
         EXPECT_EQ(std::isfinite(node.score), node.level > 0);
         scores[node.level].push_back(node.score);
         if (node.level < 2) continue;
         // Only the two best of a level grow, and a chain begins with its parent.
-        const gen::Node& parent = nodes[static_cast<size_t>(node.parent)];
+        const gen::ReasonNode& parent = nodes[static_cast<size_t>(node.parent)];
         EXPECT_TRUE(node.text.starts_with(parent.text + " ")) << node.text;
         const auto& level = scores[parent.level];
         EXPECT_LE(std::ranges::count_if(level, [&](double s) { return s > parent.score; }), 1);
       }
       EXPECT_EQ(scores.rbegin()->first, 3);
-      // The search's judge and the selection agree.
-      const gen::Choice& choice = chosen.at(split)[user];
+      // The search's scorer and the selection agree.
+      const gen::ChosenReason& choice = chosen.at(split)[user];
       EXPECT_EQ(nodes[static_cast<size_t>(choice.node)].level, 3);
       EXPECT_NEAR(choice.score, *std::ranges::max_element(scores[3]), 1e-5);
       EXPECT_EQ(ChoicesOf(run.path(), "base").at(split)[user].node, 0);
@@ -246,7 +247,7 @@ Names TextsOf(const gen::Evidence& evidence, const gen::ReasonTree& tree,
   const auto add = [&](const gen::Prompt& prompt) { texts.push_back(prompt.system + prompt.user); };
   add(gen::BasePrompt(evidence, limits));
   add(gen::ChainPrompt(evidence, "", limits));
-  for (const gen::Node& node : tree.nodes) {
+  for (const gen::ReasonNode& node : tree.nodes) {
     texts.push_back(node.text);
     add(gen::RefinePrompt(evidence, node.text, limits));
     add(gen::ChainPrompt(evidence, node.text, limits));
@@ -262,7 +263,7 @@ bool AnyNames(const Names& texts, const std::string& title) {
 // What the scorer reads before the first candidate.
 std::string ScorerPrefix(const PulseData& data, const systems::ScorerPrompts& prompts,
                          const text::Tokenizer& tokenizer, const Secret& secret,
-                         const gen::Choice& reason) {
+                         const gen::ChosenReason& reason) {
   const auto phase = secret.split == "test" ? data::Phase::kTest : data::Phase::kValidation;
   const auto history = data.labels.InputHistory(phase, data.train, secret.user);
   return tokenizer.Decode(
@@ -290,7 +291,7 @@ TEST(PulseChain, NoTextNamesAHeldOutTargetUnderStrict) {
     };
     Names all = TextsOf(secret.evidence, tree, data.limits());
     all.push_back(anchor(config.pulse().behaviour()));
-    const gen::Choice& reason = chosen.at(secret.split)[static_cast<size_t>(secret.user)];
+    const gen::ChosenReason& reason = chosen.at(secret.split)[static_cast<size_t>(secret.user)];
     all.push_back(ScorerPrefix(data, prompts, *tokenizer, secret, reason));
     for (const std::string& text : all)
       EXPECT_EQ(text.find(secret.title), text.npos) << secret.title << " in: " << text;

@@ -150,7 +150,7 @@ TEST(PulseOverHttp, BadAnswersEndAsTextsMadeOfFactsAndAreCounted) {
   const auto count = [&](const std::string& stage, const gen::ReasonPool& pool) {
     for (const auto& [split, trees] : pool)
       for (const gen::ReasonTree& of : trees)
-        for (const gen::Node& node : of.nodes) {
+        for (const gen::ReasonNode& node : of.nodes) {
           const bool made = node.parse == "fallback text";
           counts[stage] += made;
           EXPECT_GE(gen::TokensAbout(node.text), 8) << node.text;

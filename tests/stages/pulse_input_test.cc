@@ -1,4 +1,5 @@
 // PULSE on configurations that cannot work and on data with short histories and doubled titles.
+#include "src/base/text_file.h"
 #include "tests/stages/pulse_run.h"
 
 namespace whyrec::stages {
@@ -65,7 +66,7 @@ class PulseShortUsers : public testing::Test {
     all.insert(all.begin(), systems.begin(), systems.end());
     const Temporary folder;
     const fs::path file = WritePulse(folder.path());
-    std::string text = store::ReadTextFile(file);
+    std::string text = ReadFile(file);
     const size_t planted = text.find("  planted {");
     text.erase(planted, text.find('\n', planted) - planted);
     std::ofstream(file) << text;
@@ -91,8 +92,7 @@ TEST_F(PulseShortUsers, AreTrainedOnAndNeverEvaluated) {
   const fs::path folder = folder_ / "w";
   RunAlone(config, folder);
   EXPECT_EQ(FactOf(folder, "split", "users never evaluated"), "2");
-  EXPECT_NE(store::ReadTextFile(folder / "report/report.md").find("candidates, 24 users"),
-            std::string::npos);
+  EXPECT_NE(ReadFile(folder / "report/report.md").find("candidates, 24 users"), std::string::npos);
   const auto pool = TreesOf(folder);
   for (const char* split : kSplits) ASSERT_EQ(pool.at(split).size(), 26u);
   // One event gives no example at all, two give one to train on.

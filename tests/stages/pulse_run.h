@@ -25,8 +25,8 @@ inline config::RunConfig LoadPulse(const Names& variants, const Names& overrides
 inline gen::ReasonPool TreesOf(const fs::path& workspace) {
   return gen::LoadPool(workspace / "rationales.tree/reasons.h5");
 }
-inline gen::Choices ChoicesOf(const fs::path& workspace, const std::string& by) {
-  return gen::LoadChoices(workspace / ("select." + by) / "selection.h5");
+inline gen::ChosenReasons ChoicesOf(const fs::path& workspace, const std::string& by) {
+  return gen::LoadChosen(workspace / ("select." + by) / "selection.h5");
 }
 inline std::string FactOf(const fs::path& workspace, const std::string& stage,
                           const std::string& name) {

@@ -133,15 +133,15 @@ class Selecting : public testing::Test {
     });
     return partial;
   }
-  gen::Choices Select(const std::string& by) {
-    return gen::LoadChoices(RunStage(SelectStage(config_, by)) / "selection.h5");
+  gen::ChosenReasons Select(const std::string& by) {
+    return gen::LoadChosen(RunStage(SelectStage(config_, by)) / "selection.h5");
   }
   const gen::ReasonTree& TreeOf(const std::string& split, int64_t user) {
     return pools_.tree.at(split)[static_cast<size_t>(user)];
   }
 
   // Equation 2 as a loop.
-  void ExpectBest(const gen::Choices& got, const fs::path& reasons, const fs::path& anchors,
+  void ExpectBest(const gen::ChosenReasons& got, const fs::path& reasons, const fs::path& anchors,
                   lm::Pooling pooling, bool with_target, int least_clear) {
     int clear = 0;  // leaves that lose by more than rounding
     const lm::EncoderOptions raw{.max_tokens = 40, .pooling = pooling, .normalise = false};
@@ -164,7 +164,7 @@ class Selecting : public testing::Test {
               Cosine(h, rationale->Encode({TreeOf(split, u).nodes[static_cast<size_t>(i)].text}));
         double best = -2;
         for (const auto& [leaf, cosine] : cosines) best = std::max(best, cosine);
-        const gen::Choice& choice = got.at(split).at(static_cast<size_t>(u));
+        const gen::ChosenReason& choice = got.at(split).at(static_cast<size_t>(u));
         ASSERT_TRUE(cosines.contains(choice.node)) << split << " " << u;
         // Rounding may decide between near-equals: encoders in fp32, alone and in batches.
         EXPECT_NEAR(cosines[choice.node], best, 1e-5);
@@ -186,7 +186,7 @@ class Selecting : public testing::Test {
 TEST_F(Selecting, ThoughtIsTheLargestCosineOfTheLeaves) {
   const fs::path thoughts = workspace_.Of("thoughts");
   const auto check = [&](const std::string& by, bool with_target) {
-    const gen::Choices got = Select(by);
+    const gen::ChosenReasons got = Select(by);
     EXPECT_EQ(got.at("train")[0].node, -1);
     ExpectBest(got, thoughts / "rationale", thoughts / "behaviour", lm::Pooling::kMean, with_target,
                300);
@@ -213,12 +213,12 @@ TEST_F(Selecting, EncodersThatWereNeverTrained) {
 TEST_F(Selecting, FirstOfEqualsWinsAndAllNodesMayTakePart) {
   for (auto& [split, trees] : pools_.tree)
     for (gen::ReasonTree& tree : trees)
-      for (gen::Node& node : tree.nodes) node.text = "alpha";
+      for (gen::ReasonNode& node : tree.nodes) node.text = "alpha";
   SavePools();
   EXPECT_EQ(Select("thought").at("test")[9].node, 3);  // the first leaf
   Configure({"pulse.tree.score_nodes=ALL"});
   const auto folder = RunStage(SelectStage(config_, "thought"));
-  EXPECT_EQ(gen::LoadChoices(folder / "selection.h5").at("test")[9].node, 0);
+  EXPECT_EQ(gen::LoadChosen(folder / "selection.h5").at("test")[9].node, 0);
   const store::Hdf5Reader file(folder / "scores.h5");
   EXPECT_EQ(file.ReadInts("test/node").size(), 7u * kUsers);
   EXPECT_EQ(file.ReadFloats("train/score").size(), 7u * (kUsers - 1));
@@ -228,34 +228,34 @@ TEST_F(Selecting, FirstOfEqualsWinsAndAllNodesMayTakePart) {
 
 TEST_F(Selecting, LogLikelihoodWhereItIsANumber) {
   auto& nodes = pools_.tree["test"][4].nodes;
-  for (gen::Node& node : nodes) node.log_likelihood = NAN;
+  for (gen::ReasonNode& node : nodes) node.log_likelihood = NAN;
   nodes[5].log_likelihood = -9;
-  for (gen::Node& node : pools_.tree["test"][6].nodes) node.log_likelihood = NAN;
+  for (gen::ReasonNode& node : pools_.tree["test"][6].nodes) node.log_likelihood = NAN;
   SavePools();
-  const gen::Choices got = Select("log_likelihood");
+  const gen::ChosenReasons got = Select("log_likelihood");
   EXPECT_EQ(got.at("test")[4].node, 5);
   EXPECT_EQ(got.at("test")[6].node, -1);
   for (int64_t u = 7; u < kUsers; ++u) {
     const auto& tree = TreeOf("test", u).nodes;
-    const gen::Choice& choice = got.at("test")[static_cast<size_t>(u)];
+    const gen::ChosenReason& choice = got.at("test")[static_cast<size_t>(u)];
     for (size_t i = 3; i < 7; ++i) EXPECT_LE(tree[i].log_likelihood, choice.score);
     EXPECT_EQ(tree[static_cast<size_t>(choice.node)].log_likelihood, choice.score);
   }
 }
 
 TEST_F(Selecting, BaseAndRandom) {
-  const gen::Choices base = Select("base");
+  const gen::ChosenReasons base = Select("base");
   for (int64_t u = 1; u < kUsers; ++u)
     EXPECT_EQ(base.at("train")[static_cast<size_t>(u)].text, TreeOf("train", u).nodes[0].text);
-  const gen::Choices random = Select("random");
+  const gen::ChosenReasons random = Select("random");
   std::map<int64_t, int> counts;
   for (const char* split : kSplits)
-    for (const gen::Choice& choice : random.at(split)) ++counts[choice.node];
+    for (const gen::ChosenReason& choice : random.at(split)) ++counts[choice.node];
   EXPECT_EQ(counts[-1], 1);
   for (int64_t leaf = 3; leaf < 7; ++leaf) EXPECT_NEAR(counts[leaf], 3 * kUsers / 4.0, 25);
   Configure({"seed=1"});
   int same = 0;
-  const gen::Choices other = Select("random");
+  const gen::ChosenReasons other = Select("random");
   for (size_t u = 0; u < kUsers; ++u) same += random.at("test")[u].node == other.at("test")[u].node;
   EXPECT_LT(same, kUsers / 2);
 }
@@ -264,7 +264,7 @@ TEST_F(Selecting, SplitsWithoutTreesHaveNoChoices) {
   pools_.tree.erase("validation");
   SavePools();
   for (const char* by : {"thought", "base"}) {
-    const gen::Choices got = Select(by);
+    const gen::ChosenReasons got = Select(by);
     EXPECT_FALSE(got.contains("validation")) << by;
     EXPECT_EQ(got.at("test").size(), kUsers + 0u) << by;
   }

@@ -6,9 +6,11 @@
 #include <cmath>
 #include <limits>
 #include <thread>
+#include "src/base/durable_file.h"
+#include "src/base/ragged.h"
+#include "src/base/text_file.h"
 
 #include "src/base/hash.h"
-#include "src/store/workspace.h"
 #include "tests/store/temporary.h"
 
 namespace whyrec::store {
@@ -117,8 +119,8 @@ TEST(Hdf5File, ErrorsNameFileAndDataset) {
   EXPECT_NE(ReadError(good, [](auto& in) { in.Attribute("x"); }).find("no attribute 'x'"),
             std::string::npos);
   EXPECT_NE(ReadError(folder / "absent.h5", [](auto&) {}).find("no such file"), std::string::npos);
-  const std::string bytes = ReadTextFile(good);
-  WriteFileAtomically(bad, std::string_view(bytes).substr(0, bytes.size() / 2));
+  const std::string bytes = ReadFile(good);
+  WriteDurably(bad, std::string_view(bytes).substr(0, bytes.size() / 2));
   EXPECT_NE(ReadError(bad, [](auto& in) { in.Read("empty"); }).find("complete HDF5"),
             std::string::npos);
   {

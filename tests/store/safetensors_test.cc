@@ -4,8 +4,9 @@
 
 #include <cstring>
 #include <fstream>
+#include "src/base/durable_file.h"
+#include "src/base/text_file.h"
 
-#include "src/store/workspace.h"
 #include "tests/store/temporary.h"
 
 namespace whyrec::store {
@@ -50,12 +51,12 @@ TEST(Safetensors, RoundTrip) {
   const TensorMap all = ReadSafetensors(kGolden);
   WriteSafetensors(folder / "a.safetensors", all);
   ExpectGolden(ReadSafetensors(folder / "a.safetensors"));
-  const std::string text = ReadTextFile(folder / "a.safetensors");
+  const std::string text = ReadFile(folder / "a.safetensors");
   EXPECT_NE(text.find(R"("__metadata__":{"format":"pt"})"), std::string::npos);
   for (const auto& [name, tensor] : ReadSafetensors(folder / "a.safetensors"))
     EXPECT_EQ(reinterpret_cast<uintptr_t>(tensor.bytes()) % SizeOf(tensor.dtype()), 0u) << name;
   WriteSafetensors(folder / "b.safetensors", all);
-  EXPECT_EQ(text, ReadTextFile(folder / "b.safetensors"));
+  EXPECT_EQ(text, ReadFile(folder / "b.safetensors"));
   WriteSafetensors(folder / "none.safetensors", {});
   EXPECT_TRUE(ReadSafetensors(folder / "none.safetensors").empty());
 }
@@ -117,7 +118,7 @@ TEST(Safetensors, EveryMalformedFileHasItsOwnMessage) {
   };
   const Temporary folder;
   for (const auto& [bytes, message] : cases) {
-    WriteFileAtomically(folder / "bad.safetensors", bytes);
+    WriteDurably(folder / "bad.safetensors", bytes);
     try {
       ReadSafetensors(folder / "bad.safetensors");
       ADD_FAILURE() << "accepted; expected: " << message;
@@ -133,7 +134,7 @@ TEST(Safetensors, EveryMalformedFileHasItsOwnMessage) {
 // Every single damage of one byte of the header, and every truncation: an error or a sound result.
 TEST(Safetensors, DamageNeverReadsOutsideTheFile) {
   const Temporary folder;
-  const std::string good = ReadTextFile(kGolden);
+  const std::string good = ReadFile(kGolden);
   const auto file = folder / "damaged.safetensors";
   int refused = 0;
   const auto attempt = [&](const std::string& bytes) {
@@ -161,10 +162,10 @@ TEST(Safetensors, DamageNeverReadsOutsideTheFile) {
 
 TEST(Safetensors, TrailingBytesAndUnalignedTensorsAreRead) {
   const Temporary folder;
-  WriteFileAtomically(folder / "odd.safetensors",
-                      File(R"({"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},)"
-                           R"("f":{"dtype":"F32","shape":[1],"data_offsets":[1,5]}})",
-                           9));
+  WriteDurably(folder / "odd.safetensors",
+               File(R"({"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},)"
+                    R"("f":{"dtype":"F32","shape":[1],"data_offsets":[1,5]}})",
+                    9));
   const TensorMap all = ReadSafetensors(folder / "odd.safetensors");
   EXPECT_EQ(reinterpret_cast<uintptr_t>(all.at("f").bytes()) % 4, 0u);
   uint32_t bits = 0;
@@ -183,7 +184,7 @@ std::string FolderError(const std::filesystem::path& folder) {
 
 TEST(Safetensors, FolderWithIndex) {
   const Temporary folder;
-  WriteFileAtomically(folder / "config.json", "{}");
+  WriteDurably(folder / "config.json", "{}");
   EXPECT_NE(FolderError(folder.path()).find("it holds: config.json"), std::string::npos);
 
   const auto all = ReadSafetensors(kGolden);
@@ -191,17 +192,17 @@ TEST(Safetensors, FolderWithIndex) {
   WriteSafetensors(folder / "model-2.safetensors",
                    {{"byte", all.at("byte")}, {"half", all.at("half")}});
   const auto index = folder / "model.safetensors.index.json";
-  WriteFileAtomically(index, R"({"metadata":{"total_size":11},"weight_map":{
+  WriteDurably(index, R"({"metadata":{"total_size":11},"weight_map":{
       "int":"model-1.safetensors","byte":"model-2.safetensors","half":"model-2.safetensors"}})");
   const TensorMap read = ReadSafetensors(folder.path());
   ASSERT_EQ(read.size(), 3u);
   EXPECT_EQ(Values<uint8_t>(read.at("byte")), (std::vector<uint8_t>{0, 255, 3}));
 
-  WriteFileAtomically(index, R"({"weight_map":{"long":"model-1.safetensors"}})");
+  WriteDurably(index, R"({"weight_map":{"long":"model-1.safetensors"}})");
   EXPECT_NE(FolderError(folder.path()).find("'long' is not in model-1"), std::string::npos);
-  WriteFileAtomically(index, R"({"weight_map":{"int":"../model-1.safetensors"}})");
+  WriteDurably(index, R"({"weight_map":{"int":"../model-1.safetensors"}})");
   EXPECT_NE(FolderError(folder.path()).find("not the name of a file beside"), std::string::npos);
-  WriteFileAtomically(index, "[]");
+  WriteDurably(index, "[]");
   EXPECT_NE(FolderError(folder.path()).find("weight_map"), std::string::npos);
   WriteSafetensors(folder / "model.safetensors", {{"long", all.at("long")}});
   EXPECT_EQ(ReadSafetensors(folder.path()).count("long"), 1u);

@@ -8,6 +8,8 @@
 #include <map>
 #include <set>
 #include <thread>
+#include "src/base/durable_file.h"
+#include "src/base/text_file.h"
 
 #include "src/base/error.h"
 #include "src/base/hash.h"
@@ -34,7 +36,7 @@ artefact::Manifest CommitFiles(const Workspace& workspace, const Identity& ident
   const fs::path partial = workspace.Begin(identity);
   for (const auto& [path, text] : files) {
     fs::create_directories((partial / path).parent_path());
-    WriteFileAtomically(partial / path, text);
+    WriteDurably(partial / path, text);
   }
   return workspace.Commit(identity, {}, UtcNow());
 }
@@ -129,21 +131,21 @@ TEST(Workspace, DamageIsSeen) {
   const auto recommit = [&] { CommitFiles(workspace, identity, {{"x", "123"}}); };
 
   recommit();
-  WriteFileAtomically(file, "124");  // same size: only hashes tell
+  WriteDurably(file, "124");  // same size: only hashes tell
   EXPECT_EQ(workspace.ReasonToRun(identity), "");
   EXPECT_EQ(workspace.Verify(identity.name),
             std::vector<std::string>{"train.isrf: x has changed since it was committed"});
-  WriteFileAtomically(file, "1");
+  WriteDurably(file, "1");
   EXPECT_EQ(workspace.ReasonToRun(identity), "x has 1 bytes; its manifest says 3");
   EXPECT_FALSE(workspace.Find(identity.name));
   fs::remove(file);
   EXPECT_EQ(workspace.ReasonToRun(identity), "x is missing");
 
   recommit();
-  WriteFileAtomically(workspace.Of(identity.name) / "y", "");
+  WriteDurably(workspace.Of(identity.name) / "y", "");
   EXPECT_EQ(workspace.VerifyAll(),
             std::vector<std::string>{"train.isrf: y is not in the manifest"});
-  WriteFileAtomically(workspace.Of(identity.name) / "manifest.txtpb", "file { path");
+  WriteDurably(workspace.Of(identity.name) / "manifest.txtpb", "file { path");
   EXPECT_EQ(workspace.ReasonToRun(identity), "manifest.txtpb cannot be read");
   EXPECT_EQ(workspace.VerifyAll().size(), 1u);
   recommit();
@@ -157,7 +159,7 @@ TEST(Workspace, BeginContinuesTheSameWorkOnly) {
   const Temporary folder;
   const Workspace workspace(folder.path());
   const Identity identity = MakeIdentity();
-  WriteFileAtomically(workspace.Begin(identity) / "half", "1");
+  WriteDurably(workspace.Begin(identity) / "half", "1");
   EXPECT_EQ(workspace.ReasonToRun(identity), "unfinished: continues an earlier attempt");
   EXPECT_TRUE(fs::exists(workspace.Begin(identity) / "half"));
   Identity other = identity;
@@ -171,7 +173,7 @@ TEST(Workspace, CommitWithoutManifestIsTakenBack) {
   const Temporary folder;
   const Workspace workspace(folder.path());
   const Identity identity = MakeIdentity();
-  WriteFileAtomically(workspace.Begin(identity) / "x", "1");
+  WriteDurably(workspace.Begin(identity) / "x", "1");
   fs::rename(workspace.Partial(identity.name), workspace.Of(identity.name));
   EXPECT_FALSE(workspace.Find(identity.name));
   EXPECT_TRUE(fs::exists(workspace.Begin(identity) / "x"));
@@ -213,7 +215,7 @@ TEST(Workspace, KilledCommitsLeaveAWholeArtefactOrNone) {
     EXPECT_TRUE(workspace.Verify("train.isrf").empty()) << workspace.Verify("train.isrf")[0];
     EXPECT_EQ(manifest->file_size(), 5);
     for (const auto& file : manifest->file())
-      EXPECT_TRUE(ReadTextFile(workspace.Of("train.isrf") / file.path())
+      EXPECT_TRUE(ReadFile(workspace.Of("train.isrf") / file.path())
                       .ends_with(std::to_string(manifest->revision())));
   }
   EXPECT_GT(counted, 0);
@@ -226,8 +228,8 @@ TEST(Workspace, KilledCommitsLeaveAWholeArtefactOrNone) {
 TEST(Workspace, ExternalInputsCountByContent) {
   const Temporary folder;
   fs::create_directories(folder / "model/sub");
-  WriteFileAtomically(folder / "model/b", "2");
-  WriteFileAtomically(folder / "model/sub/a", "1");
+  WriteDurably(folder / "model/b", "2");
+  WriteDurably(folder / "model/sub/a", "1");
   const auto whole = ExternalInput("isrf.backbone.folder", folder / "model");
   EXPECT_EQ(whole.name(), "file:isrf.backbone.folder");
   EXPECT_EQ(whole.content(), Sha256Of("b " + Sha256Of("2") + "\nsub/a " + Sha256Of("1") + "\n"));
@@ -239,7 +241,7 @@ TEST(Workspace, ExternalInputsCountByContent) {
 
 TEST(Workspace, RefusedWritesAreErrors) {
   const Temporary folder;
-  WriteFileAtomically(folder / "file", "x");
+  WriteDurably(folder / "file", "x");
   try {
     Workspace workspace(folder / "file" / "run");
     FAIL();
@@ -247,12 +249,12 @@ TEST(Workspace, RefusedWritesAreErrors) {
     EXPECT_EQ(error.code(), Exit::kCannotWrite);
   }
   try {
-    WriteFileAtomically(folder / "absent" / "file", "x");
+    WriteDurably(folder / "absent" / "file", "x");
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), Exit::kCannotWrite);
   }
-  EXPECT_THROW(ReadTextFile(folder.path()), Error);
+  EXPECT_THROW(ReadFile(folder.path()), Error);
 }
 
 }  // namespace

@@ -8,6 +8,8 @@
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
+#include "src/base/ragged.h"
+#include "src/base/text_file.h"
 #include "src/nn/losses.h"
 #include "src/nn/parameters.h"
 #include "src/ranking/graph_operator.h"
@@ -201,10 +203,10 @@ TEST(LightGcn, LearnsCommunities) {
   }
 }
 
-std::string Table(const World& world, const fs::path& folder, data::Facts* facts = nullptr) {
+std::string Table(const World& world, const fs::path& folder, Facts* facts = nullptr) {
   const auto stated = world.Train(*world.Build("lightgcn"), *cluster::MakeSelf(), folder);
   if (facts) *facts = stated;
-  return store::ReadTextFile(folder / "propagated.safetensors");
+  return ReadFile(folder / "propagated.safetensors");
 }
 
 // With the number of steps given, held-out items change nothing; a refit sees the validation item
@@ -216,11 +218,11 @@ TEST(LightGcn, SeesHeldOutItemsOnlyInARefit) {
   for (const bool refit : {false, true}) {
     const Names settings = Settings({Cat("dim=", kWidth), refit ? "refit=true" : "refit=false"},
                                     {"train.steps=4", "train.epoch_steps=4", "train.dtype=FP64"});
-    const auto table = [&](const Histories& histories, data::Facts* facts = nullptr) {
+    const auto table = [&](const Histories& histories, Facts* facts = nullptr) {
       const Temporary folder;
       return Table(World(MakeCatalogue(histories, kItems), settings), folder.path(), facts);
     };
-    data::Facts facts;
+    Facts facts;
     const std::string want = table(kSmall, &facts);
     EXPECT_EQ(table(other_test), want);
     EXPECT_EQ(table(other_validation) != want, refit);
@@ -246,8 +248,7 @@ TEST(LightGcn, ContinuesToTheLastBit) {
       EXPECT_THROW(world.Train(*world.Build("lightgcn"), failing, broken.path()), Spy::Broken);
     }
     EXPECT_EQ(Table(world, broken.path()), want);
-    EXPECT_EQ(store::ReadTextFile(broken / "losses.csv"),
-              store::ReadTextFile(whole / "losses.csv"));
+    EXPECT_EQ(ReadFile(broken / "losses.csv"), ReadFile(whole / "losses.csv"));
   }
 }
 

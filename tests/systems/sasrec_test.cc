@@ -5,6 +5,7 @@
 #include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
 
+#include "src/base/text_file.h"
 #include "src/systems/sasrec.h"
 #include "src/tensor/bridge.h"
 #include "tests/systems/training.h"
@@ -315,7 +316,7 @@ TEST(SasRec, UserVectorsFollowTheConfiguration) {
 
 std::string Model(const World& world, const fs::path& folder) {
   world.Train(*world.Build("sasrec"), *cluster::MakeSelf(), folder);
-  return store::ReadTextFile(folder / "model.safetensors");
+  return ReadFile(folder / "model.safetensors");
 }
 
 // With the number of steps given, held-out items change nothing.
@@ -349,7 +350,7 @@ TEST(SasRec, ContinuesToTheLastBit) {
     EXPECT_THROW(world.Train(*world.Build("sasrec"), failing, broken.path()), Spy::Broken);
   }
   EXPECT_EQ(Model(world, broken.path()), want);
-  EXPECT_EQ(store::ReadTextFile(broken / "losses.csv"), store::ReadTextFile(whole / "losses.csv"));
+  EXPECT_EQ(ReadFile(broken / "losses.csv"), ReadFile(whole / "losses.csv"));
 }
 
 // Losses are divided by the targets of the global batch, so parts of it add up.

@@ -40,7 +40,7 @@ struct Scoring {
       const auto row = world.split.labels.Candidates(data::Phase::kTest, user);
       std::vector<int64_t> candidates(row.begin(), row.end());
       if (turned) std::ranges::reverse(candidates);
-      gen::Choice reason{.node = 0, .score = 0.25, .text = "likes"};
+      gen::ChosenReason reason{.node = 0, .score = 0.25, .text = "likes"};
       for (int64_t i = 0; i < user * 3; ++i) reason.text += " soft and quiet things";
       out.push_back(prompts->Branched(history, 3, &reason, candidates));
     }

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <sstream>
 
-#include "src/store/workspace.h"
+#include "src/base/text_file.h"
 #include "tests/systems/world.h"
 
 namespace whyrec::systems {
@@ -70,7 +70,7 @@ struct Trained {
 };
 
 inline void ReadLosses(const fs::path& folder, Trained& run) {
-  std::istringstream lines(store::ReadTextFile(folder / "losses.csv"));
+  std::istringstream lines(ReadFile(folder / "losses.csv"));
   std::string line;
   for (std::getline(lines, line); std::getline(lines, line);) {
     const size_t first = line.find(','), last = line.rfind(',');

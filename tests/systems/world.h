@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "src/base/facts.h"
 #include "src/base/log.h"
 #include "src/base/rng.h"
 #include "src/config/run_config.h"
@@ -17,6 +18,7 @@
 #include "src/data/split.h"
 #include "src/graph/csr.h"
 #include "src/nn/numeric.h"
+#include "src/store/hdf5_file.h"
 #include "src/store/safetensors.h"
 #include "src/systems/system.h"
 #include "tests/data/shared_data.h"
@@ -28,7 +30,7 @@ namespace fs = std::filesystem;
 
 // The first `users` users with all items.
 inline data::Catalogue GiftCardUsers(int64_t users) {
-  data::Facts facts;
+  Facts facts;
   data::Catalogue all = data::ReadReviews(
       data::GiftCards(fs::path(WHYREC_SOURCE_DIR) / "examples/gift-cards"), facts);
   const auto values = static_cast<size_t>(all.histories.offsets.at(static_cast<size_t>(users)));
@@ -91,7 +93,7 @@ struct World {
   }
 
   // Negatives avoid training items, as under STRICT.
-  data::Facts Train(Recommender& system, cluster::Communicator& comm, const fs::path& into) const {
+  Facts Train(Recommender& system, cluster::Communicator& comm, const fs::path& into) const {
     TrainContext context{.labels = split.labels,
                          .negative_exclusion = split.train.histories,
                          .comm = comm,
@@ -105,7 +107,7 @@ struct World {
 
  private:
   static data::Catalogue Read(const config::RunConfig& config) {
-    data::Facts facts;
+    Facts facts;
     return data::ReadSource(config.catalogue(), facts);
   }
 

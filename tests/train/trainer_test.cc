@@ -16,13 +16,13 @@
 #include <mutex>
 #include <sstream>
 #include <thread>
+#include "src/base/text_file.h"
 
 #include "src/base/log.h"
 #include "src/base/rng.h"
 #include "src/base/stop.h"
 #include "src/nn/dropout.h"
 #include "src/store/safetensors.h"
-#include "src/store/workspace.h"
 #include "src/tensor/dist_ops.h"
 #include "src/train/checkpoint.h"
 #include "tests/store/temporary.h"
@@ -100,8 +100,7 @@ struct Result {
 };
 
 Result ResultOf(const fs::path& folder) {
-  return {store::ReadTextFile(folder / "losses.csv"),
-          store::ReadTextFile(folder / "model.safetensors")};
+  return {ReadFile(folder / "losses.csv"), ReadFile(folder / "model.safetensors")};
 }
 
 using Prepare = std::function<void(Toy&)>;
@@ -160,7 +159,7 @@ TEST(Trainer, StopsByPatience) {
   toy.validation = [&](int64_t step) { return values.at(static_cast<size_t>(step / 4 - 1)); };
   TrainConfig config = Config(28);
   config.set_patience(2);
-  const data::Facts facts = train::Run(toy, config, folder.path(), *comm);
+  const Facts facts = train::Run(toy, config, folder.path(), *comm);
   EXPECT_EQ(facts[0], (std::pair<std::string, std::string>("steps", "20")));  // 6 and 7 endured
   EXPECT_EQ(facts[1].second, "16");
 }
@@ -237,7 +236,7 @@ TEST(Trainer, EqualOnOneTwoAndThreeRanks) {
       models.emplace_back();
       for (const auto& [path, p] : toy.parameters().all()) models.back()[path] = p.detach().clone();
       losses.emplace_back();
-      std::istringstream lines(store::ReadTextFile(folder / "losses.csv"));
+      std::istringstream lines(ReadFile(folder / "losses.csv"));
       std::string line;
       for (std::getline(lines, line); std::getline(lines, line);)
         losses.back().push_back(std::stod(line.substr(line.rfind(',') + 1)));
@@ -264,7 +263,7 @@ Final FinalOf(const fs::path& folder) {
   LoadParameters(toy.parameters(), folder / "model.safetensors");
   Final out;
   for (const auto& [path, p] : toy.parameters().all()) out.model[path] = p.detach().clone();
-  std::istringstream lines(store::ReadTextFile(folder / "losses.csv"));
+  std::istringstream lines(ReadFile(folder / "losses.csv"));
   std::string line;
   for (std::getline(lines, line); std::getline(lines, line);)
     out.losses.push_back(std::stod(line.substr(line.rfind(',') + 1)));
@@ -274,7 +273,7 @@ Final FinalOf(const fs::path& folder) {
 void TrainOn(
     int ranks, const fs::path& folder, const TrainConfig& config,
     const std::function<void(Toy&, int)>& prepare = [](Toy&, int) {},
-    const cluster::Options& options = {}) {
+    const cluster::CommunicatorOptions& options = {}) {
   SetProgressMode(ProgressMode::kNone);
   cluster::RunThreads(
       ranks,

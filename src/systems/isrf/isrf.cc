@@ -8,8 +8,10 @@
 #include <limits>
 
 #include "src/base/log.h"
+#include "src/base/ragged.h"
 #include "src/graph/csr.h"
 #include "src/lm/candidate_scores.h"
+#include "src/store/hdf5_file.h"
 #include "src/store/safetensors.h"
 #include "src/systems/isrf/decode.h"
 #include "src/systems/isrf/model.h"
@@ -84,7 +86,7 @@ class IsrfRecommender final : public Recommender {
         model_(config_.isrf(), BackboneConfig(config_), LoadInputs(context), parameters_),
         decoder_(train_, config_, batches_, *tokenizer_) {}
 
-  data::Facts Train(TrainContext& context) override;
+  Facts Train(TrainContext& context) override;
 
   void Load(const std::filesystem::path& folder) override {
     train::LoadParameters(parameters_, folder / "model.safetensors");
@@ -316,16 +318,16 @@ class IsrfTraining final : public train::Trainable {
   IsrfRecommender& system_;
   const config::RunConfig& config_;
   const data::LabelStore& labels_;
-  const store::Ragged<int64_t>& exclusion_;
+  const Ragged<int64_t>& exclusion_;
   const train::Team team_;
   SampleSource source_;
 };
 
-data::Facts IsrfRecommender::Train(TrainContext& context) {
+Facts IsrfRecommender::Train(TrainContext& context) {
   model_.Initialise(config_.seed());
   if (config_.isrf().backbone().has_folder()) model_.t5().Load(config_.isrf().backbone().folder());
   IsrfTraining training(*this, context);
-  data::Facts facts = train::Run(training, config_.train(), context.folder, context.comm);
+  Facts facts = train::Run(training, config_.train(), context.folder, context.comm);
   if (train_.explanations.empty())
     facts.emplace_back("explanation task", "off: the data hold no review texts");
   return facts;

@@ -134,7 +134,7 @@ at::Tensor IsrfModel::TextLossSum(const IsrfBatch& batch, const Encoded& encoded
   const at::Tensor start = at::zeros({size, 1}, batch.target.options());  // decoder start is pad, 0
   const at::Tensor inputs = at::cat({start, batch.target.narrow(1, 0, length - 1)}, 1);
   const at::Tensor logits = t5_.Decode(inputs, encoded.memory, encoded.memory_mask, draws);
-  return nn::TextLoss(logits, batch.target, config_.loss_ignore_pad()).sum;
+  return nn::CrossEntropySum(logits, batch.target, config_.loss_ignore_pad()).sum;
 }
 
 int64_t IsrfModel::CountedTokens(const at::Tensor& target) const {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "src/base/ragged.h"
 namespace whyrec::systems {
 namespace {
 
@@ -28,7 +29,7 @@ int64_t TemplateCount(const text::Templates& prompts, T5Task task) {
 }  // namespace
 
 SampleSource::SampleSource(const data::TrainView& train, const config::RunConfig& config,
-                           const store::Ragged<int64_t>& negative_exclusion,
+                           const Ragged<int64_t>& negative_exclusion,
                            const text::Templates& prompts)
     : train_(train), config_(config), exclusion_(negative_exclusion), prompts_(prompts) {
   for (int64_t user = 0; user < train.user_count(); ++user)

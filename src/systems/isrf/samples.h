@@ -9,6 +9,7 @@
 
 #include "proto/config.pb.h"
 #include "src/base/host_tensor.h"
+#include "src/base/ragged.h"
 #include "src/data/samplers.h"
 #include "src/data/split.h"
 #include "src/text/prompt.h"
@@ -31,7 +32,7 @@ struct Sample {
 class SampleSource {
  public:
   SampleSource(const data::TrainView& train, const config::RunConfig& config,
-               const store::Ragged<int64_t>& negative_exclusion, const text::Templates& prompts);
+               const Ragged<int64_t>& negative_exclusion, const text::Templates& prompts);
   // The tasks that the data allow, in the order in which they take turns.
   const std::vector<T5Task>& tasks() const { return tasks_; }
   // What the public code calls an epoch: floor(records / B) + 2 floor(users / B) steps, B the
@@ -46,7 +47,7 @@ class SampleSource {
 
   const data::TrainView& train_;
   const config::RunConfig& config_;
-  const store::Ragged<int64_t>& exclusion_;
+  const Ragged<int64_t>& exclusion_;
   const text::Templates& prompts_;
   std::vector<T5Task> tasks_;
   std::vector<int64_t> users_;  // with two training items or more

@@ -15,6 +15,7 @@
 #include "src/lm/phi.h"
 #include "src/tensor/device.h"
 #include "src/text/tokenizer.h"
+#include "src/text/unicode.h"
 #include "src/train/checkpoint.h"
 #include "src/train/team.h"
 #include "src/train/trainer.h"
@@ -163,11 +164,8 @@ std::vector<std::string> LanguageTexts(const data::TrainView& train) {
     for (const std::string& category : item.categories)
       categories += (categories.empty() ? "" : "; ") + category;
     if (!categories.empty()) text += "\nCategories: " + categories;
-    if (!item.description.empty()) {
-      size_t end = std::min(kDescription, item.description.size());
-      while (end < item.description.size() && (item.description[end] & 0xC0) == 0x80) --end;
-      text += "\n" + item.description.substr(0, end);
-    }
+    if (!item.description.empty())
+      text.append("\n").append(text::FirstBytes(item.description, kDescription));
     if (!text.empty()) texts.push_back(std::move(text));
   }
   for (size_t i = 0; i < train.reviews.size(); ++i)
@@ -177,8 +175,8 @@ std::vector<std::string> LanguageTexts(const data::TrainView& train) {
   return texts;
 }
 
-data::Facts TrainLanguage(const config::RunConfig& config, const data::TrainView& train,
-                          cluster::Communicator& comm, const std::filesystem::path& folder) {
+Facts TrainLanguage(const config::RunConfig& config, const data::TrainView& train,
+                    cluster::Communicator& comm, const std::filesystem::path& folder) {
   const auto& language = config.pulse().language();
   if (!language.has_tokenizer())
     Fail(Exit::kUsage,
@@ -192,7 +190,7 @@ data::Facts TrainLanguage(const config::RunConfig& config, const data::TrainView
   const train::Team team(comm);
   LanguageTraining training(own, own.train(), phi,
                             Documents(texts, *tokenizer, phi.bos, language.text_tokens()), team);
-  data::Facts facts = train::Run(training, own.train(), folder, comm);
+  Facts facts = train::Run(training, own.train(), folder, comm);
   team.Once([&] {
     train::LoadParameters(training.parameters(), folder / "model.safetensors");
     training.model().Save(folder);

@@ -8,6 +8,7 @@
 
 #include "cluster/collective/communicator.h"
 #include "proto/config.pb.h"
+#include "src/base/facts.h"
 #include "src/data/split.h"
 
 namespace whyrec::systems {
@@ -18,7 +19,7 @@ std::vector<std::string> LanguageTexts(const data::TrainView& train);
 
 // Trains in `folder`, continuing an interrupted earlier run, and leaves a Hugging Face folder
 // (config.json, model.safetensors, tokenizer.json). All ranks call it.
-data::Facts TrainLanguage(const config::RunConfig& config, const data::TrainView& train,
-                          cluster::Communicator& comm, const std::filesystem::path& folder);
+Facts TrainLanguage(const config::RunConfig& config, const data::TrainView& train,
+                    cluster::Communicator& comm, const std::filesystem::path& folder);
 
 }  // namespace whyrec::systems

@@ -105,7 +105,7 @@ const Ids& ScorerPrompts::TitleIds(int64_t item) const {
   return ids;
 }
 
-Ids ScorerPrompts::ReasonIds(const gen::Choice* reason) const {
+Ids ScorerPrompts::ReasonIds(const gen::ChosenReason* reason) const {
   if (!reason || reason->text.empty()) return {};
   Ids ids = why_;
   if (scorer_.include_score()) {
@@ -163,7 +163,7 @@ void ScorerPrompts::CheckLetters(size_t candidates) const {
 }
 
 ScorerPrompt ScorerPrompts::Branched(std::span<const int64_t> history, int64_t most,
-                                     const gen::Choice* reason,
+                                     const gen::ChosenReason* reason,
                                      std::span<const int64_t> candidates) const {
   Ids turn, head, tail = ask_;  // turn: between question and answer
   if (end_) turn = {*end_, *assistant_};
@@ -201,7 +201,7 @@ ScorerPrompt ScorerPrompts::Branched(std::span<const int64_t> history, int64_t m
 }
 
 ScorerPrompt ScorerPrompts::Completion(int64_t user, std::span<const int64_t> history, int64_t most,
-                                       const gen::Choice* reason,
+                                       const gen::ChosenReason* reason,
                                        std::span<const int64_t> candidates, int64_t target) const {
   Ids tail = candidates_;
   for (size_t i = 0; i < candidates.size(); ++i) {

@@ -43,12 +43,12 @@ class ScorerPrompts {
   //                  { A}, of which only the letter's token counts
   // A tokenizer without the tokens of turns gets none. Error(kUsage) when LETTER has no token for
   // each candidate.
-  ScorerPrompt Branched(std::span<const int64_t> history, int64_t most, const gen::Choice* reason,
-                        std::span<const int64_t> candidates) const;
+  ScorerPrompt Branched(std::span<const int64_t> history, int64_t most,
+                        const gen::ChosenReason* reason, std::span<const int64_t> candidates) const;
   // TITLE_GENERATE: plain text with the user's number and the candidates, without chat turns;
   // continued by the target's title and the end of text, or by nothing (target -1).
   ScorerPrompt Completion(int64_t user, std::span<const int64_t> history, int64_t most,
-                          const gen::Choice* reason, std::span<const int64_t> candidates,
+                          const gen::ChosenReason* reason, std::span<const int64_t> candidates,
                           int64_t target) const;
   // The candidates' titles after nothing but the start of a text: the control that shows what the
   // base model knows of the titles before any training.
@@ -65,7 +65,7 @@ class ScorerPrompts {
   Ids Encode(const std::string& text) const;
   void CheckLetters(size_t candidates) const;
   const Ids& TitleIds(int64_t item) const;  // " title", cut
-  Ids ReasonIds(const gen::Choice* reason) const;
+  Ids ReasonIds(const gen::ChosenReason* reason) const;
   // head, the titles that fit, reason, tail, within path_tokens less `reserved`.
   Ids Prefix(const Ids& head, std::span<const int64_t> history, const Ids& reason, const Ids& tail,
              int64_t reserved) const;

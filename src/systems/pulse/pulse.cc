@@ -47,7 +47,7 @@ class PulseRecommender final : public Recommender {
         prompts_(train_, config_, *tokenizer_),
         model_(config_, base_) {}
 
-  data::Facts Train(TrainContext& context) override;
+  Facts Train(TrainContext& context) override;
 
   void Load(const std::filesystem::path& folder) override {
     if (!prior_) train::LoadParameters(model_.trained(), folder / "model.safetensors");
@@ -312,7 +312,7 @@ train::Validation PulseTraining::Validate(int64_t) {
   return {value, false, {{"HR@1", value}}};
 }
 
-data::Facts PulseRecommender::Train(TrainContext& context) {
+Facts PulseRecommender::Train(TrainContext& context) {
   const std::string base =
       config_.pulse().language().has_folder()
           ? Cat("folder ", base_.filename().string())
@@ -322,7 +322,7 @@ data::Facts PulseRecommender::Train(TrainContext& context) {
   const bool recompute = RecomputesLayers(config_, ShapeOf(model_.phi().config()));
   model_.RecomputeLayers(recompute);
   PulseTraining training(*this, context);
-  data::Facts facts = train::Run(training, config_.train(), context.folder, context.comm);
+  Facts facts = train::Run(training, config_.train(), context.folder, context.comm);
   train::Team(context.comm).Once([&] {
     train::LoadParameters(model_.trained(), context.folder / "model.safetensors");
     model_.Save(context.folder);

@@ -18,7 +18,7 @@ Reasons::Reasons(const BuildContext& context)
   const std::string select = row.select;
   if (select.empty()) return;
   const auto file = context.artefacts.at("select." + select) / "selection.h5";
-  choices_ = gen::LoadChoices(file);
+  choices_ = gen::LoadChosen(file);
   for (const auto& [split, rows] : choices_)
     if (std::ssize(rows) != context.train.user_count())
       Fail(Exit::kData, file.string(), ": ", rows.size(), " reasons of the ", split,
@@ -26,18 +26,18 @@ Reasons::Reasons(const BuildContext& context)
   if (std::string(row.name) == "SHUFFLED") Shuffle(context.config.seed());
 }
 
-const gen::Choice* Reasons::Of(const std::string& split, int64_t user) const {
+const gen::ChosenReason* Reasons::Of(const std::string& split, int64_t user) const {
   const bool test = split == "test";
   const auto found = choices_.find(split);
   if (found == choices_.end() || (test && withheld_at_test_)) return nullptr;
   if (test && !others_.empty()) user = others_.at(static_cast<size_t>(user));
-  const gen::Choice& choice = found->second.at(static_cast<size_t>(user));
+  const gen::ChosenReason& choice = found->second.at(static_cast<size_t>(user));
   return choice.text.empty() ? nullptr : &choice;
 }
 
 // One random cycle through all users with a reason, so that nobody keeps their own.
 void Reasons::Shuffle(uint64_t seed) {
-  const std::vector<gen::Choice>& rows = choices_["test"];
+  const std::vector<gen::ChosenReason>& rows = choices_["test"];
   std::vector<int64_t> cycle;
   for (int64_t user = 0; user < std::ssize(rows); ++user) {
     others_.push_back(user);

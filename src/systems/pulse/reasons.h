@@ -40,13 +40,13 @@ class Reasons {
   explicit Reasons(const BuildContext& context);
 
   // Split: "train", "validation", "test". Null: none.
-  const gen::Choice* Of(const std::string& split, int64_t user) const;
+  const gen::ChosenReason* Of(const std::string& split, int64_t user) const;
 
  private:
   void Shuffle(uint64_t seed);
 
   const bool withheld_at_test_;
-  gen::Choices choices_;
+  gen::ChosenReasons choices_;
   std::vector<int64_t> others_;  // by user, whose reason it gets; empty: the own
 };
 

@@ -286,9 +286,8 @@ void SaveEncoder(const lm::Bert& encoder, const fs::path& start, int64_t max_tok
 
 }  // namespace
 
-data::Facts TrainThoughts(const config::RunConfig& config,
-                          const std::vector<ThoughtSample>& samples, cluster::Communicator& comm,
-                          const fs::path& folder) {
+Facts TrainThoughts(const config::RunConfig& config, const std::vector<ThoughtSample>& samples,
+                    cluster::Communicator& comm, const fs::path& folder) {
   const train::Team team(comm);
   Check(samples);
   fs::create_directories(folder);
@@ -299,7 +298,7 @@ data::Facts TrainThoughts(const config::RunConfig& config,
   ThoughtTraining training(model, tokens, config, team);
   const double before = training.Retrieval(team);
   team.Once([&] { Info(Cat("  before training: R@1 ", before)); });
-  data::Facts facts = train::Run(training, config.train(), folder, comm);
+  Facts facts = train::Run(training, config.train(), folder, comm);
   team.Once([&] {
     const fs::path best = folder / "model.safetensors";
     train::LoadParameters(model.parameters, best);

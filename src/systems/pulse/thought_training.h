@@ -8,6 +8,7 @@
 
 #include "cluster/collective/communicator.h"
 #include "proto/config.pb.h"
+#include "src/base/facts.h"
 #include "src/data/catalogue.h"
 
 namespace whyrec::systems {
@@ -23,8 +24,7 @@ struct ThoughtSample {
 // (lm::LoadThoughtSpace), losses.csv and, where both encoders began at random, start/. Collective.
 // Error(kUsage) for settings that do not fit; Error(kData) with fewer than two users to train on or
 // none held out.
-data::Facts TrainThoughts(const config::RunConfig& config,
-                          const std::vector<ThoughtSample>& samples, cluster::Communicator& comm,
-                          const std::filesystem::path& folder);
+Facts TrainThoughts(const config::RunConfig& config, const std::vector<ThoughtSample>& samples,
+                    cluster::Communicator& comm, const std::filesystem::path& folder);
 
 }  // namespace whyrec::systems

@@ -6,7 +6,7 @@
 #include <fstream>
 
 #include "src/base/error.h"
-#include "tests/cluster/lease/lease_world.h"
+#include "tests/cluster/lease/world.h"
 #include "tests/store/temporary.h"
 
 namespace whyrec::cluster {

@@ -14,6 +14,7 @@
 #include <array>
 #include <cmath>
 #include <set>
+#include "src/base/ragged.h"
 
 #include "src/base/rng.h"
 #include "src/tensor/bridge.h"
@@ -28,8 +29,8 @@ constexpr int64_t kUsers = 4, kItems = 6, kNodes = kUsers + kItems + 1, kWidth =
 
 // Training items of four users; user 1 has item 3 twice, so its edge counts twice. Item 5 has no
 // edge.
-store::Ragged<int64_t> Histories() {
-  store::Ragged<int64_t> out;
+Ragged<int64_t> Histories() {
+  Ragged<int64_t> out;
   for (const std::vector<int64_t>& row :
        {std::vector<int64_t>{0, 1, 2}, {3, 3, 1}, {4, 0}, {2, 1, 0, 4}})
     out.Append(row);

@@ -3,6 +3,7 @@
 
 #include <numeric>
 
+#include "src/base/text_file.h"
 #include "tests/systems/training.h"
 
 namespace whyrec::systems {
@@ -22,7 +23,7 @@ TEST(Isrf, ContinuesToTheLastBit) {
   ASSERT_TRUE(fs::exists(broken / ".checkpoint"));
   world.Train(*world.Build(), *self, broken.path());
   for (const char* file : {"losses.csv", "model.safetensors"})
-    EXPECT_EQ(store::ReadTextFile(broken / file), store::ReadTextFile(whole / file)) << file;
+    EXPECT_EQ(ReadFile(broken / file), ReadFile(whole / file)) << file;
 }
 
 TEST(Isrf, MoreRanksThanSamplesIsAnError) {

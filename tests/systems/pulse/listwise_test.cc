@@ -125,7 +125,7 @@ TEST(PulseListwise, LaterCandidatesSeeEarlierOnesOnly) {
 }
 
 TEST(PulseListwise, Texts) {
-  const gen::Choice reason{.node = 0, .score = 0.5F, .text = "likes quiet things"};
+  const gen::ChosenReason reason{.node = 0, .score = 0.5F, .text = "likes quiet things"};
   const std::vector<int64_t> history = {0, 11, 22}, candidates = {30, 41};
   const Scoring spans(kSpans), letters(kLetters);
   const auto show = [&](const std::vector<int64_t>& ids) { return spans.tokenizer->Decode(ids); };
@@ -147,7 +147,7 @@ TEST(PulseListwise, Texts) {
 
 TEST(PulseListwise, Budgets) {
   const std::vector<int64_t> history = {0, 11, 22, 33, 44, 55, 66, 77}, candidates = {30, 41, 52};
-  const gen::Choice wordy{.node = 0, .score = 0.1F, .text = std::string(400, 'x')};
+  const gen::ChosenReason wordy{.node = 0, .score = 0.1F, .text = std::string(400, 'x')};
   for (const auto& [kind, room] : {std::pair{kSpans, 60}, {kLetters, 76}}) {
     Names options = kind;
     options.insert(options.end(), {Cat("pulse.scorer.path_tokens=", room),
@@ -228,12 +228,12 @@ TEST(PulseListwise, TheOrderOfLettersDoesNotMatter) {
   // By the model alone.
   const c10::NoGradGuard no_grad;
   const PulseModel model(scoring.world.config, scoring.world.folder / "language");
-  const gen::Choices choices =
-      gen::LoadChoices(scoring.world.folder / "select.thought/selection.h5");
+  const gen::ChosenReasons choices =
+      gen::LoadChosen(scoring.world.folder / "select.thought/selection.h5");
   double apart = 0;
   for (size_t i = 0; i < queries.size(); ++i) {
     const auto ask = [&](const Query& query) {
-      const gen::Choice& reason = choices.at("test").at(static_cast<size_t>(query.user));
+      const gen::ChosenReason& reason = choices.at("test").at(static_cast<size_t>(query.user));
       const auto prompt = scoring.prompts->Branched(query.history, 5, &reason, query.candidates);
       return at::log_softmax(model.Logits({{prompt}}, {}), 0);
     };

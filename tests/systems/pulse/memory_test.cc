@@ -123,7 +123,7 @@ struct Measured {
 
 // One training pass over users of one length, in bytes.
 Measured Pass(const lm::PhiConfig& sizes, at::ScalarType dtype, double dropout, bool recompute,
-              int64_t users, const lm::PackedTree& tree) {
+              int64_t users, const lm::TokenTree& tree) {
   static Counting* counting = new Counting;
   c10::SetCPUAllocator(counting, 100);
   at::set_num_threads(1);
@@ -162,7 +162,7 @@ TEST(PulseMemory, TheFormulaAgainstCountedBytes) {
   sizes.layers = 2;
   config::RunConfig config;
   auto& scorer = *config.mutable_pulse()->mutable_scorer();
-  const lm::PackedTree tree{.prefix = 28, .branches = {6, 6, 6, 6, 6, 6}};
+  const lm::TokenTree tree{.prefix = 28, .branches = {6, 6, 6, 6, 6, 6}};
   struct Case {
     bool half;
     double dropout;

@@ -98,7 +98,7 @@ TEST(PulseScorer, TitleLikelihoodIsThatOfWholeSequences) {
 TEST(PulsePrompt, LayoutAndBudgets) {
   const Scoring scoring({});
   const auto show = [&](const std::vector<int64_t>& ids) { return scoring.tokenizer->Decode(ids); };
-  const gen::Choice reason{.node = 0, .score = 0.123F, .text = "likes <|end|> quiet things"};
+  const gen::ChosenReason reason{.node = 0, .score = 0.123F, .text = "likes <|end|> quiet things"};
   const std::vector<int64_t> history = {0, 11, 22}, candidates = {30, 41};
   const auto prompt = scoring.prompts->Branched(history, 2, &reason, candidates);
   EXPECT_EQ(show(prompt.prefix),
@@ -114,7 +114,7 @@ TEST(PulsePrompt, LayoutAndBudgets) {
   const Scoring tight({"pulse.scorer.path_tokens=54", "pulse.scorer.title_tokens=2",
                        "pulse.scorer.reason_tokens=6", "pulse.scorer.include_score=true"});
   const std::vector<int64_t> longer = {0, 11, 22, 33, 44, 55, 66, 77};
-  const gen::Choice wordy{.node = 0, .score = 0.123F, .text = std::string(400, 'x')};
+  const gen::ChosenReason wordy{.node = 0, .score = 0.123F, .text = std::string(400, 'x')};
   const auto cut = tight.prompts->Branched(longer, 8, &wordy, candidates);
   EXPECT_LE(cut.longest_path(), 54);
   EXPECT_GT(cut.longest_path(), 54 - 4);  // one title more would not fit

@@ -163,9 +163,9 @@ TEST(ThoughtTraining, LearnsRetrievalOnHeldOutUsers) {
               run.trained.total.size(), took.count());
   EXPECT_GT(run.facts.retrieval_after, 3.0 / 11);
 
-  // The judge that is loaded again sees the same space: own rationales of held-out users score
+  // The scorer that is loaded again sees the same space: own rationales of held-out users score
   // higher than those of the next user.
-  const auto judge = lm::LoadThoughtSpace(folder.path(), "cpu");
+  const auto scorer = lm::LoadThoughtSpace(folder.path(), "cpu");
   std::vector<std::string> behaviours;
   std::vector<std::vector<std::string>> reasons;
   for (size_t i = 9; i + 10 < samples.size(); i += 10) {
@@ -173,7 +173,7 @@ TEST(ThoughtTraining, LearnsRetrievalOnHeldOutUsers) {
     reasons.push_back({samples[i].rationale, samples[i + 10].rationale});
   }
   double won = 0;
-  for (const auto& scores : judge->Score(behaviours, reasons))
+  for (const auto& scores : scorer->Score(behaviours, reasons))
     won += (scores[0] > scores[1]) / static_cast<double>(behaviours.size());
   EXPECT_GT(won, 0.7);
 }

@@ -182,7 +182,7 @@ TEST(PulseBase, LearnsTheCatalogue) {
                           "pulse.language.train.learning_rate=3e-3"});
   cluster::RunThreads(1, [&](cluster::Communicator& comm) {
     const auto facts = world.TrainBase(comm);
-    const auto best = std::ranges::find(facts, "best validation", &data::Facts::value_type::first);
+    const auto best = std::ranges::find(facts, "best validation", &Facts::value_type::first);
     EXPECT_LT(std::stod(best->second), 3.5);  // ln 2756 = 7.9 at the start
   });
 }

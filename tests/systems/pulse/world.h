@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "src/base/facts.h"
 #include "src/base/log.h"
 #include "src/base/rng.h"
 #include "src/config/run_config.h"
@@ -40,7 +41,7 @@ struct PulseWorld {
   }
 
   // The artefact "language": trained as the configuration says.
-  data::Facts TrainBase(cluster::Communicator& comm) const {
+  Facts TrainBase(cluster::Communicator& comm) const {
     fs::create_directories(folder / "language");
     return TrainLanguage(config, split.train, comm, folder / "language");
   }
@@ -53,7 +54,7 @@ struct PulseWorld {
     return system.build(context);
   }
 
-  data::Facts Train(Recommender& system, cluster::Communicator& comm, const fs::path& into) const {
+  Facts Train(Recommender& system, cluster::Communicator& comm, const fs::path& into) const {
     fs::create_directories(into);
     TrainContext context{.labels = split.labels,
                          .negative_exclusion = split.train.histories,
@@ -145,7 +146,7 @@ struct PulseWorld {
   }
 
   // The adjective of the item, in a sentence.
-  gen::Choice ReasonFor(int64_t item) const {
+  gen::ChosenReason ReasonFor(int64_t item) const {
     const std::string& title = split.train.items[static_cast<size_t>(item)].title;
     return {.node = 0,
             .score = 0.5,
@@ -154,7 +155,7 @@ struct PulseWorld {
   }
 
   void SaveReasons() const {
-    gen::Choices choices;
+    gen::ChosenReasons choices;
     for (int64_t user = 0; user < split.train.user_count(); ++user) {
       choices["train"].push_back(ReasonFor(split.train.histories.row(user).back()));
       choices["validation"].push_back(
@@ -163,7 +164,7 @@ struct PulseWorld {
     }
     for (const char* select : {"select.thought", "select.base", "select.oracle", "select.blind"}) {
       fs::create_directories(folder / select);
-      gen::SaveChoices(choices, folder / select / "selection.h5");
+      gen::SaveChosen(choices, folder / select / "selection.h5");
     }
   }
 };

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "cluster/lease/lease_table.h"
+#include "cluster/lease/table.h"
 #include "proto/wire.pb.h"
 
 namespace whyrec::cluster {

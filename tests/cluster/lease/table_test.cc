@@ -1,5 +1,5 @@
 // The rules of the lease table one by one; times and answers are worked out by hand.
-#include "cluster/lease/lease_table.h"
+#include "cluster/lease/table.h"
 
 #include <gtest/gtest.h>
 
@@ -155,12 +155,12 @@ TEST(LeaseTable, TwoWorkersOrFiveAttemptsSetAside) {
   LeaseGrant grant = table.Lease(kAnn);
   table.Fail(kAnn, 0, grant.fence, "bad");
   table.Fail(kAnn, 0, grant.fence, "bad");  // a repeated message
-  EXPECT_EQ(table.troubles().at(0).attempts, 1);
+  EXPECT_EQ(table.failures().at(0).attempts, 1);
   EXPECT_TRUE(table.Lease(kAnn).units.empty()) << "others first";
   grant = table.Lease(kBob);
   table.Fail(kBob, 0, grant.fence, "worse");
   EXPECT_EQ(table.state(0), State::kSetAside);
-  EXPECT_EQ(table.troubles().at(0).why, "worse");
+  EXPECT_EQ(table.failures().at(0).why, "worse");
   EXPECT_EQ(table.TakeNews().set_aside, Units{0});
   EXPECT_TRUE(table.finished());
 
@@ -187,13 +187,13 @@ TEST(LeaseTable, ADeathChargesOneUnit) {
   ASSERT_EQ(grant.units, (Units{1, 2, 3, 4}));
   table.Commit(kAnn, 1, grant.fence, 0.1);
   table.Lose(kAnn);
-  EXPECT_EQ(table.troubles().size(), 1u);
-  EXPECT_EQ(table.troubles().at(2).attempts, 1);
-  EXPECT_TRUE(table.troubles().at(2).workers.empty());
+  EXPECT_EQ(table.failures().size(), 1u);
+  EXPECT_EQ(table.failures().at(2).attempts, 1);
+  EXPECT_TRUE(table.failures().at(2).workers.empty());
   for (const int64_t unit : {2, 3, 4}) EXPECT_EQ(table.state(unit), State::kPending);
   table.Lease(kBob);
   table.Leave(kBob);
-  EXPECT_EQ(table.troubles().size(), 1u) << "who leaves is not blamed";
+  EXPECT_EQ(table.failures().size(), 1u) << "who leaves is not blamed";
 }
 
 TEST(LeaseTable, PartialsCountFromTheHolderAndOnlyForward) {

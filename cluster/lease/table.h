@@ -60,11 +60,11 @@ class LeaseTable {
   // of them has a partial result.
   LeaseGrant Lease(uint64_t worker);
 
-  struct Pulse {
+  struct HeartbeatReply {
     std::vector<uint64_t> ended;  // fences that are not, or no longer, leases of this worker
     std::vector<int64_t> skip;    // units of its leases that others have finished meanwhile
   };
-  Pulse Heartbeat(uint64_t worker, const std::vector<uint64_t>& fences);
+  HeartbeatReply Heartbeat(uint64_t worker, const std::vector<uint64_t>& fences);
 
   // The worker has a partial result of a unit. False: it does not hold the unit, or another attempt
   // has got as far (`step`).
@@ -92,13 +92,13 @@ class LeaseTable {
   State state(int64_t unit) const { return units_.at(static_cast<size_t>(unit)).state; }
   size_t leases() const { return leases_.size(); }
   // A unit's failures so far, and the text of the last one.
-  struct Trouble {
+  struct UnitFailures {
     int attempts = 0;
     std::set<uint64_t> workers;  // that said they failed
     Micros barred_until = 0;     // for these workers
     std::string why;
   };
-  const std::map<int64_t, Trouble>& troubles() const { return troubles_; }
+  const std::map<int64_t, UnitFailures>& failures() const { return failures_; }
 
  private:
   struct Unit {
@@ -127,7 +127,7 @@ class LeaseTable {
   void Unpend(int64_t unit);
   void Release(int64_t unit, uint64_t fence);  // this lease holds it no more
   void Charge(FailedUnit failure);
-  void Judge(int64_t unit);  // back to pending, or set aside
+  void Settle(int64_t unit);  // back to pending, or set aside
   void EndLease(uint64_t fence, const char* blame);
 
   std::vector<int64_t> cost_;
@@ -138,7 +138,7 @@ class LeaseTable {
   double pending_cost_ = 0;
   std::map<uint64_t, Held> leases_;  // by fence: oldest first
   std::map<uint64_t, Worker> workers_;
-  std::map<int64_t, Trouble> troubles_;
+  std::map<int64_t, UnitFailures> failures_;
   std::map<int64_t, uint32_t> begun_;  // steps that are saved, of units not done
   std::deque<Micros> holds_;           // from lease to result, the last ones
   int64_t done_ = 0, set_aside_ = 0;

@@ -4,7 +4,7 @@
 
 #include <cstdlib>
 
-#include "tests/cluster/lease/lease_world.h"
+#include "tests/cluster/lease/world.h"
 
 namespace whyrec::cluster {
 namespace {

@@ -1,4 +1,4 @@
-// One process of a leased job for lease_procs_test.cc:
+// One process of a leased job for procs_test.cc:
 //   lease_node run|work FOLDER key=value...
 // run: the coordinator, results to out=FILE. work: a worker. A unit takes micros=N for each of its
 // levels=N, which it saves, and writes down in log=FILE; its result is a function of its number.

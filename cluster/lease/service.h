@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "cluster/lease/journal.h"
-#include "cluster/lease/lease_table.h"
+#include "cluster/lease/table.h"
 
 namespace whyrec::cluster {
 
@@ -68,7 +68,7 @@ class LeaseService {
   void WriteNews();
 
   ServiceSettings settings_;
-  std::vector<wire::JournalRecord> troubles_to_replay_;
+  std::vector<wire::JournalRecord> failures_to_replay_;
   std::vector<uint64_t> offset_;                // of the unit's result in the journal; 0: none
   std::map<int64_t, wire::UnitPartial> begun_;  // of units not done
   std::vector<std::string> outdated_;           // files of former partials, until the next sync

@@ -1,4 +1,4 @@
-#include "cluster/lease/lease_table.h"
+#include "cluster/lease/table.h"
 
 #include <algorithm>
 
@@ -45,7 +45,7 @@ void LeaseTable::RestoreDone(int64_t unit) {
 void LeaseTable::RestoreBegun(int64_t unit, uint32_t step) { begun_[unit] = step; }
 
 void LeaseTable::RestoreFailure(const FailedUnit& failure) {
-  Trouble& trouble = troubles_[failure.unit];
+  UnitFailures& trouble = failures_[failure.unit];
   ++trouble.attempts;
   if (!failure.lost) trouble.workers.insert(failure.worker);
   trouble.why = failure.why;
@@ -86,9 +86,9 @@ double LeaseTable::Budget(const Worker& worker) const {
 }
 
 bool LeaseTable::Barred(int64_t unit, uint64_t worker) const {
-  if (troubles_.empty()) return false;
-  const auto it = troubles_.find(unit);
-  return it != troubles_.end() && it->second.workers.contains(worker) &&
+  if (failures_.empty()) return false;
+  const auto it = failures_.find(unit);
+  return it != failures_.end() && it->second.workers.contains(worker) &&
          clock_ < it->second.barred_until;
 }
 
@@ -165,19 +165,20 @@ LeaseGrant LeaseTable::Lease(uint64_t worker) {
   return grant;
 }
 
-LeaseTable::Pulse LeaseTable::Heartbeat(uint64_t worker, const std::vector<uint64_t>& fences) {
-  Pulse pulse;
+LeaseTable::HeartbeatReply LeaseTable::Heartbeat(uint64_t worker,
+                                                 const std::vector<uint64_t>& fences) {
+  HeartbeatReply reply;
   for (const uint64_t fence : fences) {
     const auto it = leases_.find(fence);
     if (it == leases_.end() || it->second.worker != worker) {
-      pulse.ended.push_back(fence);
+      reply.ended.push_back(fence);
       continue;
     }
     it->second.deadline = clock_ + rules_.ttl;
-    pulse.skip.insert(pulse.skip.end(), it->second.skip.begin(), it->second.skip.end());
+    reply.skip.insert(reply.skip.end(), it->second.skip.begin(), it->second.skip.end());
     it->second.skip.clear();
   }
-  return pulse;
+  return reply;
 }
 
 void LeaseTable::Release(int64_t unit, uint64_t fence) {
@@ -245,21 +246,21 @@ void LeaseTable::Fail(uint64_t worker, int64_t unit, uint64_t fence, const std::
   lease->progress = clock_;
   Release(unit, fence);
   Charge({.unit = unit, .worker = worker, .lost = false, .why = why});
-  Judge(unit);
+  Settle(unit);
 }
 
 void LeaseTable::Charge(FailedUnit failure) {
   RestoreFailure(failure);
-  troubles_[failure.unit].barred_until = clock_ + rules_.retry_after;
+  failures_[failure.unit].barred_until = clock_ + rules_.retry_after;
   news_.failures.push_back(std::move(failure));
 }
 
-void LeaseTable::Judge(int64_t unit) {
+void LeaseTable::Settle(int64_t unit) {
   Unit& entry = units_[static_cast<size_t>(unit)];
   if (entry.state != State::kLeased || entry.fences[0] != 0)
     return;  // another lease still holds it
-  const auto it = troubles_.find(unit);
-  if (it == troubles_.end() ||
+  const auto it = failures_.find(unit);
+  if (it == failures_.end() ||
       (it->second.attempts < rules_.attempts && std::ssize(it->second.workers) < rules_.workers)) {
     MakePending(unit);
     return;
@@ -276,7 +277,7 @@ void LeaseTable::EndLease(uint64_t fence, const char* blame) {
     Charge({.unit = lease.units.front(), .worker = lease.worker, .lost = true, .why = blame});
   for (const int64_t unit : lease.units) {
     Release(unit, fence);
-    Judge(unit);
+    Settle(unit);
   }
 }
 

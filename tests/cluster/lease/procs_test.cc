@@ -11,7 +11,7 @@
 #include <sstream>
 
 #include "cluster/lease/frames.h"
-#include "cluster/lease/lease_service.h"
+#include "cluster/lease/service.h"
 #include "proto/wire.pb.h"
 #include "tests/procs/process.h"
 

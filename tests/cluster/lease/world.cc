@@ -1,4 +1,4 @@
-#include "tests/cluster/lease/lease_world.h"
+#include "tests/cluster/lease/world.h"
 
 #include <algorithm>
 
@@ -387,7 +387,7 @@ void World::CheckEnd() {
       continue;
     }
     WR_CHECK(table.state(unit) == LeaseTable::State::kSetAside, "unit ", unit, " was forgotten");
-    const auto& trouble = table.troubles().at(unit);
+    const auto& trouble = table.failures().at(unit);
     WR_CHECK(trouble.attempts >= rules_.attempts || std::ssize(trouble.workers) >= rules_.workers,
              "unit ", unit, " set aside after ", trouble.attempts);
     for (const uint64_t worker : trouble.workers)

@@ -1,13 +1,13 @@
-#include "cluster/lease/lease_service.h"
+#include "cluster/lease/service.h"
 
 #include <openssl/crypto.h>
 
 #include <algorithm>
 #include <cstdio>
 
-#include "cluster/lease/files.h"
 #include "src/base/error.h"
 #include "src/base/hash.h"
+#include "src/base/text_file.h"
 
 namespace whyrec::cluster {
 namespace fs = std::filesystem;
@@ -58,7 +58,7 @@ LeaseService::LeaseService(ServiceSettings settings, std::unique_ptr<JournalFile
       [&](const wire::JournalRecord& record, uint64_t offset) { Replay(record, offset); });
   ++life_;
   table_ = std::make_unique<LeaseTable>(settings_.cost, settings_.rules, life_ << kFencesOfLife);
-  for (const auto& record : troubles_to_replay_) {
+  for (const auto& record : failures_to_replay_) {
     if (record.has_failure()) {
       const auto& failure = record.failure();
       table_->RestoreFailure({failure.unit(), failure.worker(), failure.lost(), failure.why()});
@@ -66,7 +66,7 @@ LeaseService::LeaseService(ServiceSettings settings, std::unique_ptr<JournalFile
       table_->RestoreSetAside(record.set_aside());
     }
   }
-  troubles_to_replay_.clear();
+  failures_to_replay_.clear();
   for (size_t unit = 0; unit < offset_.size(); ++unit)
     if (offset_[unit] != 0) table_->RestoreDone(static_cast<int64_t>(unit));
   for (const auto& [unit, partial] : begun_) table_->RestoreBegun(unit, partial.step());
@@ -84,7 +84,7 @@ void LeaseService::Replay(const wire::JournalRecord& record, uint64_t offset) {
   if (record.has_life()) life_ = std::max(life_, record.life());
   if (record.has_failure()) check(record.failure().unit());
   if (record.has_set_aside()) check(record.set_aside());
-  if (record.has_failure() || record.has_set_aside()) troubles_to_replay_.push_back(record);
+  if (record.has_failure() || record.has_set_aside()) failures_to_replay_.push_back(record);
   if (record.has_partial()) {
     check(record.partial().unit());
     begun_[record.partial().unit()] = record.partial();
@@ -356,7 +356,7 @@ std::string LeaseService::Result(int64_t unit) {
           FileProblem(ResultFileName(unit, record.done().fence()), record.done().file());
       !problem.empty())
     Fail(Exit::kData, problem, "; remove the journal to do this work again");
-  return ReadWhole(settings_.folder / record.done().file().name());
+  return ReadFileIfAny(settings_.folder / record.done().file().name());
 }
 
 }  // namespace whyrec::cluster

@@ -1,8 +1,8 @@
-#include "cluster/lease/lease_client.h"
+#include "cluster/lease/client.h"
 
 #include <algorithm>
 
-#include "cluster/lease/lease_service.h"
+#include "cluster/lease/service.h"
 
 namespace whyrec::cluster {
 

@@ -1,4 +1,4 @@
-// Judge: how well a reason agrees with what a user did, S(r) = cos(E_r(r), E_b(b)) of PULSE
+// ReasonScorer: how well a reason agrees with what a user did, S(r) = cos(E_r(r), E_b(b)) of PULSE
 // equation 2.
 #pragma once
 
@@ -7,9 +7,9 @@
 
 namespace whyrec::gen {
 
-class Judge {
+class ReasonScorer {
  public:
-  virtual ~Judge() = default;
+  virtual ~ReasonScorer() = default;
   // reasons[i] are those of behaviours[i] -> one score each, in the same shape.
   virtual std::vector<std::vector<float>> Score(
       const std::vector<std::string>& behaviours,

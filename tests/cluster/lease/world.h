@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
-#include "cluster/lease/lease_client.h"
-#include "cluster/lease/lease_service.h"
+#include "cluster/lease/client.h"
+#include "cluster/lease/service.h"
 #include "src/base/error.h"
 #include "src/base/rng.h"
 
