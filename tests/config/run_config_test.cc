@@ -379,6 +379,19 @@ TEST_F(RunConfigTest, DescriptionShowsEveryField) {
     }
 }
 
+TEST_F(RunConfigTest, WhatIsStated) {
+  const RunConfig config = Load(Write(
+      "c.txtpb", "train { steps: 0 } system { name: 'a' } system { train { stop: METRIC } }"));
+  for (const char* path : {"train", "train.steps", "system[0].name", "system[1].train.stop",
+                           "split.item_ids"})  // by the protocol
+    EXPECT_TRUE(IsStated(config, path)) << path;
+  for (const char* path : {"train.epochs", "system[0].train", "system[0].train.stop",
+                           "system[2].name", "pulse.scorer.train.stop"})
+    EXPECT_FALSE(IsStated(config, path)) << path;
+  EXPECT_THROW(IsStated(config, "train.stopp"), Error);
+  EXPECT_THROW(IsStated(config, "pulse.scorer.train.stopp"), Error);
+}
+
 TEST(Nearest, Words) {
   EXPECT_EQ(Nearest("epohcs", {"steps", "epochs"}), "epochs");
   EXPECT_EQ(Nearest("bacth_size", {"steps", "global_batch"}), "global_batch");
