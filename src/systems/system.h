@@ -42,9 +42,8 @@ struct System {
   std::string name;
   std::string description;  // a sentence with the source
   std::vector<config::Knob> knobs = {};
-  // Training options that it does not read, and why: "train" or "train.dropout" of its own train {
-  // }, "pulse.thought.train.stop". Stating one is an error; those of the run's train are for
-  // others.
+  // Training options that it does not read, and why: "train" or "train.dropout" of its own block,
+  // "pulse.thought.train.stop". Stating one there is an error; the run's train is for all systems.
   std::vector<std::pair<std::string, std::string>> ignores = {};
   Names config_parts = {};                     // parts of the configuration that its training reads
   int revision = 1;                            // of its code
