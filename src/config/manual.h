@@ -8,10 +8,12 @@
 
 namespace whyrec::config {
 
-// `text` in lines of at most 100 columns that begin with `indent` spaces, each ended by "\n".
-std::string Paragraph(const std::string& text, int indent);
+// `text` in lines of at most 100 columns, each ended by "\n": the first begins with `indent`
+// spaces, the others with `hanging`.
+std::string Paragraph(const std::string& text, size_t indent, size_t hanging);
 
-// Every field of a configuration: path, type with range, default, and its sentence.
+// Every message and field of a configuration: path, type with range, default, sentence, words with
+// their meaning, and where the default is from.
 std::string DescribeFields();
 
 // A system's knobs: name, type with range or words, default, and their sentences.

@@ -202,6 +202,32 @@ RunConfig WithTraining(const RunConfig& config, const TrainConfig& over) {
   return out;
 }
 
+bool IsStated(const RunConfig& config, const std::string& path) {
+  bool stated = true;
+  const Message* holder = &config;
+  for (std::string_view rest = path; !rest.empty();) {
+    const size_t end = std::min(rest.find('.'), rest.size());
+    Step step;
+    const std::string problem = ParseStep(rest.substr(0, end), step);
+    const FieldDescriptor* field = holder->GetDescriptor()->FindFieldByName(step.name);
+    WR_CHECK(problem.empty() && field, "no configuration field is named ", path);
+    const auto* reflection = holder->GetReflection();
+    if (field->is_repeated() && step.index >= reflection->FieldSize(*holder, field)) return false;
+    stated = stated && (field->is_repeated() || reflection->HasField(*holder, field));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+    if (!rest.empty())
+      holder = field->is_repeated() ? &reflection->GetRepeatedMessage(*holder, field, step.index)
+                                    : &reflection->GetMessage(*holder, field);
+  }
+  return stated;
+}
+
+void Require(const std::vector<Problem>& problems) {
+  std::string all;
+  for (const Problem& problem : problems) all += (all.empty() ? "" : "\n") + problem.message;
+  if (!all.empty()) throw Error(Exit::kUsage, all);
+}
+
 RunConfig Load(const fs::path& file, const std::vector<std::string>& overrides,
                const Check& check) {
   Problems problems;

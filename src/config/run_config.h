@@ -36,6 +36,13 @@ RunConfig Load(const std::filesystem::path& file, const std::vector<std::string>
 // `config` with the training that a system or a model of its own states over the run's.
 RunConfig WithTraining(const RunConfig& config, const TrainConfig& over);
 
+// Whether a field ("system[0].train.dropout") is stated, rather than left to its default. A path
+// that the schema does not have is an internal error.
+bool IsStated(const RunConfig& config, const std::string& path);
+
+// Error(kUsage) with all messages, one a line, if there are any problems.
+void Require(const std::vector<Problem>& problems);
+
 // "path=value" lines, sorted, defaults included, floats in hexadecimal: equal configurations print
 // equally, whatever their history. `parts` are paths of fields ("split", "isrf.backbone"); all if
 // empty. Fields marked outside_fingerprint are left out. A path prints as "set" or "unset" only:

@@ -56,10 +56,10 @@ void RunStage(const Stage& stage, const store::Identity& identity, const std::st
 class Chainer {
  public:
   explicit Chainer(const config::RunConfig& config) : config_(config) {
+    config::Require(systems::Check(config));
     std::set<std::string> names;
     for (int i = 0; i < config.system_size(); ++i) {
       const SystemRun run(config, i);
-      systems::KnobValues(run.system, run.chosen);
       if (!names.insert(run.Name()).second)
         Fail(Exit::kUsage, "system \"", run.Name(), "\" is named twice");
       systems_.emplace(run.Train(), i);

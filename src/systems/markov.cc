@@ -29,6 +29,7 @@ const Registration kRegistration({
     .description = "count(last item, item right after it) over training sequences, then popularity",
     .knobs = {knob::Switch("mask_history", true,
                            "leave items of the user's history out of full rankings")},
+    .ignores = {{"train", "which only counts"}},
     .ties = eval::Ties::kExpected,
     .build = [](const BuildContext& c) { return std::make_unique<MarkovRecommender>(c); },
 });

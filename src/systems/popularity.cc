@@ -29,6 +29,7 @@ const Registration kRegistration({
     .description = "training interactions per item; ties by chance (expected rank)",
     .knobs = {knob::Switch("mask_history", true,
                            "leave items of the user's history out of full rankings")},
+    .ignores = {{"train", "which only counts"}},
     .ties = eval::Ties::kExpected,
     .build = [](const BuildContext& c) { return std::make_unique<PopularityRecommender>(c); },
 });

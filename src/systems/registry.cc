@@ -56,9 +56,7 @@ const Variant* FindVariant(const System& system, const std::string& name) {
 config::Knobs KnobValues(const System& system, const config::SystemConfig& config) {
   std::vector<config::Problem> problems;
   config::Knobs knobs(system.knobs, config, system.name, problems);
-  std::string all;
-  for (const auto& problem : problems) all += (all.empty() ? "" : "\n") + problem.message;
-  if (!all.empty()) Fail(Exit::kUsage, all);
+  config::Require(problems);
   return knobs;
 }
 
@@ -79,6 +77,12 @@ std::vector<config::Problem> Check(const config::RunConfig& config) {
     if (system == nullptr) continue;
     attempt(at + ".variant", [&] { FindVariant(*system, given.variant()); });
     config::Knobs(system->knobs, given, at, problems);
+    for (const auto& [option, reason] : system->ignores) {
+      const std::string path = option.starts_with("train") ? at + "." + option : option;
+      if (config::IsStated(config, path))
+        problems.push_back(
+            {path, Cat(path, " has no effect on ", system->name, ", ", reason, "; leave it out")});
+    }
   }
   return problems;
 }

@@ -42,6 +42,9 @@ struct System {
   std::string name;
   std::string description;  // a sentence with the source
   std::vector<config::Knob> knobs = {};
+  // Training options that it does not read, and why: "train" or "train.dropout" of its own block,
+  // "pulse.thought.train.stop". Stating one there is an error; the run's train is for all systems.
+  std::vector<std::pair<std::string, std::string>> ignores = {};
   Names config_parts = {};                     // parts of the configuration that its training reads
   int revision = 1;                            // of its code
   eval::Ties ties = eval::Ties::kPessimistic;  // place of the target among equal scores
@@ -72,7 +75,8 @@ const System& FindSystem(const std::string& name);  // Error(kUsage) with the ne
 const Variant* FindVariant(const System& system, const std::string& name);
 // Defaults overridden by the configuration; Error(kUsage) with all that is wrong.
 config::Knobs KnobValues(const System& system, const config::SystemConfig& config);
-// What the schema does not know of a run's systems: their names, variants and knobs.
+// What the schema does not know of a run's systems: their names, variants, knobs, and the training
+// options that they ignore.
 std::vector<config::Problem> Check(const config::RunConfig& config);
 
 struct Registration {

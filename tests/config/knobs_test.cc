@@ -174,20 +174,22 @@ TEST_F(KnobsTest, CanonicalLinesTellValuesApart) {
 
 TEST(Manual, Knobs) {
   EXPECT_EQ(DescribeKnobs(kKnobs),
-            "  dim             integer in [1, 4096], default 64\n"
-            "                  width of a vector; the paper's value\n"
-            "  dropout         number in [0, 0.99], default 0.5\n"
-            "                  share of values that are dropped\n"
-            "  mask_history    true | false, default true\n"
-            "                  leave the history out\n"
-            "  loss            BCE | CE, default BCE\n"
-            "                  what is minimised\n"
-            "                    BCE: one negative\n"
-            "                    CE: over all items\n");
+            "  dim integer in [1, 4096], default 64\n"
+            "      width of a vector; the paper's value\n"
+            "  dropout number in [0, 0.99], default 0.5\n"
+            "      share of values that are dropped\n"
+            "  mask_history true | false, default true\n"
+            "      leave the history out\n"
+            "  loss BCE | CE, default BCE\n"
+            "      what is minimised\n"
+            "        BCE: one negative\n"
+            "        CE: over all items\n");
+  EXPECT_EQ(Paragraph("a b  c\nd", 2, 4), "  a b c d\n");
   std::string words;
   for (int i = 0; i < 60; ++i) words += "word ";
-  const std::string wrapped = Paragraph(words, 18);
-  EXPECT_EQ(wrapped.find('\n'), 97U);  // sixteen words; one more would end in column 102
+  const std::string wrapped = Paragraph(words, 0, 18);  // one more would end in column 104
+  EXPECT_EQ(wrapped.find('\n'), 99U);
+  EXPECT_EQ(wrapped.find('w', 99), 118U);
 }
 
 }  // namespace

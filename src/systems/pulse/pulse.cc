@@ -355,9 +355,29 @@ std::vector<Variant> Variants() {
   return variants;
 }
 
+// Training options that the scorer, the thought encoders or the base model do not read.
+std::vector<std::pair<std::string, std::string>> Ignored() {
+  std::vector<std::pair<std::string, std::string>> out;
+  for (const std::string part : {"train.", "pulse.scorer.train."}) {
+    out.emplace_back(part + "stop", "whose scorer stops by HR@1 of validation users");
+    out.emplace_back(part + "validation_users", "which has pulse.scorer.validation_users");
+    out.emplace_back(part + "dropout", "which has pulse.scorer.dropout");
+  }
+  const std::string encoders = "pulse.thought.train.", base = "pulse.language.train.";
+  out.emplace_back(encoders + "stop", "whose encoders stop by the retrieval of held-out users");
+  out.emplace_back(encoders + "dropout", "which has pulse.thought.dropout");
+  out.emplace_back(encoders + "shuffle_first_pass", "whose encoders shuffle every pass");
+  out.emplace_back(base + "stop", "whose base model stops by the loss of held-out texts");
+  out.emplace_back(base + "validation_users", "whose base model validates on held-out texts");
+  out.emplace_back(base + "dropout", "whose base model has none");
+  out.emplace_back(base + "shuffle_first_pass", "whose base model shuffles every pass");
+  return out;
+}
+
 const Registration kRegistration({
     .name = "pulse",
     .description = "language model scores candidates from titles and a chosen reason (PULSE 2026)",
+    .ignores = Ignored(),
     .config_parts = {"protocol", "pulse.scorer", "seed", "split", "train", "predict.batch_users"},
     .revision = 2,  // batches dealt by length
     .ties_of = TiesOf,
