@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <iomanip>
@@ -19,7 +20,7 @@
 #include "src/data/audit.h"
 #include "src/data/count_report.h"
 #include "src/nn/numeric.h"
-#include "src/stages/stage.h"
+#include "src/stages/runner.h"
 #include "src/stages/system_run.h"
 #include "src/tensor/device_name.h"
 
@@ -76,8 +77,18 @@ void LogStart(const fs::path& workspace, const config::RunConfig& config) {
   const fs::path folder = workspace / "log" / store::UtcNow();
   fs::create_directories(folder);
   std::string resolved;
-  for (const std::string& line : config::Canonical(config)) resolved += line + "\n";
+  for (const config::RunConfig& of : config::ByProtocol(config))
+    for (const std::string& line : config::Canonical(of)) resolved += line + "\n";
   store::WriteFileAtomically(folder / "config.resolved.txt", resolved);
+}
+
+// All artefacts, those that the run will not make, too, and unfinished ones.
+void Forget(const config::RunConfig& config, const store::Workspace& workspace) {
+  for (const stages::Stage& stage : stages::Chain(config)) {
+    const stages::Setting setting(stage, config, workspace);
+    for (const std::string& name : setting.workspace.Names()) setting.workspace.Remove(name);
+    setting.workspace.Remove(stage.name);
+  }
 }
 
 constexpr stages::Kind kKinds[] = {stages::Kind::kSolo, stages::Kind::kLeased,
@@ -106,6 +117,16 @@ void PrintFiles(const fs::path& workspace) {
       << ": report/report.md and report.json; catalogue/, split/, rationales.*/records.jsonl.gz, "
          "embeddings/, graphs/, train.*/ (model.safetensors, losses.csv), predict.*/, metrics.*/; "
          "each folder has a manifest.txtpb\n";
+}
+
+// The workspace and, under both protocols, those of its halves.
+std::vector<fs::path> WorkspacesIn(const fs::path& workspace) {
+  std::vector<fs::path> out = {workspace};
+  for (const auto& entry : fs::directory_iterator(workspace))
+    if (entry.is_directory() && !store::Workspace(entry.path()).Names().empty())
+      out.push_back(entry.path());
+  std::sort(out.begin() + 1, out.end());
+  return out;
 }
 
 data::Numbering AsGiven(const data::Catalogue& catalogue) {
@@ -144,11 +165,7 @@ void Run(const RunOptions& options, const cluster::Launch& launch) {
     TakeDevice(config, launch);
     store::Workspace workspace(WorkspaceOf(options, config));
     if (comm->rank() == 0) LockWorkspace(workspace.folder());
-    if (comm->rank() == 0 && options.fresh) {
-      for (const std::string& name : workspace.Names()) workspace.Remove(name);
-      for (const stages::Stage& stage : stages::Chain(config))
-        workspace.Remove(stage.name);  // unfinished ones too
-    }
+    if (comm->rank() == 0 && options.fresh) Forget(config, workspace);
     comm->Barrier();
     cluster::CheckRanks(*comm, launch, workspace.folder());
     const auto ran = stages::RunChain({.config = config,
@@ -231,9 +248,13 @@ void Plan(const RunOptions& options) {
   std::cout << "workspace " << folder.string() << "\n";
   for (const std::string& line : stages::PlanChain(config, store::Workspace(folder)))
     std::cout << line << "\n";
-  PrintMemory(config);
-  std::cout << "\nprotocol " << config::RunConfig::Protocol_Name(config.protocol()) << "\n";
-  for (const std::string& line : config::ProtocolKeys(config)) std::cout << "  " << line << "\n";
+  const auto protocols = config::ByProtocol(config);
+  PrintMemory(protocols.front());
+  for (const config::RunConfig& of : protocols) {
+    std::cout << "\nprotocol " << config::RunConfig::Protocol_Name(of.protocol()) << "\n";
+    for (const std::string& line : stages::ProtocolKeys(of, stages::Chain(of)))
+      std::cout << "  " << line << "\n";
+  }
 }
 
 void PrintReport(const fs::path& where, const std::string& format) {
@@ -272,12 +293,18 @@ void ListSystems() {
 
 void Verify(const fs::path& path) {
   if (!fs::is_directory(path)) Fail(Exit::kData, path.string(), ": is not a workspace");
-  const store::Workspace workspace(path);
-  const auto problems = workspace.VerifyAll();
+  size_t artefacts = 0, problems = 0;
   std::string all;
-  for (const std::string& problem : problems) all += "\n  " + problem;
-  if (!problems.empty()) Fail(Exit::kData, path.string(), ": ", problems.size(), " problems:", all);
-  std::cout << workspace.Names().size() << " artefacts, all files match their manifests\n";
+  for (const fs::path& folder : WorkspacesIn(path)) {
+    const store::Workspace workspace(folder);
+    artefacts += workspace.Names().size();
+    for (const std::string& problem : workspace.VerifyAll()) {
+      all += "\n  " + (folder == path ? "" : folder.filename().string() + "/") + problem;
+      ++problems;
+    }
+  }
+  if (problems > 0) Fail(Exit::kData, path.string(), ": ", problems, " problems:", all);
+  std::cout << artefacts << " artefacts, all files match their manifests\n";
 }
 
 void Audit(const fs::path& source, const std::string& format) {
@@ -286,7 +313,7 @@ void Audit(const fs::path& source, const std::string& format) {
   if (fs::is_directory(source)) {
     catalogue_config.set_folder(source.string());
   } else {
-    const config::RunConfig config = config::Load(source);
+    const config::RunConfig config = config::ByProtocol(config::Load(source)).front();
     catalogue_config = config.catalogue();
     split = config.split();
   }

@@ -202,6 +202,19 @@ RunConfig WithTraining(const RunConfig& config, const TrainConfig& over) {
   return out;
 }
 
+std::vector<RunConfig> ByProtocol(const RunConfig& config) {
+  if (config.protocol() != RunConfig::BOTH) return {config};
+  std::vector<RunConfig> out;
+  for (const auto protocol : {RunConfig::STRICT, RunConfig::AS_PUBLISHED}) {
+    out.push_back(config);
+    out.back().set_protocol(protocol);
+    Problems problems;
+    FillIn(out.back(), problems);
+    WR_CHECK(problems.empty(), problems[0]);
+  }
+  return out;
+}
+
 RunConfig Load(const fs::path& file, const std::vector<std::string>& overrides,
                const Check& check) {
   Problems problems;

@@ -47,9 +47,9 @@ class ScoringRecommender final : public Recommender {
                      items_, options, TileItems(std::ssize(queries), items_));
   }
 
-  HostTensor UserVectors(const std::vector<Query>& queries) override {
+  HostTensor UserVectors(const std::vector<Query>& queries, bool padded) override {
     const c10::NoGradGuard no_grad;
-    return tensor::ToHost(scorer_->UserVectors(queries).to(at::kFloat));
+    return tensor::ToHost(scorer_->UserVectors(queries, padded).to(at::kFloat));
   }
 
  private:
@@ -66,8 +66,8 @@ std::unique_ptr<Recommender> MakeScoring(const BuildContext& context,
   return std::make_unique<ScoringRecommender>(context, std::move(scorer), std::move(train));
 }
 
-at::Tensor Scorer::UserVectors(std::span<const Query>) {
-  Fail(Exit::kUsage, "this system has no user vectors; sasrec has");
+at::Tensor Scorer::UserVectors(std::span<const Query>, bool) {
+  Fail(Exit::kInternal, "a scorer without user vectors is asked for them");
 }
 
 }  // namespace whyrec::ranking
