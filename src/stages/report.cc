@@ -19,13 +19,11 @@ namespace {
 
 using nlohmann::json;
 
-json ReadJson(const RunContext& context, const std::string& artefact, const std::string& file) {
-  return stages::ReadJson(context.workspace.Of(artefact) / file);
+json Read(const RunContext& context, const std::string& artefact, const std::string& file) {
+  return ReadJson(context.workspace.Of(artefact) / file);
 }
 
-std::string SystemName(const SystemRun& run) {
-  return stages::SystemName(run.system.name, run.VariantName());
-}
+std::string NameOf(const SystemRun& run) { return SystemName(run.system.name, run.VariantName()); }
 
 // One table per task; a cell is the mean with its 95 % interval.
 std::string Tables(const json& rows, const std::vector<std::string>& names, const json& chance) {
@@ -36,7 +34,7 @@ std::string Tables(const json& rows, const std::vector<std::string>& names, cons
     std::vector<std::string> head = {"system"};
     std::vector<std::vector<std::string>> lines;
     for (const json& row : tasks[task]) {
-      const std::string name = stages::SystemName(row), metric = row.at("metric");
+      const std::string name = SystemName(row), metric = row.at("metric");
       if (AmongCandidates(task) && chance.at(metric) == 1) continue;  // everybody hits
       if (lines.empty() || lines.back()[0] != name) lines.push_back({name});
       if (lines.size() == 1) head.push_back(metric);
@@ -78,10 +76,10 @@ std::string Differences(const RunContext& context, const std::vector<std::string
       const auto interval = eval::Bootstrap({difference}, context.config.metrics().bootstrap(),
                                             context.config.seed())[0];
       const bool luck = interval.low <= 0 && interval.high >= 0;
-      text += Cat("- ", task, " ", metric, ", ", SystemName(SystemRun(context.config, 0)),
-                  " minus ", SystemName(SystemRun(context.config, i)), ": ",
-                  eval::Fixed(interval.mean), " [", eval::Fixed(interval.low), ", ",
-                  eval::Fixed(interval.high), "]", luck ? ", not significant" : "", "\n");
+      text += Cat("- ", task, " ", metric, ", ", NameOf(SystemRun(context.config, 0)), " minus ",
+                  NameOf(SystemRun(context.config, i)), ": ", eval::Fixed(interval.mean), " [",
+                  eval::Fixed(interval.low), ", ", eval::Fixed(interval.high), "]",
+                  luck ? ", not significant" : "", "\n");
     }
   }
   return text;
@@ -95,7 +93,7 @@ std::string PublishedTable(const json& rows) {
     for (const json& row : rows)
       if (row.at("task") == "direct" && row.at("system") == printed.system &&
           row.at("variant") == printed.variant && row.at("metric") == printed.metric) {
-        table.Add({stages::SystemName(row), printed.metric, eval::Fixed(printed.value),
+        table.Add({SystemName(row), printed.metric, eval::Fixed(printed.value),
                    eval::Fixed(row.at("value")), printed.source});
         any = true;
       }
@@ -145,7 +143,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial,
           const std::vector<std::string>& stages, const std::vector<std::string>& protocol_keys) {
   json rows = json::array();
   for (int i = 0; i < context.config.system_size(); ++i)
-    for (json& row : ReadJson(context, SystemRun(context.config, i).Metrics(), "metrics.json"))
+    for (json& row : Read(context, SystemRun(context.config, i).Metrics(), "metrics.json"))
       rows.push_back(row);
   if (const auto mismatch = DataMismatch(context))
     for (json& row : rows) row["data_mismatch"] = *mismatch;
@@ -154,7 +152,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial,
   std::string text =
       "# " + context.config.name() + ": " + rows.at(0).at("dataset").get<std::string>() +
       ", protocol " + protocol + "\n" +
-      Tables(rows, tasks, ReadJson(context, SystemRun(context.config, 0).Metrics(), "chance.json"));
+      Tables(rows, tasks, Read(context, SystemRun(context.config, 0).Metrics(), "chance.json"));
   text +=
       "\nCells are means over users with 95 % bootstrap intervals. The sequential task ranks all "
       "items outside the history, the direct task the candidates of each user.\n" +
@@ -169,7 +167,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial,
   text +=
       "\n## Audit: rules that see item and user numbers only, and the effect of the order of "
       "ties\n\n" +
-      AuditLines(ReadJson(context, "audit", "audit.json"));
+      AuditLines(Read(context, "audit", "audit.json"));
   text += "\n## Values that the protocol decides\n\n";
   for (const std::string& line : protocol_keys) text += "- " + line + "\n";
   store::WriteFileAtomically(partial / "report.md", text);
