@@ -47,7 +47,7 @@ struct Half {
 using Halves = std::vector<std::shared_ptr<const Half>>;
 
 struct Stage {
-  std::string name;                        // instance, for example "predict.isrf"
+  std::string name;                        // instance, for example "predict.lightgcn"
   int revision = 1;                        // increase it when the code's results change
   std::vector<std::string> config_parts;   // all configuration that may change its artefact
   std::vector<std::string> settings = {};  // further "name=value" lines of the fingerprint
