@@ -41,7 +41,7 @@ void Audit(const fs::path& source, const std::string& format) {
   if (fs::is_directory(source)) {
     catalogue_config.set_folder(source.string());
   } else {
-    const config::RunConfig config = config::Load(source);
+    const config::RunConfig config = config::ByProtocol(config::Load(source)).front();
     catalogue_config = config.catalogue();
     split = config.split();
   }

@@ -5,7 +5,7 @@
 
 #include "src/commands/commands.h"
 #include "src/config/run_config.h"
-#include "src/stages/stage.h"
+#include "src/stages/runner.h"
 #include "src/stages/system_run.h"
 
 namespace whyrec::commands {
@@ -34,9 +34,13 @@ void Plan(const RunOptions& options) {
   std::cout << "workspace " << folder.string() << "\n";
   for (const std::string& line : stages::PlanChain(config, store::Workspace(folder)))
     std::cout << line << "\n";
-  PrintMemory(config);
-  std::cout << "\nprotocol " << config::RunConfig::Protocol_Name(config.protocol()) << "\n";
-  for (const std::string& line : config::ProtocolKeys(config)) std::cout << "  " << line << "\n";
+  const auto protocols = config::ByProtocol(config);
+  PrintMemory(protocols.front());
+  for (const config::RunConfig& of : protocols) {
+    std::cout << "\nprotocol " << config::RunConfig::Protocol_Name(of.protocol()) << "\n";
+    for (const std::string& line : stages::ProtocolKeys(of, stages::Chain(of)))
+      std::cout << "  " << line << "\n";
+  }
 }
 
 void PrintNext(const RunOptions& options) {

@@ -16,7 +16,7 @@
 #include "src/base/text_file.h"
 #include "src/config/run_config.h"
 #include "src/nn/numeric.h"
-#include "src/stages/stage.h"
+#include "src/stages/runner.h"
 #include "src/tensor/device_name.h"
 
 namespace whyrec::commands {
@@ -75,8 +75,18 @@ void LogStart(const fs::path& workspace, const config::RunConfig& config) {
   const fs::path folder = workspace / "log" / store::UtcNow();
   fs::create_directories(folder);
   std::string resolved;
-  for (const std::string& line : config::Canonical(config)) resolved += line + "\n";
+  for (const config::RunConfig& of : config::ByProtocol(config))
+    for (const std::string& line : config::Canonical(of)) resolved += line + "\n";
   WriteDurably(folder / "config.resolved.txt", resolved);
+}
+
+// Removes all artefacts, also unfinished ones and those that this run would not make.
+void Forget(const config::RunConfig& config, const store::Workspace& workspace) {
+  for (const stages::Stage& stage : stages::Chain(config)) {
+    const stages::Setting setting(stage, config, workspace);
+    for (const std::string& name : setting.workspace.Names()) setting.workspace.Remove(name);
+    setting.workspace.Remove(stage.name);
+  }
 }
 
 constexpr stages::Kind kKinds[] = {stages::Kind::kSolo, stages::Kind::kLeased,
@@ -116,11 +126,7 @@ void Run(const RunOptions& options, const cluster::Launch& launch) {
     TakeDevice(config, launch);
     store::Workspace workspace(WorkspaceOf(options, config));
     if (comm->rank() == 0) LockWorkspace(workspace.folder());
-    if (comm->rank() == 0 && options.fresh) {
-      for (const std::string& name : workspace.Names()) workspace.Remove(name);
-      for (const stages::Stage& stage : stages::Chain(config))
-        workspace.Remove(stage.name);  // unfinished ones too
-    }
+    if (comm->rank() == 0 && options.fresh) Forget(config, workspace);
     comm->Barrier();
     cluster::CheckRanks(*comm, launch, workspace.folder());
     const auto ran = stages::RunChain({.config = config,

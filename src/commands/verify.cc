@@ -1,4 +1,5 @@
 // verify: whether the files of a workspace are those that were committed.
+#include <algorithm>
 #include <iostream>
 
 #include "src/base/error.h"
@@ -6,16 +7,35 @@
 #include "src/store/workspace.h"
 
 namespace whyrec::commands {
+namespace fs = std::filesystem;
+namespace {
 
-void Verify(const std::filesystem::path& path) {
-  if (!std::filesystem::is_directory(path))
-    Fail(Exit::kData, path.string(), ": is not a workspace");
-  const store::Workspace workspace(path);
-  const auto problems = workspace.VerifyAll();
+// The workspace and, under both protocols, those of its halves.
+std::vector<fs::path> WorkspacesIn(const fs::path& workspace) {
+  std::vector<fs::path> out = {workspace};
+  for (const auto& entry : fs::directory_iterator(workspace))
+    if (entry.is_directory() && !store::Workspace(entry.path()).Names().empty())
+      out.push_back(entry.path());
+  std::sort(out.begin() + 1, out.end());
+  return out;
+}
+
+}  // namespace
+
+void Verify(const fs::path& path) {
+  if (!fs::is_directory(path)) Fail(Exit::kData, path.string(), ": is not a workspace");
+  size_t artefacts = 0, problems = 0;
   std::string all;
-  for (const std::string& problem : problems) all += "\n  " + problem;
-  if (!problems.empty()) Fail(Exit::kData, path.string(), ": ", problems.size(), " problems:", all);
-  std::cout << workspace.Names().size() << " artefacts, all files match their manifests\n";
+  for (const fs::path& folder : WorkspacesIn(path)) {
+    const store::Workspace workspace(folder);
+    artefacts += workspace.Names().size();
+    for (const std::string& problem : workspace.VerifyAll()) {
+      all += "\n  " + (folder == path ? "" : folder.filename().string() + "/") + problem;
+      ++problems;
+    }
+  }
+  if (problems > 0) Fail(Exit::kData, path.string(), ": ", problems, " problems:", all);
+  std::cout << artefacts << " artefacts, all files match their manifests\n";
 }
 
 }  // namespace whyrec::commands

@@ -112,13 +112,13 @@ std::vector<std::string> Canonical(const RunConfig& config, const std::vector<st
   return lines;
 }
 
-std::vector<std::string> ProtocolKeys(const RunConfig& config) {
-  const bool pulse = std::ranges::any_of(
-      config.system(), [](const SystemConfig& system) { return system.name() == "pulse"; });
+std::vector<std::string> ProtocolKeys(const RunConfig& config,
+                                      const std::vector<std::string>& parts) {
   std::vector<std::string> out;
   for (const Leaf& leaf : LeavesOf(*RunConfig::descriptor())) {
     if (!leaf.field()->options().HasExtension(protocol_value)) continue;
-    if (leaf.path.starts_with("pulse.") && !pulse) continue;
+    const auto holds = [&](const std::string& part) { return IsWithin(leaf.path + "=", part); };
+    if (!parts.empty() && std::ranges::none_of(parts, holds)) continue;
     const std::string own = OfProtocol(*leaf.field(), config);
     const std::string value = Print(leaf.HolderIn(config), *leaf.field());
     out.push_back(leaf.path + "=" + value + (value == own ? "" : "  (protocol: " + own + ")"));

@@ -175,6 +175,7 @@ bool PutNamed(Message& holder, const FieldDescriptor& field, const std::string& 
 
 std::string OfProtocol(const FieldDescriptor& field, const RunConfig& config) {
   const ProtocolValue& value = field.options().GetExtension(protocol_value);
+  if (config.protocol() == RunConfig::BOTH) return "";
   if (config.protocol() == RunConfig::STRICT) return value.strict();
   const bool code = config.reading() == RunConfig::RELEASED_CODE && value.has_released_code();
   return code ? value.released_code() : value.as_published();
@@ -205,6 +206,14 @@ std::string SetValue(Message& holder, const FieldDescriptor& field, const std::s
 const FieldDescriptor* FindField(const Descriptor& type, const std::string& name,
                                  std::string& problem) {
   if (const FieldDescriptor* field = type.FindFieldByName(name)) return field;
+  const auto& options = type.options();
+  for (int i = 0; i < options.ExtensionSize(replaced); ++i) {
+    const Replaced& old = options.GetExtension(replaced, i);
+    if (old.field() != name) continue;
+    problem = "\"" + name + "\" is no field of message \"" + type.name() + "\" any more; write  " +
+              old.write();
+    return nullptr;
+  }
   std::vector<std::string> names;
   for (int i = 0; i < type.field_count(); ++i) names.push_back(type.field(i)->name());
   std::string advice = Suggest(name, names);

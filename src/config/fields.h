@@ -40,6 +40,7 @@ bool PutNamed(Message& holder, const FieldDescriptor& field, const std::string& 
               const std::string& text);
 
 // The value that the protocol (and, for PULSE, the reading) gives a field with a protocol_value.
+// Empty under BOTH.
 std::string OfProtocol(const FieldDescriptor& field, const RunConfig& config);
 
 // The effective value as text format writes it; `index` for lists, -1 else.

@@ -228,6 +228,19 @@ void Require(const std::vector<Problem>& problems) {
   if (!all.empty()) throw Error(Exit::kUsage, all);
 }
 
+std::vector<RunConfig> ByProtocol(const RunConfig& config) {
+  if (config.protocol() != RunConfig::BOTH) return {config};
+  std::vector<RunConfig> out;
+  for (const auto protocol : {RunConfig::STRICT, RunConfig::AS_PUBLISHED}) {
+    out.push_back(config);
+    out.back().set_protocol(protocol);
+    Problems problems;
+    FillIn(out.back(), problems);
+    WR_CHECK(problems.empty(), problems[0]);
+  }
+  return out;
+}
+
 RunConfig Load(const fs::path& file, const std::vector<std::string>& overrides,
                const Check& check) {
   Problems problems;

@@ -33,6 +33,10 @@ using Check = std::function<std::vector<Problem>(const RunConfig&)>;
 RunConfig Load(const std::filesystem::path& file, const std::vector<std::string>& overrides = {},
                const Check& check = {});
 
+// The configuration itself, or under BOTH one for each protocol: STRICT, AS_PUBLISHED. Until then
+// the fields that the protocol decides are unset.
+std::vector<RunConfig> ByProtocol(const RunConfig& config);
+
 // `config` with the training that a system or a model of its own states over the run's.
 RunConfig WithTraining(const RunConfig& config, const TrainConfig& over);
 
@@ -50,9 +54,10 @@ void Require(const std::vector<Problem>& problems);
 std::vector<std::string> Canonical(const RunConfig& config,
                                    const std::vector<std::string>& parts = {});
 
-// "path=value" of every field that the protocol decides (PULSE's only when PULSE is in the run),
-// with the effective value. A value other than the protocol's own ends with "  (protocol: X)".
-std::vector<std::string> ProtocolKeys(const RunConfig& config);
+// "path=value" of every field that the protocol decides, with the effective value; a value that
+// differs from the protocol's own ends with "  (protocol: X)". `parts` as above.
+std::vector<std::string> ProtocolKeys(const RunConfig& config,
+                                      const std::vector<std::string>& parts = {});
 
 // The candidate most similar to `word` by edit distance; empty when none is similar.
 std::string Nearest(std::string_view word, const std::vector<std::string>& candidates);

@@ -9,8 +9,8 @@ namespace whyrec::ranking {
 
 const char* NameOf(Task task) { return task == Task::kSequential ? "sequential" : "direct"; }
 
-HostTensor Recommender::UserVectors(const std::vector<Query>&) {
-  Fail(Exit::kUsage, "this system has no user vectors; sasrec has");
+HostTensor Recommender::UserVectors(const std::vector<Query>&, bool) {
+  Fail(Exit::kInternal, "a system without user vectors is asked for them");
 }
 
 std::vector<Ranked> Recommender::Rank(Task task, const std::vector<Query>& queries,

@@ -85,9 +85,9 @@ class Recommender {
   // does not see. A system that produces lists returns its lists, whatever the options.
   virtual std::vector<Ranked> Rank(Task task, const std::vector<Query>& queries,
                                    std::span<const int64_t> targets, const RankOptions& options);
-  // F32 [queries, d]: the states that a system with user vectors compares users by;
-  // Error(kUsage) for the others.
-  virtual HostTensor UserVectors(const std::vector<Query>& queries);
+  // F32 [queries, d]: states that users are compared by, of systems that have them. `padded`: with
+  // as much padding before the history as in training; else of the history alone.
+  virtual HostTensor UserVectors(const std::vector<Query>& queries, bool padded);
 };
 
 // The positions of the best scores, at most `count`; masked ones and NaN are left out, equal scores

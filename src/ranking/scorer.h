@@ -57,7 +57,7 @@ class Scorer {
   // Called with the trained parameters, before prediction.
   virtual void Load(const std::filesystem::path& /*folder*/) { Prepare(); }
   // Recommender::UserVectors, [Q, d].
-  virtual at::Tensor UserVectors(std::span<const Query> queries);
+  virtual at::Tensor UserVectors(std::span<const Query> queries, bool padded);
 };
 
 // Trained on sequences of the training histories: NextItem, Prefix, or a Window of fixed targets.

@@ -48,9 +48,9 @@ class ScoringRecommender final : public Recommender {
                      items_, options, TileItems(std::ssize(queries), items_));
   }
 
-  HostTensor UserVectors(const std::vector<Query>& queries) override {
+  HostTensor UserVectors(const std::vector<Query>& queries, bool padded) override {
     const c10::NoGradGuard no_grad;
-    return tensor::ToHost(scorer_->UserVectors(queries).to(at::kFloat));
+    return tensor::ToHost(scorer_->UserVectors(queries, padded).to(at::kFloat));
   }
 
  private:
@@ -75,8 +75,8 @@ at::Device DeviceOf(const BuildContext& context) {
   return tensor::ChooseDevice(context.config.execution().device());
 }
 
-at::Tensor Scorer::UserVectors(std::span<const Query>) {
-  Fail(Exit::kUsage, "this system has no user vectors; sasrec has");
+at::Tensor Scorer::UserVectors(std::span<const Query>, bool) {
+  Fail(Exit::kInternal, "a scorer without user vectors is asked for them");
 }
 
 }  // namespace whyrec::ranking

@@ -3,6 +3,7 @@
 #include "src/base/error.h"
 #include "src/http/http.h"
 #include "src/lm/in_process.h"
+#include "src/stages/system_run.h"
 
 namespace whyrec::stages {
 namespace {
@@ -16,17 +17,15 @@ bool Plain(const config::RunConfig& config, Prompts prompts) {
          config.reading() == config::RunConfig::RELEASED_CODE;
 }
 
-bool HasPulse(const config::RunConfig& config) {
-  for (const auto& system : config.system())
-    if (system.name() == "pulse") return true;
-  return false;
+bool HasLanguageModel(const config::RunConfig& config) {
+  return PlayerOf(systems::Role::kLanguageModel, config).has_value();
 }
 
-// The folder of the language model that writes: rationales.model, else PULSE's base model. Empty
-// when a stage of the run will train the latter.
+// The folder of the language model that writes: rationales.model, else that of the system that
+// brings one. Empty when a stage of the run will train the latter.
 std::filesystem::path NamedModel(const config::RunConfig& config) {
   if (config.rationales().has_model()) return config.rationales().model();
-  return HasPulse(config) ? config.pulse().language().folder() : "";
+  return HasLanguageModel(config) ? config.pulse().language().folder() : "";
 }
 
 std::filesystem::path ModelFolder(const RunContext& context, const config::RunConfig& config) {
@@ -57,7 +56,7 @@ BackendNeeds BackendNeedsOf(const config::RunConfig& config, Prompts prompts) {
     case RationalesConfig::IN_PROCESS:
       if (const auto named = NamedModel(config); !named.empty())
         needs.files.emplace_back("model", named);
-      else if (prompts == Prompts::kPulse || HasPulse(config))
+      else if (prompts == Prompts::kPulse || HasLanguageModel(config))
         needs.inputs.push_back(kLanguage);
       else
         Fail(Exit::kUsage,

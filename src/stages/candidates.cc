@@ -82,13 +82,17 @@ class Drawer {
 
 using Rows = std::vector<std::vector<int64_t>>;  // of the evaluated users, ascending
 
-// Draws from the items that the run's trained SASRec ranks first after the test histories. Leased
+SystemRun Asked(const config::RunConfig& config) {
+  return {config, NeedPlayer(systems::Role::kHardCandidates, config, "hard candidates")};
+}
+
+// Draws from the items that this system, as trained, ranks first after the test histories. Leased
 // in units of users; returns false on ranks that do not merge.
 bool DrawHard(const RunContext& context, const std::filesystem::path& partial, const Drawer& drawer,
               Rows& rows) {
-  const SystemRun run(context.config, SasrecOf(context.config));
-  const auto sasrec = run.Build(context, drawer.train(), run.trained_as);
-  sasrec->Load(context.workspace.Of(run.Train()));
+  const SystemRun run = Asked(context.config);
+  const auto asked = run.Build(context, drawer.train(), run.trained_as);
+  asked->Load(context.workspace.Of(run.Train()));
   const auto width = static_cast<size_t>(context.config.split().direct_negatives()) + 1;
   const std::vector<int64_t> users = drawer.users();
   return DoUnits(
@@ -100,7 +104,7 @@ bool DrawHard(const RunContext& context, const std::filesystem::path& partial, c
               {users[i],
                drawer.labels().InputHistory(data::Phase::kTest, drawer.train(), users[i]),
                {}});
-        const auto answers = sasrec->Predict(ranking::Task::kSequential, queries);
+        const auto answers = asked->Predict(ranking::Task::kSequential, queries);
         std::string bytes;
         for (size_t i = 0; i < queries.size(); ++i) {
           const auto row = drawer.DrawHard(queries[i].user, answers[i].scores,
@@ -170,7 +174,7 @@ Stage CandidatesStage(const config::RunConfig& config, const std::string& how) {
               }};
   if (parsed != SplitConfig::SASREC_HARD) return stage;
   CheckPool(config);
-  const SystemRun run(config, SasrecOf(config));
+  const SystemRun run = Asked(config);
   stage.config_parts.push_back("predict.hard_pool");
   stage.settings = run.Settings(run.trained_as);
   stage.inputs.push_back(run.Train());

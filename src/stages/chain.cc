@@ -1,197 +1,120 @@
-// Puts the stages that a run's systems need in order, finds those that are missing or outdated by
-// their fingerprints, and runs them.
+// Lists all stages in the order of the data, from top to bottom, and picks those that a run needs.
 #include <algorithm>
-#include <map>
+#include <cctype>
+#include <functional>
+#include <ranges>
 #include <set>
 
 #include "src/base/error.h"
-#include "src/base/log.h"
 #include "src/config/run_config.h"
 #include "src/stages/stage.h"
 #include "src/stages/system_run.h"
-#include "src/stages/units.h"
 
 namespace whyrec::stages {
 namespace {
 
-// Broadcasts rank 0's fingerprint, so that the other ranks need not hash the inputs.
-std::string Share(const std::string& fingerprint, cluster::Communicator& comm) {
-  auto bytes = static_cast<int64_t>(fingerprint.size());
-  comm.Broadcast(&bytes, sizeof bytes, 0);
-  std::string out = fingerprint;
-  out.resize(static_cast<size_t>(bytes));
-  comm.Broadcast(out.data(), out.size(), 0);
-  return out;
-}
-
-void RunStage(const Stage& stage, const store::Identity& identity, const std::string& reason,
-              const RunContext& run) {
-  RunContext context = run;
-  context.fingerprint = Share(identity.Fingerprint(), run.comm);
-  const std::string started = store::UtcNow();
-  const bool root = context.comm.rank() == 0;
-  if (root) {
-    Info(Cat("[", stage.name, "] ", reason));
-    context.workspace.Begin(identity);
-  }
-  context.comm.Barrier();
-  Facts facts;
-  if (root || stage.kind != Kind::kSolo)
-    facts = stage.run(context, context.workspace.Partial(stage.name));
-  context.comm.Barrier(cluster::Waiting::kForWork);
-  if (root) {
-    std::vector<artefact::Fact> stated;
-    for (const auto& [name, value] : facts) {
-      artefact::Fact& fact = stated.emplace_back();
-      fact.set_name(name);
-      fact.set_value(value);
-    }
-    std::filesystem::remove_all(LeaseFolder(context.workspace.Partial(stage.name)));
-    context.workspace.Commit(identity, stated, started);
-  }
-  context.comm.Barrier(cluster::Waiting::kForWork);  // the commit hashes all files
-}
-
-// Orders the stages that the report needs, each after its inputs.
-class Chainer {
- public:
-  explicit Chainer(const config::RunConfig& config) : config_(config) {
-    config::Require(systems::Check(config));
-    std::set<std::string> names;
-    for (int i = 0; i < config.system_size(); ++i) {
-      const SystemRun run(config, i);
-      if (!names.insert(run.Name()).second)
-        Fail(Exit::kUsage, "system \"", run.Name(), "\" is named twice");
-      systems_.emplace(run.Train(), i);
-      for (const auto* variant : {run.variant, run.trained_as})
-        for (const std::string& need : run.Needs(variant)) embedded_ |= need == "embeddings";
-    }
-  }
-
-  std::vector<Stage> Chain() {
-    for (const char* name : {"catalogue", "split", "audit"}) Add(Named(name));
-    for (int i = 0; i < config_.system_size(); ++i)
-      for (const auto make : {TrainStage, PredictStage, MetricsStage}) Add(make(config_, i));
-    Add(ReportStage(config_));
-    return std::move(chain_);
-  }
-
- private:
-  void Add(const Stage& stage) {
-    if (std::ranges::find(chain_, stage.name, &Stage::name) != chain_.end()) return;
-    for (const std::string& input : stage.inputs)
-      if (std::ranges::find(chain_, input, &Stage::name) == chain_.end()) Add(Named(input));
-    chain_.push_back(stage);
-  }
-
-  Stage Named(const std::string& name) const {
-    if (name == "catalogue") return CatalogueStage(config_);
-    if (name == "split") return SplitStage(config_);
-    if (name == "audit") return AuditStage(config_);
-    if (name == "rationales.item") return RationalesStage(config_, "item");
-    if (name == "rationales.user") return RationalesStage(config_, "user");
-    if (name == "embeddings") return EmbeddingsStage(config_);
-    if (name == "graphs") return GraphsStage(embedded_);
-    if (name == "language") return LanguageStage(config_);
-    if (name == "rationales.positive") return PositiveStage(config_);
-    if (name == "thoughts") return ThoughtsStage(config_);
-    if (name == "neighbours") return NeighboursStage(config_);
-    if (name == "rationales.tree") return ReasonsStage(config_);
-    if (name.starts_with("candidates.")) return CandidatesStage(config_, name.substr(11));
-    if (name.starts_with("select.")) return SelectStage(config_, name.substr(7));
-    if (const auto trained = systems_.find(name); trained != systems_.end())
-      return TrainStage(config_, trained->second);
-    const std::string system = name.substr(name.find('.') + 1);
-    Fail(Exit::kUsage, "the run needs ", name, "; add  system { name: \"", system, "\" }");
-  }
-
-  const config::RunConfig& config_;
-  std::map<std::string, int> systems_;  // by the name of their training
-  bool embedded_ = false;
-  std::vector<Stage> chain_;
+// A stage of the list. It is made only for a run that needs it, since making it checks its
+// settings.
+struct Place {
+  enum Needed { kAlways, kIfRead } needed;  // kIfRead: when a later stage reads its artefact
+  std::string name;
+  std::function<Stage()> make;
 };
+
+// Each stage comes after those that it reads.
+std::vector<Place> AllStages(const config::RunConfig& config) {
+  std::vector<Place> all;
+  const auto always = [&](const std::string& name, const auto& make, const auto&... of) {
+    if (std::ranges::find(all, name, &Place::name) == all.end())
+      all.push_back({Place::kAlways, name, [=, &config] { return make(config, of...); }});
+  };
+  const auto if_read = [&](const std::string& name, const auto& make, const auto&... of) {
+    all.push_back({Place::kIfRead, name, [=, &config] { return make(config, of...); }});
+  };
+
+  always("catalogue", CatalogueStage);
+  always("split", SplitStage);
+  always("audit", AuditStage);
+
+  // ISRF: texts on items and users, their embeddings, the graphs of interactions and of users.
+  if_read("rationales.item", RationalesStage, "item");
+  if_read("rationales.user", RationalesStage, "user");
+  if_read("embeddings", EmbeddingsStage);
+  if_read("graphs", GraphsStage);
+
+  // Systems that the next stages ask for similar users or hard candidates.
+  for (const auto role : {systems::Role::kNeighbours, systems::Role::kHardCandidates})
+    if (const auto i = PlayerOf(role, config))
+      always(SystemRun(config, *i).Train(), TrainStage, *i);
+
+  // PULSE: the language model, rationales of known choices, encoders trained on them, similar
+  // users, trees of reasons, and the reason that is chosen from each tree.
+  if_read("language", LanguageStage);
+  if_read("rationales.positive", PositiveStage);
+  if_read("thoughts", ThoughtsStage);
+  if_read("neighbours", NeighboursStage);
+  if_read("rationales.tree", ReasonsStage);
+  for (const char* by : kSelections) if_read(Cat("select.", by), SelectStage, by);
+
+  // Further candidate sets of the direct task.
+  for (const std::string& how : AlsoCandidates(config))
+    if_read("candidates." + how, CandidatesStage, how);
+
+  // The systems, in the order of the configuration.
+  for (int i = 0; i < config.system_size(); ++i) {
+    const SystemRun run(config, i);
+    always(run.Train(), TrainStage, i);
+    always(run.Predict(), PredictStage, i);
+    always(run.Metrics(), MetricsStage, i);
+  }
+  return all;
+}
+
+// The stages of a run under one protocol.
+std::vector<Stage> OneChain(const config::RunConfig& config) {
+  CheckSystems(config);
+  std::vector<Stage> chain;
+  std::set<std::string> read;
+  std::vector<Place> all = AllStages(config);
+  for (const Place& place : std::views::reverse(all)) {  // readers come last
+    if (place.needed == Place::kIfRead && !read.contains(place.name)) continue;
+    chain.push_back(place.make());
+    read.insert(chain.back().inputs.begin(), chain.back().inputs.end());
+  }
+  std::ranges::reverse(chain);
+  for (const std::string& name : read)
+    WR_CHECK(std::ranges::find(chain, name, &Stage::name) != chain.end(),
+             "no stage leaves the artefact ", name);
+  chain.push_back(ReportStage(config, chain));
+  return chain;
+}
 
 }  // namespace
 
-store::Identity IdentityOf(const Stage& stage, const config::RunConfig& config,
-                           const store::Workspace& workspace) {
-  store::Identity identity{.name = stage.name, .revision = stage.revision};
-  if (!stage.config_parts.empty()) identity.config = config::Canonical(config, stage.config_parts);
-  identity.config.insert(identity.config.end(), stage.settings.begin(), stage.settings.end());
-  // A reproducible run must not reuse artefacts of other kernels: their last digits differ.
-  if (config.execution().reproducible())
-    identity.config.emplace_back("execution.reproducible=true");
-  for (const std::string& name : stage.inputs) {
-    artefact::Input input;
-    input.set_name(name);
-    if (const auto manifest = workspace.Find(name)) input.set_content(manifest->content());
-    identity.inputs.push_back(input);
-  }
-  for (const auto& [label, path] : stage.files)
-    identity.inputs.push_back(store::ExternalInput(label, path));
-  return identity;
-}
-
 std::vector<Stage> Chain(const config::RunConfig& config) {
-  if (config.system_size() == 0)
-    Fail(Exit::kUsage,
-         "the configuration names no system; add for example  system { name: \"isrf\" }");
-  return Chainer(config).Chain();
-}
-
-std::vector<std::string> RunChain(const RunContext& context, std::optional<Kind> only) {
-  std::vector<std::string> ran;
-  for (const Stage& stage : Chain(context.config)) {
-    store::Identity identity;
-    std::string reason;
-    if (context.comm.rank() == 0) {
-      identity = IdentityOf(stage, context.config, context.workspace);
-      reason = context.workspace.ReasonToRun(identity);
+  if (config.protocol() != config::RunConfig::BOTH) return OneChain(config);
+  std::vector<Stage> chain;
+  Halves halves;
+  for (const config::RunConfig& of : config::ByProtocol(config)) {
+    std::string folder = config::RunConfig::Protocol_Name(of.protocol());
+    std::ranges::transform(folder, folder.begin(), [](unsigned char c) { return std::tolower(c); });
+    std::vector<Stage> stages = OneChain(of);
+    halves.push_back(std::make_shared<const Half>(Half{folder, of, ProtocolKeys(of, stages)}));
+    for (Stage& stage : stages) {
+      stage.half = halves.back();
+      chain.push_back(std::move(stage));
     }
-    int64_t run = !reason.empty();
-    context.comm.Broadcast(&run, sizeof run, 0);
-    if (!run) continue;
-    if (only && stage.kind != Kind::kSolo && stage.kind != *only) break;
-    RunStage(stage, identity, reason, context);
-    ran.push_back(stage.name);
   }
-  return ran;
+  chain.push_back(ComparisonStage(halves));
+  return chain;
 }
 
-std::optional<NextStage> FindNext(const config::RunConfig& config,
-                                  const store::Workspace& workspace) {
-  for (const Stage& stage : Chain(config)) {
-    const std::string reason = workspace.ReasonToRun(IdentityOf(stage, config, workspace));
-    if (!reason.empty()) return NextStage{stage.kind, reason.starts_with("unfinished")};
-  }
-  return std::nullopt;
-}
-
-std::vector<std::string> PlanChain(const config::RunConfig& config,
-                                   const store::Workspace& workspace) {
-  std::vector<std::string> lines;
-  std::set<std::string> running;
-  for (const Stage& stage : Chain(config)) {
-    const auto changed =
-        std::find_if(stage.inputs.begin(), stage.inputs.end(),
-                     [&](const std::string& input) { return running.count(input); });
-    store::Identity identity = IdentityOf(stage, config, workspace);
-    // A stage that runs may produce the same content as before; then those after it are skipped.
-    if (const auto stored = workspace.Find(stage.name))
-      for (artefact::Input& input : identity.inputs)
-        for (const artefact::Input& before : stored->input())
-          if (running.count(input.name()) && before.name() == input.name()) input = before;
-    std::string reason = workspace.ReasonToRun(identity);
-    if (changed != stage.inputs.end() && reason.empty())
-      reason = "perhaps: its input " + *changed + " runs (skipped if that yields the same content)";
-    if (!reason.empty()) running.insert(stage.name);
-    if (reason.empty())
-      lines.push_back(Cat("skip  ", stage.name, ": took ",
-                          store::SecondsTaken(*workspace.Find(stage.name)), " s"));
-    else
-      lines.push_back("run   " + stage.name + ": " + reason);
-  }
-  return lines;
+std::vector<std::string> ProtocolKeys(const config::RunConfig& config,
+                                      const std::vector<Stage>& stages) {
+  std::vector<std::string> parts;
+  for (const Stage& stage : stages)
+    parts.insert(parts.end(), stage.config_parts.begin(), stage.config_parts.end());
+  return config::ProtocolKeys(config, parts);
 }
 
 }  // namespace whyrec::stages

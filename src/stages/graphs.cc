@@ -5,13 +5,14 @@
 #include "src/data/split.h"
 #include "src/graph/csr.h"
 #include "src/nn/numeric.h"
-#include "src/stages/stage.h"
+#include "src/stages/system_run.h"
 #include "src/store/hdf5_file.h"
 #include "src/store/safetensors.h"
 
 namespace whyrec::stages {
 
-Stage GraphsStage(bool embeddings) {
+Stage GraphsStage(const config::RunConfig& config) {
+  const bool embeddings = NeedsOfSystems(config).contains("embeddings");
   Stage stage{.name = "graphs", .config_parts = {"graphs"}, .inputs = {"split"}};
   if (embeddings) stage.inputs.push_back("embeddings");
   stage.run = [embeddings](const RunContext& context,

@@ -7,6 +7,7 @@
 #include "src/base/log.h"
 #include "src/base/stop.h"
 #include "src/base/text_file.h"
+#include "src/stages/runner.h"
 #include "src/stages/units.h"
 
 namespace whyrec::stages {
@@ -70,13 +71,14 @@ void Join(const Stage& stage, const RunContext& context) {
 void JoinChain(const RunContext& context) {
   Leasing leasing = context.leasing;
   for (const Stage& stage : Chain(context.config)) {
-    const store::Identity identity = IdentityOf(stage, context.config, context.workspace);
-    const auto reason = [&] { return context.workspace.ReasonToRun(identity); };
+    Setting setting(stage, context.config, context.workspace);
+    const store::Identity identity = IdentityOf(stage, setting);
+    const auto reason = [&] { return setting.workspace.ReasonToRun(identity); };
     auto since = Clock::now();
     for (std::string why; !(why = reason()).empty();) {
       if (stage.kind == Kind::kCollective)
-        return Info(Cat("[", stage.name, "] needs all ranks together: this worker leaves"));
-      const RunContext own{context.config, context.comm, context.workspace, leasing,
+        return Info(Cat("[", stage.Title(), "] needs all ranks together: this worker leaves"));
+      const RunContext own{setting.config, context.comm, setting.workspace, leasing,
                            identity.Fingerprint()};
       // An address given by the user is that of a running coordinator.
       if (stage.kind != Kind::kLeased && !leasing.address.empty())
@@ -84,7 +86,7 @@ void JoinChain(const RunContext& context) {
              ", which for this worker has ", "to run (", why,
              "); CONFIG, --set and --workspace must be those of the coordinator");
       if (stage.kind == Kind::kLeased &&
-          HasCoordinator(own, context.workspace.Partial(stage.name))) {
+          HasCoordinator(own, setting.workspace.Partial(stage.name))) {
         Join(stage, own);
         leasing.address.clear();  // the next stage listens at another port
         since = Clock::now();

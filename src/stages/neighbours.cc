@@ -1,5 +1,6 @@
-// neighbours: PULSE's similar users, those whose SASRec states have the largest cosine, for each
-// split -> neighbours.h5: <split>/neighbours I64 [U, k], <split>/state F32 [U, d].
+// neighbours: PULSE's similar users, those whose states in another system (SASRec) have the
+// largest cosine, for each split -> neighbours.h5: <split>/neighbours I64 [U, k], <split>/state F32
+// [U, d].
 #include <algorithm>
 #include <cstring>
 
@@ -11,6 +12,10 @@
 
 namespace whyrec::stages {
 namespace {
+
+SystemRun Asked(const config::RunConfig& config) {
+  return {config, NeedPlayer(systems::Role::kNeighbours, config, "similar users")};
+}
 
 // This rank's rows of n.
 std::pair<int64_t, int64_t> RowsOf(const cluster::Communicator& comm, int64_t n) {
@@ -28,9 +33,9 @@ HostTensor Gather(const HostTensor& own, int64_t rows, cluster::Communicator& co
   return all;
 }
 
-// SASRec states, F32 [end - begin, d]. Users without a held-out item in the split get the state
-// after their training items; users without any item get zeros.
-HostTensor StatesOf(ranking::Recommender& sasrec, const Examples& users,
+// States of the users, F32 [end - begin, d]. Users without a held-out item in the split get the
+// state after their training items; users without any item get zeros.
+HostTensor StatesOf(ranking::Recommender& asked, const Examples& users,
                     const data::TrainView& train, const std::string& split, int64_t begin,
                     int64_t end, const config::NeighboursConfig& config) {
   std::vector<ranking::Query> queries;
@@ -45,7 +50,8 @@ HostTensor StatesOf(ranking::Recommender& sasrec, const Examples& users,
     }
     if (!query.history.empty()) queries.push_back(std::move(query));
   }
-  const HostTensor known = sasrec.UserVectors(queries);
+  const bool padded = config.vector() == config::NeighboursConfig::PADDED;
+  const HostTensor known = asked.UserVectors(queries, padded);
   HostTensor states = HostTensor::Zeros(known.dtype(), {end - begin, known.dim(1)});
   for (size_t i = 0; i < queries.size(); ++i)
     std::ranges::copy(known.row<float>(static_cast<int64_t>(i)),
@@ -59,15 +65,15 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
   const auto labels = data::LoadLabels(context.workspace.Of("split"));
   const Examples users(train, labels);
   const int64_t count = train.user_count(), k = std::min<int64_t>(config.count(), count - 1);
-  const SystemRun run(context.config, SasrecOf(context.config));
-  const auto sasrec = run.Build(context, train, run.trained_as);
-  sasrec->Load(context.workspace.Of(run.Train()));
+  const SystemRun run = Asked(context.config);
+  const auto asked = run.Build(context, train, run.trained_as);
+  asked->Load(context.workspace.Of(run.Train()));
   const bool root = context.comm.rank() == 0;
   std::optional<store::Hdf5Writer> file;
   if (root) file.emplace(partial / "neighbours.h5");
   const auto [begin, end] = RowsOf(context.comm, count);
   for (const std::string split : kSplits) {
-    const HostTensor own = StatesOf(*sasrec, users, train, split, begin, end, config);
+    const HostTensor own = StatesOf(*asked, users, train, split, begin, end, config);
     const HostTensor states = Gather(own, count, context.comm);
     if (k == 0) continue;
     const HostTensor nearest = Gather(nn::TopKCosine(states, k, begin, end), count, context.comm);
@@ -82,7 +88,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
 }  // namespace
 
 Stage NeighboursStage(const config::RunConfig& config) {
-  const SystemRun run(config, SasrecOf(config));
+  const SystemRun run = Asked(config);
   return {.name = "neighbours",
           .revision = 2,
           .config_parts = {"pulse.neighbours.count", "pulse.neighbours.vector",

@@ -11,6 +11,7 @@
 #include "src/eval/published.h"
 #include "src/eval/table.h"
 #include "src/stages/predictions.h"
+#include "src/stages/report_rows.h"
 #include "src/stages/stage.h"
 #include "src/stages/system_run.h"
 #include "src/store/hdf5_file.h"
@@ -20,25 +21,11 @@ namespace {
 
 using nlohmann::json;
 
-json ReadJson(const RunContext& context, const std::string& artefact, const std::string& file) {
-  return json::parse(ReadFile(context.workspace.Of(artefact) / file));
+json Read(const RunContext& context, const std::string& artefact, const std::string& file) {
+  return ReadJson(context.workspace.Of(artefact) / file);
 }
 
-std::string SystemName(const json& row) {
-  const std::string variant = row.at("variant");
-  return row.at("system").get<std::string>() + (variant.empty() ? "" : " (" + variant + ")");
-}
-
-// The tasks of the rows, in the order of the tables.
-std::vector<std::string> TasksOf(const json& rows, const config::RunConfig& config) {
-  std::vector<std::string> order = {"sequential", "direct"};
-  for (const std::string& how : AlsoCandidates(config)) order.push_back("direct_" + how);
-  order.push_back("direct_full");
-  std::erase_if(order, [&](const std::string& task) {
-    return std::ranges::none_of(rows, [&](const json& row) { return row.at("task") == task; });
-  });
-  return order;
-}
+std::string NameOf(const SystemRun& run) { return SystemName(run.system.name, run.VariantName()); }
 
 // One table per task; a cell is the mean with its 95 % interval.
 std::string Tables(const json& rows, const std::vector<std::string>& names, const json& chance) {
@@ -53,8 +40,7 @@ std::string Tables(const json& rows, const std::vector<std::string>& names, cons
       if (AmongCandidates(task) && chance.at(metric) == 1) continue;  // everybody hits
       if (lines.empty() || lines.back()[0] != name) lines.push_back({name});
       if (lines.size() == 1) head.push_back(metric);
-      lines.back().push_back(eval::Fixed(row.at("value")) + " [" + eval::Fixed(row.at("low"), 3) +
-                             ", " + eval::Fixed(row.at("high"), 3) + "]");
+      lines.back().push_back(Cell(row));
     }
     eval::Table table(head);
     for (auto& line : lines) table.Add(std::move(line));
@@ -92,8 +78,8 @@ std::string Differences(const RunContext& context, const std::vector<std::string
       const auto interval = eval::Bootstrap({difference}, context.config.metrics().bootstrap(),
                                             context.config.seed())[0];
       const bool luck = interval.low <= 0 && interval.high >= 0;
-      text += Cat("- ", task, " ", metric, ", ", SystemRun(context.config, 0).Name(), " minus ",
-                  SystemRun(context.config, i).Name(), ": ", eval::Fixed(interval.mean), " [",
+      text += Cat("- ", task, " ", metric, ", ", NameOf(SystemRun(context.config, 0)), " minus ",
+                  NameOf(SystemRun(context.config, i)), ": ", eval::Fixed(interval.mean), " [",
                   eval::Fixed(interval.low), ", ", eval::Fixed(interval.high), "]",
                   luck ? ", not significant" : "", "\n");
     }
@@ -137,33 +123,29 @@ std::optional<bool> DataMismatch(const RunContext& context) {
 }
 
 // Facts of the run's stages that the tables depend on, without repetitions.
-std::string Notes(const RunContext& context) {
+std::string Notes(const RunContext& context, const std::vector<std::string>& stages) {
   constexpr std::pair<std::string_view, std::string_view> kTold[] = {
-      {"catalogue", "data_mismatch"}, {"split", "data_mismatch"},
-      {"audit", "data_mismatch"},     {"rationales.", "texts"},
-      {"rationales.", "reasons"},     {"rationales.", "parse_rate"},
-      {"select.", "reasons chosen"},  {"train.pulse", "scorer base"},
-      {"train.", "explanation task"}};
+      {"catalogue", "data_mismatch"}, {"split", "data_mismatch"}, {"audit", "data_mismatch"},
+      {"rationales.", "texts"},       {"rationales.", "reasons"}, {"rationales.", "parse_rate"},
+      {"select.", "reasons chosen"},  {"train.", "scorer base"},  {"train.", "explanation task"}};
   std::string text;
   std::set<std::string> said;
-  for (const Stage& stage : Chain(context.config)) {
-    const auto manifest = context.workspace.Find(stage.name);
-    if (!manifest) continue;  // the report itself
-    for (const auto& fact : manifest->fact()) {
+  for (const std::string& stage : stages)
+    for (const auto& fact : context.workspace.Find(stage)->fact()) {
       const bool told = std::ranges::any_of(kTold, [&](const auto& one) {
-        return stage.name.starts_with(one.first) && fact.name() == one.second;
+        return stage.starts_with(one.first) && fact.name() == one.second;
       });
       if (told && said.insert(fact.name() + fact.value()).second)
-        text += "- " + stage.name + ", " + fact.name() + ": " + fact.value() + "\n";
+        text += "- " + stage + ", " + fact.name() + ": " + fact.value() + "\n";
     }
-  }
   return text;
 }
 
-Facts Run(const RunContext& context, const std::filesystem::path& partial) {
+Facts Run(const RunContext& context, const std::filesystem::path& partial,
+          const std::vector<std::string>& stages, const std::vector<std::string>& protocol_keys) {
   json rows = json::array();
   for (int i = 0; i < context.config.system_size(); ++i)
-    for (json& row : ReadJson(context, SystemRun(context.config, i).Metrics(), "metrics.json"))
+    for (json& row : Read(context, SystemRun(context.config, i).Metrics(), "metrics.json"))
       rows.push_back(row);
   if (const auto mismatch = DataMismatch(context))
     for (json& row : rows) row["data_mismatch"] = *mismatch;
@@ -172,7 +154,7 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
   std::string text =
       "# " + context.config.name() + ": " + rows.at(0).at("dataset").get<std::string>() +
       ", protocol " + protocol + "\n" +
-      Tables(rows, tasks, ReadJson(context, SystemRun(context.config, 0).Metrics(), "chance.json"));
+      Tables(rows, tasks, Read(context, SystemRun(context.config, 0).Metrics(), "chance.json"));
   text +=
       "\nCells are means over users with 95 % bootstrap intervals. The sequential task ranks all "
       "items outside the history, the direct task the candidates of each user.\n" +
@@ -180,16 +162,16 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
            ? "Each direct table has its own candidate sets: do not compare rows of different "
              "tables.\n"
            : std::string()) +
-      Notes(context);
+      Notes(context, stages);
   text += PublishedTable(rows);
   if (context.config.system_size() > 1)
     text += "\n## Paired differences over users\n\n" + Differences(context, tasks);
   text +=
       "\n## Audit: rules that see item and user numbers only, and the effect of the order of "
       "ties\n\n" +
-      AuditLines(ReadJson(context, "audit", "audit.json"));
+      AuditLines(Read(context, "audit", "audit.json"));
   text += "\n## Values that the protocol decides\n\n";
-  for (const std::string& line : config::ProtocolKeys(context.config)) text += "- " + line + "\n";
+  for (const std::string& line : protocol_keys) text += "- " + line + "\n";
   WriteDurably(partial / "report.md", text);
   WriteDurably(partial / "report.json", rows.dump(1) + "\n");
   return {};
@@ -197,15 +179,20 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial) {
 
 }  // namespace
 
-Stage ReportStage(const config::RunConfig& config) {
+Stage ReportStage(const config::RunConfig& config, const std::vector<Stage>& before) {
   Stage stage{.name = "report",
               .revision = 4,
               .config_parts = {"metrics", "name", "predict.also_candidates", "protocol", "seed"},
-              .settings = config::ProtocolKeys(config),
-              .inputs = {"audit"},
-              .run = Run};
+              .settings = ProtocolKeys(config, before),
+              .inputs = {"audit"}};
   for (int i = 0; i < config.system_size(); ++i)
     stage.inputs.push_back(SystemRun(config, i).Metrics());
+  std::vector<std::string> names;
+  for (const Stage& one : before) names.push_back(one.name);
+  stage.run = [names, keys = stage.settings](const RunContext& context,
+                                             const std::filesystem::path& partial) {
+    return Run(context, partial, names, keys);
+  };
   return stage;
 }
 

@@ -243,17 +243,9 @@ Facts Run(const RunContext& context, const std::filesystem::path& partial, const
   return {{"reasons chosen", Cat(selection.chosen(), " of ", choosing.size())}};
 }
 
-void Check(const std::string& by) {
-  constexpr const char* kNames[] = {"thought", "oracle",         "blind", "distilbert",
-                                    "sbert",   "log_likelihood", "base",  "random"};
-  if (std::ranges::find(kNames, by) == std::end(kNames))
-    Fail(Exit::kUsage, "reasons cannot be selected by \"", by, "\"");
-}
-
 }  // namespace
 
 Stage SelectStage(const config::RunConfig& config, const std::string& by) {
-  Check(by);
   const auto& pulse = config.pulse();
   Stage stage{.name = "select." + by,
               .config_parts = {"pulse.tree.algorithm", "pulse.tree.score_nodes"},

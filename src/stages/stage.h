@@ -1,9 +1,10 @@
 // A stage turns artefacts into one artefact. A run is the list of stages that its systems need, in
-// an order in which every stage comes after its inputs.
+// an order in which every stage comes after its inputs (chain.cc); runner.h runs it.
 #pragma once
 
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -37,8 +38,16 @@ struct RunContext {
 
 using Files = std::vector<std::pair<std::string, std::string>>;
 
+// One of the two protocols of a run under BOTH: its stages work in a folder of the workspace.
+struct Half {
+  std::string folder;                // "strict"
+  config::RunConfig config;          // of that protocol
+  std::vector<std::string> decided;  // "path=value": what the protocol decides of it
+};
+using Halves = std::vector<std::shared_ptr<const Half>>;
+
 struct Stage {
-  std::string name;                        // instance, for example "predict.isrf"
+  std::string name;                        // instance, for example "predict.lightgcn"
   int revision = 1;                        // increase it when the code's results change
   std::vector<std::string> config_parts;   // all configuration that may change its artefact
   std::vector<std::string> settings = {};  // further "name=value" lines of the fingerprint
@@ -47,6 +56,9 @@ struct Stage {
   Kind kind = Kind::kSolo;
   // Writes files into `partial`; returns facts for the manifest (rank 0's count).
   std::function<Facts(const RunContext&, const std::filesystem::path& partial)> run;
+  std::shared_ptr<const Half> half = {};  // null: the stage is of the whole run
+
+  std::string Title() const { return half ? half->folder + "/" + name : name; }
 };
 
 // One function per stage, each in its own file, in the order of the chain.
@@ -55,15 +67,16 @@ Stage SplitStage(const config::RunConfig& config);
 Stage AuditStage(const config::RunConfig& config);
 Stage RationalesStage(const config::RunConfig& config, const std::string& kind);  // "item" | "user"
 Stage EmbeddingsStage(const config::RunConfig& config);
-Stage GraphsStage(bool embeddings);  // with the user graph where there are embeddings
+Stage GraphsStage(const config::RunConfig& config);
 // PULSE's, in its order.
 Stage LanguageStage(const config::RunConfig& config);
 Stage PositiveStage(const config::RunConfig& config);
 Stage ThoughtsStage(const config::RunConfig& config);
 Stage NeighboursStage(const config::RunConfig& config);
 Stage ReasonsStage(const config::RunConfig& config);
-// `by`: thought, oracle, blind, distilbert, sbert, log_likelihood, base or random.
-Stage SelectStage(const config::RunConfig& config, const std::string& by);
+inline constexpr const char* kSelections[] = {"thought", "oracle",         "blind", "distilbert",
+                                              "sbert",   "log_likelihood", "base",  "random"};
+Stage SelectStage(const config::RunConfig& config, const std::string& by);  // one of them
 
 // Names of predict.also_candidates: "popularity", "sasrec_hard", ... Error(kUsage) for a repeated
 // one.
@@ -72,33 +85,14 @@ Stage CandidatesStage(const config::RunConfig& config, const std::string& how);
 Stage TrainStage(const config::RunConfig& config, int system);
 Stage PredictStage(const config::RunConfig& config, int system);
 Stage MetricsStage(const config::RunConfig& config, int system);
-Stage ReportStage(const config::RunConfig& config);
+Stage ReportStage(const config::RunConfig& config, const std::vector<Stage>& before);
+Stage ComparisonStage(const Halves& halves);  // under BOTH: their reports side by side
 
 // The stages of a run, each after its inputs. Error(kUsage) when the configuration cannot work.
 std::vector<Stage> Chain(const config::RunConfig& config);
 
-// The identity of a stage's artefact, from the present content of its inputs.
-store::Identity IdentityOf(const Stage& stage, const config::RunConfig& config,
-                           const store::Workspace& workspace);
-
-// Runs missing or outdated stages and skips the others. All ranks call it. With `only`, it returns
-// before the first stage of another kind; solo stages run in any case. Returns the stages that ran.
-std::vector<std::string> RunChain(const RunContext& context, std::optional<Kind> only = {});
-
-// Works on the leased stages of a run in other processes, until they are finished or a collective
-// stage is next. Error(kLaunch) when there is no coordinator or it refuses this worker.
-void JoinChain(const RunContext& context);
-
-// The first stage that has to run; nothing when every artefact is up to date.
-struct NextStage {
-  Kind kind = Kind::kSolo;
-  bool begun = false;  // an earlier attempt was interrupted; this one continues it
-};
-std::optional<NextStage> FindNext(const config::RunConfig& config,
-                                  const store::Workspace& workspace);
-
-// "run   STAGE: reason" or "skip  STAGE: took N s" for every stage.
-std::vector<std::string> PlanChain(const config::RunConfig& config,
-                                   const store::Workspace& workspace);
+// config::ProtocolKeys of what these stages read.
+std::vector<std::string> ProtocolKeys(const config::RunConfig& config,
+                                      const std::vector<Stage>& stages);
 
 }  // namespace whyrec::stages

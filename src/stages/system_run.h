@@ -1,9 +1,12 @@
 // Shared by the stages train, predict and metrics: one configured system and what it is built from.
 #pragma once
 
-#include <algorithm>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
 
-#include "src/config/run_config.h"
 #include "src/stages/stage.h"
 #include "src/systems/system.h"
 
@@ -24,58 +27,32 @@ struct SystemRun {
   std::string Predict() const { return "predict." + Name(); }
   std::string Metrics() const { return "metrics." + Name(); }
   // For reports.
-  std::string VariantName() const { return variant ? variant->name : system.variant(config); }
+  std::string VariantName() const { return variant ? variant->name : ""; }
   systems::System::Names Needs(const systems::Variant* of) const {
     return system.needs(config, of ? of->name : "");
   }
   // Lines for fingerprints: "knob.NAME=value", and the training where the system states its own.
-  std::vector<std::string> Settings(const systems::Variant* of) const {
-    std::vector<std::string> lines;
-    const config::Knobs knobs = systems::KnobValues(system, chosen);
-    for (const auto& [name, value] : knobs.values())
-      lines.push_back("knob." + name + "=" + config::Canonical(value));
-    if (of) lines.push_back("variant=" + of->name);
-    if (chosen.has_train() || system.training(config).ByteSizeLong() > 0)
-      for (const std::string& line : config::Canonical(config, {"train"}))
-        lines.push_back("own " + line);
-    return lines;
-  }
+  std::vector<std::string> Settings(const systems::Variant* of) const;
 
   std::unique_ptr<ranking::Recommender> Build(const RunContext& context,
                                               const data::TrainView& train,
-                                              const systems::Variant* of) const {
-    ranking::BuildContext build{.config = config,
-                                .train = train,
-                                .knobs = systems::KnobValues(system, chosen),
-                                .variant = of ? of->name : ""};
-    for (const std::string& need : Needs(of)) build.artefacts[need] = context.workspace.Of(need);
-    return system.build(build);
-  }
+                                              const systems::Variant* of) const;
 
  private:
-  SystemRun(const config::RunConfig& run, const config::SystemConfig& of)
-      : chosen(of),
-        system(systems::FindSystem(of.name())),
-        config(config::WithTraining(config::WithTraining(run, system.training(run)), of.train())),
-        variant(systems::FindVariant(system, of.variant())),
-        trained_as(variant && !variant->trained_as.empty()
-                       ? systems::FindVariant(system, variant->trained_as)
-                       : variant) {}
-
-  std::string Instance(const systems::Variant* of) const {
-    std::string name = system.name + (of ? "." + of->name : "");
-    std::transform(name.begin(), name.end(), name.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    return name;
-  }
+  SystemRun(const config::RunConfig& run, const config::SystemConfig& of);
+  std::string Instance(const systems::Variant* of) const;
 };
 
-// The run's SASRec, for the stages that work with its states or scores.
-inline int SasrecOf(const config::RunConfig& config) {
-  for (int i = 0; i < config.system_size(); ++i)
-    if (config.system(i).name() == "sasrec") return i;
-  Fail(Exit::kUsage,
-       "similar users and SASREC_HARD candidates need SASRec; add  system { name: \"sasrec\" }");
-}
+// Error(kUsage) where entries of the configuration would share an artefact and differ in what is in
+// it, or a knob is wrong.
+void CheckSystems(const config::RunConfig& config);
+
+// Artefacts that the run's systems learn from.
+std::set<std::string> NeedsOfSystems(const config::RunConfig& config);
+
+// The first entry whose system plays the role.
+std::optional<int> PlayerOf(systems::Role role, const config::RunConfig& config);
+// The same where the run needs one: Error(kUsage) says what for ("similar users") and which to add.
+int NeedPlayer(systems::Role role, const config::RunConfig& config, const std::string& what_for);
 
 }  // namespace whyrec::stages

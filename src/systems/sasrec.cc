@@ -51,8 +51,8 @@ at::Tensor SasRec::Scores(std::span<const Query> queries, Range items) {
   return at::matmul(States(queries, true), rows.t());
 }
 
-at::Tensor SasRec::UserVectors(std::span<const Query> queries) {
-  return States(queries, padded_vectors_);
+at::Tensor SasRec::UserVectors(std::span<const Query> queries, bool padded) {
+  return States(queries, padded);
 }
 
 at::Tensor SasRec::States(std::span<const Query> queries, bool padded) const {
@@ -81,8 +81,6 @@ std::unique_ptr<Recommender> Build(const BuildContext& context) {
                                                : ranking::Scorer::Loss::kBce;
   auto scorer =
       std::make_unique<SasRec>(network, loss, ranking::TypeOf(context), ranking::DeviceOf(context));
-  if (context.config.pulse().neighbours().vector() != config::NeighboursConfig::PADDED)
-    scorer->CompareUnpadded();
   // The public code draws users with replacement; that of 2025 takes each once an epoch.
   return ranking::MakeSequential(context, std::move(scorer),
                                  {.name = "sasrec",
@@ -130,6 +128,7 @@ const Registration kRegistration({
                 {"train.shuffle_first_pass", "which draws users at random"}},
     .config_parts = {"seed", "split.negative_exclude", "train"},
     .revision = 2,  // dropout by sample
+    .roles = {Role::kNeighbours, Role::kHardCandidates},
     .build = Build,
 });
 

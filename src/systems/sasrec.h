@@ -16,9 +16,8 @@ class SasRec final : public ranking::Scorer {
   Loss loss() const override { return loss_; }
   at::Tensor LossSum(const ranking::Examples& examples, const nn::Draws& draws) override;
   at::Tensor Scores(std::span<const ranking::Query> queries, ranking::Range items) override;
-  at::Tensor UserVectors(std::span<const ranking::Query> queries) override;
+  at::Tensor UserVectors(std::span<const ranking::Query> queries, bool padded) override;
 
-  void CompareUnpadded() { padded_vectors_ = false; }  // UserVectors of histories without padding
   const SasRecNetwork& network() const { return network_; }
 
  private:
@@ -27,7 +26,6 @@ class SasRec final : public ranking::Scorer {
   Loss loss_;
   nn::Parameters parameters_;
   SasRecNetwork network_;
-  bool padded_vectors_ = true;
 };
 
 }  // namespace whyrec::systems

@@ -28,7 +28,15 @@ using ranking::Task;
 using ranking::TrainContext;
 using ranking::ValidationUsers;
 
-// One of several ways to run a system, named in `system { name variant }`: the rows of an ablation.
+// What a system does for other stages of a run, besides being compared.
+enum class Role {
+  kNeighbours,      // its UserVectors tell which users are similar
+  kHardCandidates,  // its first items, as trained, become candidates that are hard to tell apart
+  kLanguageModel,   // its language model may also write the run's texts
+};
+
+// One of several ways to run a system, chosen by `system { name: "..." variant: "..." }`: a
+// relative or a row of an ablation, each with artefacts and rows of its own.
 struct Variant {
   std::string name;
   std::string doc;
@@ -52,12 +60,11 @@ struct System {
   std::function<eval::Ties(const config::RunConfig&)> ties_of = {};
   std::vector<Variant> variants = {};  // none: there is one way; else the first is the default
   std::vector<Task> tasks = {Task::kSequential, Task::kDirect};
+  std::vector<Role> roles = {};
   // Training that the configuration states for all its variants, over the run's.
   std::function<config::TrainConfig(const config::RunConfig&)> training = [](const auto&) {
     return config::TrainConfig();
   };
-  // For reports, of a system without variants.
-  std::function<std::string(const config::RunConfig&)> variant = [](const auto&) { return ""; };
   // Artefacts it learns from besides the split ("graphs", "embeddings"), by variant.
   std::function<Names(const config::RunConfig&, const std::string& variant)> needs =
       [](const auto&, const auto&) { return Names(); };

@@ -61,6 +61,9 @@ TEST_F(RunConfigTest, OneErrorPerRule) {
        "c.txtpb:1:1: message \"RunConfig\" has no field \"learning_rate\"; did you mean "
        "\"train.learning_rate\"?"},
       {"zzz: 3", "c.txtpb:1:1: message \"RunConfig\" has no field \"zzz\""},
+      {"isrf {\n  variant: POD\n}",
+       "c.txtpb:2:3: \"variant\" is no field of message \"IsrfConfig\" any more; write  system { "
+       "name: \"isrf\" variant: \"ISRF_CODE\" }, or \"ELMREC\" or \"POD\", one entry for each"},
       {"seed: 1\n\n  seed: 2", "c.txtpb:3:3: seed is stated twice"},
       {"train {}\ntrain {}", "c.txtpb:2:1: train is stated twice"},
       {"train {\n  global_batch: 0\n}",
@@ -78,7 +81,7 @@ TEST_F(RunConfigTest, OneErrorPerRule) {
       {"metrics { dedupe: 7 }", "c.txtpb:1:19: metrics.dedupe is 7; must be true or false"},
       {"name: beauty", "c.txtpb:1:7: name is beauty; must be a text in quotes"},
       {"protocol: STRICKT",
-       "c.txtpb:1:11: protocol is STRICKT; must be one of AS_PUBLISHED, STRICT; did you mean "
+       "c.txtpb:1:11: protocol is STRICKT; must be one of AS_PUBLISHED, STRICT, BOTH; did you mean "
        "\"STRICT\"?"},
       {"train: 5", "c.txtpb:1:8: train is a message; write train { ... }"},
       {"seed 5", "c.txtpb:1:6: seed is a value; write seed: value"},
@@ -249,7 +252,7 @@ TEST_F(RunConfigTest, OverrideErrors) {
       {"train.epochs=0", "train.epochs is 0; must be in [1, 100000]"},
       {"train.epoch=1", "message \"TrainConfig\" has no field \"epoch\"; did you mean \"epochs\"?"},
       {"protocol=strict",
-       "protocol is strict; must be one of AS_PUBLISHED, STRICT; did you mean \"STRICT\"?"},
+       "protocol is strict; must be one of AS_PUBLISHED, STRICT, BOTH; did you mean \"STRICT\"?"},
       {"train=1", "train is a message; set one of its fields"},
       {"train.epochs.x=1", "epochs has no fields of its own"},
       {"train[0].epochs=1", "train is not a list"},
@@ -288,15 +291,27 @@ TEST_F(RunConfigTest, ProtocolDecidesUnstatedFields) {
       "predict.direct_full=false",
       "metrics.dedupe=false",
   };
-  EXPECT_EQ(ProtocolKeys(Load(file, {"protocol=AS_PUBLISHED"})), published);
+  const Lines parts = {"catalogue", "split", "rationales", "isrf", "train", "predict", "metrics"};
+  EXPECT_EQ(ProtocolKeys(Load(file, {"protocol=AS_PUBLISHED"}), parts), published);
   const RunConfig strict = Load(file);
   EXPECT_EQ(strict.split().item_ids(), SplitConfig::PERMUTED);
   EXPECT_EQ(strict.predict().direct_decode(), PredictConfig::CANDIDATE_TRIE);
   EXPECT_TRUE(strict.metrics().dedupe());
-  const Lines mixed = ProtocolKeys(Load(file, {"predict.fill=RANDOM"}));
+  const Lines mixed = ProtocolKeys(Load(file, {"predict.fill=RANDOM"}), parts);
   EXPECT_EQ(mixed.size(), published.size());
   EXPECT_NE(std::find(mixed.begin(), mixed.end(), "predict.fill=RANDOM  (protocol: NONE)"),
             mixed.end());
+}
+
+// Under BOTH each half is what the protocol alone would make of the file.
+TEST_F(RunConfigTest, BothProtocols) {
+  const auto file = Write("c.txtpb", "predict { fill: RANDOM } train { steps: 3 }");
+  const auto halves = ByProtocol(Load(file, {"protocol=BOTH"}));
+  ASSERT_EQ(halves.size(), 2u);
+  EXPECT_EQ(Canonical(halves[0]), Canonical(Load(file, {"protocol=STRICT"})));
+  EXPECT_EQ(Canonical(halves[1]), Canonical(Load(file, {"protocol=AS_PUBLISHED"})));
+  EXPECT_NE(Canonical(halves[0]), Canonical(halves[1]));
+  EXPECT_EQ(Canonical(ByProtocol(Load(file)).at(0)), Canonical(Load(file)));
 }
 
 TEST_F(RunConfigTest, CanonicalLines) {

@@ -140,12 +140,12 @@ INSTANTIATE_TEST_SUITE_P(
     Each, SystemsGpu,
     testing::Values(
         Case{"isrf", "isrf", {"predict.direct_decode=EXACT", "isrf.adapter.activation=GELU"}},
-        Case{"elmrec", "isrf", {"isrf.variant=ELMREC", "train.stop=LOSS_MEAN3"}},
+        Case{"elmrec", "isrf", {"system[0].variant=ELMREC", "train.stop=LOSS_MEAN3"}},
         Case{"pod",
              "isrf",
-             {"isrf.variant=POD", "predict.sequential_decode=FREE", "predict.direct_decode=FREE",
-              "predict.max_new_tokens=4", "train.micro_batch=3", "isrf.loss_ignore_pad=true",
-              "isrf.cross_attention_mask_pad=true"}},
+             {"system[0].variant=POD", "predict.sequential_decode=FREE",
+              "predict.direct_decode=FREE", "predict.max_new_tokens=4", "train.micro_batch=3",
+              "isrf.loss_ignore_pad=true", "isrf.cross_attention_mask_pad=true"}},
         Case{"lightgcn", "lightgcn", {}, {"dim=8"}},
         Case{"lightgcn_refit", "lightgcn", {"train.stop=LOSS_MEAN3"}, {"dim=8", "refit=true"}},
         Case{"sasrec", "sasrec", {"train.micro_batch=2"}, {"dim=8", "dropout=0.3"}},
@@ -163,7 +163,7 @@ TEST_F(Gpu, SasRecHasUserVectors) {
   world.Train(*world.Build("sasrec"), *cluster::MakeSelf(), folder.path());
   const auto system = world.Build("sasrec");
   system->Load(folder.path());
-  const HostTensor users = system->UserVectors({{0, {1, 2}, {}}, {1, {3}, {}}});
+  const HostTensor users = system->UserVectors({{0, {1, 2}, {}}, {1, {3}, {}}}, true);
   EXPECT_EQ(users.shape(), (std::vector<int64_t>{2, 50}));
 }
 

@@ -131,11 +131,12 @@ class TinyRuns : public testing::Test {
   int Finish(const Words& words) const { return Process(words, folder_ / "out").Wait(); }
   std::string Said() const { return ReadAll(folder_ / "out"); }
 
-  static size_t Checkpoints(const fs::path& workspace) {
+  static size_t Checkpoints(const fs::path& workspace, const char* variant = "isrf_code") {
+    const fs::path training = workspace / Cat("train.isrf.", variant, ".partial");
     std::error_code absent;
     size_t n = 0;
-    for (fs::directory_iterator it(workspace / "train.isrf.partial" / ".checkpoint", absent), end;
-         !absent && it != end; it.increment(absent))
+    for (fs::directory_iterator it(training / ".checkpoint", absent), end; !absent && it != end;
+         it.increment(absent))
       n += it->path().filename().string().starts_with("step-") && it->path().extension() != ".tmp";
     return n;
   }

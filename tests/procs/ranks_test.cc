@@ -18,8 +18,8 @@ class RanksOfThisHost : public TinyRuns {
     TinyRuns::SetUp();
   }
 
-  Words TwoRanks(const std::string& workspace) const {
-    Words out = Arguments(workspace, kSettings);
+  Words TwoRanks(const std::string& workspace, const Words& settings = kSettings) const {
+    Words out = Arguments(workspace, settings);
     out.insert(out.begin(), {WHYREC_SOURCE_DIR "/launch/run.sh", "-n", "2"});
     return out;
   }
@@ -30,7 +30,7 @@ class RanksOfThisHost : public TinyRuns {
 
   // The losses of the training, in order.
   std::vector<double> Losses(const std::string& workspace) const {
-    std::ifstream in(folder_ / workspace / "train.isrf/losses.csv");
+    std::ifstream in(folder_ / workspace / "train.isrf.isrf_code/losses.csv");
     std::vector<double> out;
     std::string line;
     for (std::getline(in, line); std::getline(in, line);)
@@ -43,7 +43,7 @@ class RanksOfThisHost : public TinyRuns {
 std::map<std::string, std::string> WithoutWeights(const fs::path& workspace) {
   auto out = Contents(workspace);
   std::erase_if(out, [](const auto& file) {
-    return file.first.find(".isrf/") != std::string::npos || file.first.starts_with("report/");
+    return file.first.find(".isrf_code/") != std::string::npos || file.first.starts_with("report/");
   });
   return out;
 }
@@ -86,6 +86,14 @@ TEST_F(RanksOfThisHost, AgreeWithOneAndSurviveKills) {
     EXPECT_NE(Said().find("exit code 137): restart 1 of 3"), std::string::npos) << Said();
   }
   EXPECT_EQ(Contents(folder_ / "ended"), Contents(folder_ / "two"));
+}
+
+TEST_F(RanksOfThisHost, RunBothProtocols) {
+  const Words settings = {"protocol=BOTH", "system[0].name=popularity", "system[1].name=markov"};
+  ASSERT_EQ(Finish(Program("one", settings)), 0) << Said();
+  ASSERT_EQ(Finish(TwoRanks("two", settings)), 0) << Said();
+  EXPECT_EQ(Contents(folder_ / "two"), Contents(folder_ / "one"));
+  EXPECT_EQ(Contents(folder_ / "two").count("report/report.md"), 1u);
 }
 
 }  // namespace

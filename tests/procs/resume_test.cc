@@ -76,13 +76,44 @@ TEST_F(Resume, StoppedBySignals) {
   EXPECT_EQ(Contents(stopped), Contents(folder_ / "calm"));
 }
 
+TEST_F(Resume, KilledBetweenTheProtocols) {
+  const Words settings = {"protocol=BOTH", "system[0].name=isrf", "system[0].variant=POD",
+                          "system[1].name=popularity"};
+  ASSERT_EQ(Finish(Program("calm", settings)), 0) << Said();
+  EXPECT_NE(Said().find("# tiny: gift-cards, protocols STRICT and AS_PUBLISHED"), std::string::npos)
+      << Said();
+  const fs::path killed = folder_ / "killed";
+  {
+    Process process(Program("killed", settings), folder_ / "out");
+    ASSERT_TRUE(process.Until([&] { return fs::exists(killed / "strict/report/manifest.txtpb"); }))
+        << Said();
+    process.Signal(SIGKILL);
+    process.Wait();
+  }
+  EXPECT_FALSE(fs::exists(killed / "report"));
+  ASSERT_EQ(Finish(Program("killed", settings)), 0) << Said();
+  EXPECT_EQ(Said().find("[strict/"), std::string::npos) << Said();
+  EXPECT_NE(Said().find("[report] no artefact yet"), std::string::npos) << Said();
+  EXPECT_EQ(Contents(killed), Contents(folder_ / "calm"));
+  const std::string workspace = killed.string();
+  EXPECT_EQ(Finish({kProgram, "verify", workspace}), 0) << Said();
+  EXPECT_NE(Said().find("21 artefacts"), std::string::npos) << Said();
+  EXPECT_EQ(Finish({kProgram, "report", workspace}), 0) << Said();
+  EXPECT_NE(Said().find("| system "), std::string::npos) << Said();
+  // Each half is the workspace of a run under its protocol alone.
+  Words half = {"protocol=AS_PUBLISHED"};
+  half.insert(half.end(), settings.begin() + 1, settings.end());
+  EXPECT_EQ(Finish(Program("killed/as_published", half)), 0) << Said();
+  EXPECT_NE(Said().find("nothing to do"), std::string::npos) << Said();
+}
+
 // A training that goes on until it is killed.
 TEST_F(Resume, OneRunAtATimeAndFreshForgets) {
-  const Words endless = Program("w", {"system[0].name=isrf", "isrf.variant=POD",
+  const Words endless = Program("w", {"system[0].name=isrf", "system[0].variant=POD",
                                       "train.steps=1000000", "train.epoch_steps=1000000"});
   {
     Process first(endless, folder_ / "out of the first");
-    ASSERT_TRUE(first.Until([&] { return Checkpoints(folder_ / "w") > 0; }));
+    ASSERT_TRUE(first.Until([&] { return Checkpoints(folder_ / "w", "pod") > 0; }));
     EXPECT_EQ(Finish(endless), 2);
     EXPECT_NE(Said().find("another run is using this workspace"), std::string::npos) << Said();
   }

@@ -69,7 +69,7 @@ until_true() {  # until_true SECONDS COMMAND...
 ours() { pgrep -f "^[^ ]*/whyrec $1 .*$tmp.*${2:-}" || true; }
 working() { [[ -n $(ours work) ]]; }
 idle() { [[ -z $(ours work) && -z $(ours run) ]]; }
-trains() { compgen -G "$1/train.isrf.partial/.checkpoint/step-*" >/dev/null; }
+trains() { compgen -G "$1/train.isrf.isrf_code.partial/.checkpoint/step-*" >/dev/null; }
 says() { grep -sqF -- "$2" "$1"; }
 leases() { compgen -G "$1/*.partial/.leases/journal" >/dev/null; }
 

@@ -162,10 +162,9 @@ TEST(Candidates, ThreeRanksYieldTheSame) {
 TEST(Candidates, ChainNamesWhatTheyNeed) {
   Names names;
   for (const Stage& stage : Chain(Config())) names.push_back(stage.name);
-  EXPECT_EQ(names,
-            (Names{"catalogue", "split", "audit", "train.popularity", "candidates.popularity",
-                   "train.sasrec", "candidates.sasrec_hard", "predict.popularity",
-                   "metrics.popularity", "predict.sasrec", "metrics.sasrec", "report"}));
+  EXPECT_EQ(names, (Names{"catalogue", "split", "audit", "train.sasrec", "candidates.popularity",
+                          "candidates.sasrec_hard", "train.popularity", "predict.popularity",
+                          "metrics.popularity", "predict.sasrec", "metrics.sasrec", "report"}));
 }
 
 TEST(Candidates, RefusesWhatCannotWork) {

@@ -1,4 +1,5 @@
 // Which stages a configuration names, which of them run, and why.
+#include "tests/stages/pulse_run.h"
 #include "tests/stages/run.h"
 
 namespace whyrec::stages {
@@ -20,31 +21,57 @@ TEST(Chain, NamesWhatTheSystemsNeed) {
             (Names{"catalogue", "split", "audit", "graphs", "train.lightgcn", "predict.lightgcn",
                    "metrics.lightgcn", "report"}));
   const std::string isrf = "system[0].name=isrf";
-  EXPECT_EQ(ChainOf({isrf, "isrf.variant=POD"}), (Names{"catalogue", "split", "audit", "train.isrf",
-                                                        "predict.isrf", "metrics.isrf", "report"}));
-  EXPECT_EQ(ChainOf({isrf, "isrf.variant=ELMREC"}),
-            (Names{"catalogue", "split", "audit", "graphs", "train.isrf", "predict.isrf",
-                   "metrics.isrf", "report"}));
-  EXPECT_EQ(ChainOf({isrf, "isrf.variant=ISRF_CODE", "system[1].name=markov"}),
-            (Names{"catalogue", "split", "audit", "rationales.item", "rationales.user",
-                   "embeddings", "graphs", "train.isrf", "predict.isrf", "metrics.isrf",
-                   "train.markov", "predict.markov", "metrics.markov", "report"}));
+  EXPECT_EQ(ChainOf({isrf, "system[0].variant=POD"}),
+            (Names{"catalogue", "split", "audit", "train.isrf.pod", "predict.isrf.pod",
+                   "metrics.isrf.pod", "report"}));
+  EXPECT_EQ(ChainOf({isrf, "system[0].variant=ELMREC"}),
+            (Names{"catalogue", "split", "audit", "graphs", "train.isrf.elmrec",
+                   "predict.isrf.elmrec", "metrics.isrf.elmrec", "report"}));
+  const Names with_texts = {"catalogue",       "split",      "audit", "rationales.item",
+                            "rationales.user", "embeddings", "graphs"};
+  const auto after_texts = [&](Names more) {
+    more.insert(more.begin(), with_texts.begin(), with_texts.end());
+    return more;
+  };
+  EXPECT_EQ(ChainOf({isrf, "system[1].name=markov"}),
+            after_texts({"train.isrf.isrf_code", "predict.isrf.isrf_code", "metrics.isrf.isrf_code",
+                         "train.markov", "predict.markov", "metrics.markov", "report"}));
+  // Variants of one system share what is not theirs.
+  EXPECT_EQ(
+      ChainOf(
+          {isrf, "system[0].variant=POD", "system[1].name=isrf", "system[1].variant=ISRF_CODE"}),
+      after_texts({"train.isrf.pod", "predict.isrf.pod", "metrics.isrf.pod", "train.isrf.isrf_code",
+                   "predict.isrf.isrf_code", "metrics.isrf.isrf_code", "report"}));
+}
+
+void ExpectInputsFirst(const config::RunConfig& config) {
+  std::set<std::string> before;
+  for (const Stage& stage : Chain(config)) {
+    for (const std::string& input : stage.inputs)
+      EXPECT_TRUE(before.count(input)) << stage.name << " reads " << input;
+    EXPECT_TRUE(before.insert(stage.name).second) << stage.name;
+  }
 }
 
 TEST(Chain, HasEveryInputBeforeItsStage) {
   for (const Names& systems :
-       {Names{"isrf.variant=POD", "system[0].name=isrf"},
-        {"isrf.variant=ELMREC", "system[0].name=isrf"},
-        {"isrf.variant=ISRF_CODE", "system[0].name=isrf"},
-        {"isrf.variant=POD", "system[0].name=isrf", "system[1].name=lightgcn"},
+       {Names{"system[0].name=isrf", "system[0].variant=POD"},
+        {"system[0].name=isrf", "system[0].variant=ELMREC"},
+        {"system[0].name=isrf"},
+        {"system[0].name=isrf", "system[0].variant=POD", "system[1].name=lightgcn"},
         {"system[0].name=lightgcn", "system[1].name=markov"}}) {
-    std::set<std::string> before;
-    for (const Stage& stage : Chain(LoadTiny(systems))) {
-      for (const std::string& input : stage.inputs)
-        EXPECT_TRUE(before.count(input)) << stage.name << " reads " << input;
-      before.insert(stage.name);
-    }
+    ExpectInputsFirst(LoadTiny(systems));
   }
+  for (const char* protocol : {"protocol=STRICT", "protocol=AS_PUBLISHED"})
+    ExpectInputsFirst(LoadPulse(kPulseVariants, {protocol, "pulse.tree.algorithm=BEAM_CHAIN",
+                                                 "predict.also_candidates[0]=SASREC_HARD"}));
+}
+
+TEST(Chain, SystemsThatOthersAskAreTrainedFirst) {
+  const Names names = NamesOf(Chain(LoadPulse({"THOUGHT"})));
+  const auto at = [&](const char* name) { return std::ranges::find(names, name); };
+  EXPECT_LT(at("train.sasrec"), at("neighbours"));
+  EXPECT_LT(at("metrics.pulse.thought"), at("predict.sasrec"));  // the order of the configuration
 }
 
 TEST(Chain, RefusesWhatCannotWork) {
@@ -55,6 +82,11 @@ TEST(Chain, RefusesWhatCannotWork) {
       {{}, "names no system"},
       {{"system[0].name=markow"}, "there is no system \"markow\"; did you mean \"markov\"?"},
       {{"system[0].name=markov", "system[1].name=markov"}, "system \"markov\" is named twice"},
+      {{"system[0].name=isrf", "system[1].name=isrf", "system[1].variant=ISRF_CODE"},
+       "system \"isrf.isrf_code\" is named twice"},
+      {{"system[0].name=pulse", "system[0].variant=SHUFFLED", "system[1].name=pulse",
+        "system[1].train.steps=3", "split.train_candidates=true"},
+       "\"pulse.thought\" and \"pulse.shuffled\" share one training"},
       {{"system[0].name=markov", "system[0].knobs.mask_histori=true"},
        "did you mean \"mask_history\"?"},
       {{"system[0].name=markov", "catalogue.folder=/tmp"}, "give either `folder`"},

@@ -72,11 +72,11 @@ TEST(HeldOutText, PulseOfTheReleasedCode) {
 
 // The other systems that stop early: by losses and by hits.
 TEST(HeldOutText, SystemsThatStopEarly) {
-  const Names systems = {"system[0].name=isrf", "system[1].name=lightgcn", "system[2].name=sasrec",
-                         "system[2].knobs.dim=8"};
+  const Names systems = {"system[0].name=isrf", "system[0].variant=POD", "system[1].name=lightgcn",
+                         "system[2].name=sasrec", "system[2].knobs.dim=8"};
   for (const char* stop : {"train.stop=METRIC", "train.stop=LOSS_MEAN3"}) {
     const Temporary folder;
-    RunAlone(LoadTiny({"split.held_out=TEXT", "isrf.variant=POD", stop}, systems), folder.path());
+    RunAlone(LoadTiny({"split.held_out=TEXT", stop}, systems), folder.path());
     const auto labels = data::LoadLabels(folder / "split");
     const int64_t validating = std::ssize(labels.EvaluatedUsers(data::Phase::kValidation));
     EXPECT_EQ(FactOf(folder.path(), "split", "users who validate"), Cat(validating));

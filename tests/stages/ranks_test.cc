@@ -30,7 +30,7 @@ void ExpectSameArtefacts(const Names& systems, const std::string& trained, size_
 TEST(Ranks, EveryArtefactIsTheSame) {
   WR_NEEDS_ENCODER();
   ExpectSameArtefacts({"system[0].name=isrf", "system[1].name=markov", "system[2].name=popularity"},
-                      "train.isrf", 17);
+                      "train.isrf.isrf_code", 17);
 }
 
 TEST(Ranks, EveryArtefactOfAGraphIsTheSame) {

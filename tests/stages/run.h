@@ -6,7 +6,7 @@
 #include "src/base/log.h"
 #include "src/config/run_config.h"
 #include "src/nn/numeric.h"
-#include "src/stages/stage.h"
+#include "src/stages/runner.h"
 #include "tests/stages/tiny.h"
 #include "tests/store/temporary.h"
 

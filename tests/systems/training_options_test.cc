@@ -31,7 +31,7 @@ std::string Trained(const std::string& name, const std::string& setting) {
   for (const auto& [fact, value] :
        world.Train(*world.Build(name), *cluster::MakeSelf(), folder.path()))
     if (fact == "best validation") out = value;
-  return out + store::ReadTextFile(folder / "model.safetensors");
+  return out + ReadFile(folder / "model.safetensors");
 }
 
 bool Ignores(const System& system, const std::string& option) {

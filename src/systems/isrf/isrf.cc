@@ -82,8 +82,9 @@ class IsrfRecommender final : public Recommender {
         prompts_(config_.isrf().has_templates() ? text::Templates(config_.isrf().templates())
                                                 : text::Templates()),
         tokenizer_(text::LoadSentencePiece(config_.isrf().backbone().tokenizer())),
-        batches_(train_, config_.isrf(), prompts_, *tokenizer_),
-        model_(config_.isrf(), BackboneConfig(config_), LoadInputs(context), parameters_),
+        batches_(IsrfVariantOf(context.variant), train_, config_.isrf(), prompts_, *tokenizer_),
+        model_(IsrfVariantOf(context.variant), config_.isrf(), BackboneConfig(config_),
+               LoadInputs(context), parameters_),
         decoder_(train_, config_, batches_, *tokenizer_) {}
 
   Facts Train(TrainContext& context) override;
@@ -333,17 +334,27 @@ Facts IsrfRecommender::Train(TrainContext& context) {
   return facts;
 }
 
-System::Names Needs(const config::RunConfig& config, const std::string&) {
-  if (config.isrf().variant() == IsrfConfig::POD) {
-    // Mentions are ordinals there: the user, the candidates and 0 have to fit the whole-word table.
-    if (config.split().direct_negatives() + 3 > kWholeWordRows)
-      Fail(Exit::kUsage, "split.direct_negatives is ", config.split().direct_negatives(),
-           "; the variant POD has ", kWholeWordRows, " whole-word rows: at most ",
-           kWholeWordRows - 3, " negatives");
-    return {};
+System::Names Needs(const config::RunConfig& config, const std::string& variant) {
+  switch (IsrfVariantOf(variant)) {
+    case IsrfVariant::kIsrfCode:
+      return {"graphs", "embeddings"};
+    case IsrfVariant::kElmrec:
+      return {"graphs"};
+    case IsrfVariant::kPod:
+      break;
   }
-  if (config.isrf().variant() == IsrfConfig::ELMREC) return {"graphs"};
-  return {"graphs", "embeddings"};
+  // Mentions are ordinals here: the user, the candidates and 0 have to fit the whole-word table.
+  if (config.split().direct_negatives() + 3 > kWholeWordRows)
+    Fail(Exit::kUsage, "split.direct_negatives is ", config.split().direct_negatives(),
+         "; the variant POD has ", kWholeWordRows, " whole-word rows: at most ", kWholeWordRows - 3,
+         " negatives");
+  return {};
+}
+
+std::vector<Variant> Variants() {
+  std::vector<Variant> variants;
+  for (const IsrfRow& row : kIsrfRows) variants.push_back({.name = row.name, .doc = row.doc});
+  return variants;
 }
 
 System::Files ExternalFiles(const config::RunConfig& config) {
@@ -359,14 +370,13 @@ System::Files ExternalFiles(const config::RunConfig& config) {
 
 const Registration kRegistration({
     .name = "isrf",
-    .description =
-        "T5 with prompt, graph and rationale vectors (ISRF); variants POD, ELMREC, ISRF_CODE",
+    .description = "T5 with prompt, graph and rationale vectors (ISRF), and its T5 ancestors",
     .config_parts = {"isrf", "seed", "split", "train", "predict.sequential_decode",
                      "predict.direct_decode", "predict.fill", "predict.sequential_beams",
                      "predict.sequential_extra", "predict.direct_beams", "predict.max_new_tokens",
                      "predict.length_penalty", "predict.batch_users"},
     .revision = 2,  // dropout by sample
-    .variant = [](const auto& config) { return IsrfConfig::Variant_Name(config.isrf().variant()); },
+    .variants = Variants(),
     .needs = Needs,
     .files = ExternalFiles,
     .build = [](const BuildContext& c) { return std::make_unique<IsrfRecommender>(c); },

@@ -27,9 +27,10 @@ at::Tensor Activate(const at::Tensor& x, config::AdapterConfig::Activation activ
 
 }  // namespace
 
-IsrfModel::IsrfModel(const IsrfConfig& config, const lm::T5Config& t5, const IsrfInputs& inputs,
-                     nn::Parameters& parameters)
-    : config_(config),
+IsrfModel::IsrfModel(IsrfVariant variant, const IsrfConfig& config, const lm::T5Config& t5,
+                     const IsrfInputs& inputs, nn::Parameters& parameters)
+    : variant_(variant),
+      config_(config),
       parameters_(parameters),
       t5_(t5, parameters, "t5."),
       users_(inputs.users),
@@ -37,9 +38,9 @@ IsrfModel::IsrfModel(const IsrfConfig& config, const lm::T5Config& t5, const Isr
   const int64_t d = t5.d_model;
   parameters.Add("prompt", {3 * config.prompts_per_task(), d});
   parameters.Add("whole_word", {kWholeWordRows, d});
-  if (Has(IsrfConfig::POD)) return;
+  if (variant_ == IsrfVariant::kPod) return;
   a_hat_ = std::make_unique<nn::SparseOperator>(ranking::Operator(*inputs.interactions, true));
-  if (Has(IsrfConfig::ELMREC)) {
+  if (variant_ == IsrfVariant::kElmrec) {
     parameters.Add("nodes", {users_ + items_ + 1, d});
     return;
   }
@@ -62,13 +63,13 @@ void IsrfModel::Initialise(uint64_t seed) {
   const auto uniform = [&](const std::string& path, double bound) {
     nn::FillUniform(parameters_.Get(path), path, seed, bound);
   };
-  if (Has(IsrfConfig::POD))
+  if (variant_ == IsrfVariant::kPod)
     uniform("prompt", 0.1);
   else
     normal("prompt", 1);
   normal("whole_word", 1);
-  if (Has(IsrfConfig::ELMREC)) normal("nodes", config_.sigma());
-  if (!Has(IsrfConfig::ISRF_CODE)) return;
+  if (variant_ == IsrfVariant::kElmrec) normal("nodes", config_.sigma());
+  if (variant_ != IsrfVariant::kIsrfCode) return;
   normal("user_nodes", config_.sigma());
   normal("user_semantics", config_.sigma());
   for (const char* layer : {"1", "2"}) {
@@ -80,7 +81,7 @@ void IsrfModel::Initialise(uint64_t seed) {
 }
 
 // POD adds its whole-word vectors with weight 1.
-double IsrfModel::Alpha() const { return Has(IsrfConfig::POD) ? 1.0 : config_.alpha(); }
+double IsrfModel::Alpha() const { return variant_ == IsrfVariant::kPod ? 1.0 : config_.alpha(); }
 
 // Eq. 2: X_item = (C W1^T + b1) W2^T + b2, [items, d].
 at::Tensor IsrfModel::AdaptedItems() const {
@@ -93,7 +94,7 @@ at::Tensor IsrfModel::AdaptedItems() const {
 // Eq. 3 and 4: E = mean over l = 0..L of A_hat^l E^(0).
 at::Tensor IsrfModel::NodeTable() const {
   if (!a_hat_) return {};
-  const at::Tensor start = Has(IsrfConfig::ELMREC)
+  const at::Tensor start = variant_ == IsrfVariant::kElmrec
                                ? parameters_.Get("nodes")
                                : at::cat({parameters_.Get("user_nodes"), AdaptedItems()});
   return nn::LayerMean(*a_hat_, start, config_.layers());
@@ -106,7 +107,7 @@ at::Tensor IsrfModel::UserTable() const {
 }
 
 at::Tensor IsrfModel::WordTable(IsrfConfig::Task task, const at::Tensor& nodes) const {
-  const bool ordinal = task == IsrfConfig::SEQUENTIAL || Has(IsrfConfig::POD);
+  const bool ordinal = task == IsrfConfig::SEQUENTIAL || variant_ == IsrfVariant::kPod;
   return ordinal ? parameters_.Get("whole_word") : nodes;
 }
 

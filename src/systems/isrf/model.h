@@ -12,6 +12,7 @@
 #include "src/lm/t5.h"
 #include "src/nn/parameters.h"
 #include "src/nn/sparse.h"
+#include "src/systems/isrf/variants.h"
 #include "src/train/team.h"
 
 namespace whyrec::systems {
@@ -37,8 +38,8 @@ struct IsrfBatch {
 
 class IsrfModel {
  public:
-  IsrfModel(const config::IsrfConfig& config, const lm::T5Config& t5, const IsrfInputs& inputs,
-            nn::Parameters& parameters);
+  IsrfModel(IsrfVariant variant, const config::IsrfConfig& config, const lm::T5Config& t5,
+            const IsrfInputs& inputs, nn::Parameters& parameters);
   void Initialise(uint64_t seed);
 
   lm::T5& t5() { return t5_; }
@@ -68,11 +69,11 @@ class IsrfModel {
                            const train::Team& team) const;
 
  private:
-  bool Has(config::IsrfConfig::Variant variant) const { return config_.variant() == variant; }
   double Alpha() const;
   at::Tensor AdaptedItems() const;
   at::Tensor WordTable(config::IsrfConfig::Task task, const at::Tensor& nodes) const;
 
+  const IsrfVariant variant_;
   config::IsrfConfig config_;
   nn::Parameters& parameters_;
   lm::T5 t5_;

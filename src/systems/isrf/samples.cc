@@ -99,9 +99,10 @@ Sample SampleSource::Direct(int64_t draw) {
   return sample;
 }
 
-BatchMaker::BatchMaker(const data::TrainView& train, const config::IsrfConfig& config,
-                       const text::Templates& prompts, const text::Tokenizer& tokenizer)
-    : train_(train), config_(config), prompts_(prompts), cache_(tokenizer) {}
+BatchMaker::BatchMaker(IsrfVariant variant, const data::TrainView& train,
+                       const config::IsrfConfig& config, const text::Templates& prompts,
+                       const text::Tokenizer& tokenizer)
+    : variant_(variant), train_(train), config_(config), prompts_(prompts), cache_(tokenizer) {}
 
 std::vector<int64_t> BatchMaker::NumberTokens(int64_t item_row) {
   return cache_.EncodeIds(std::to_string(train_.numbers.item[item_row]));
@@ -118,7 +119,7 @@ std::string BatchMaker::Prompt(T5Task task, const Sample& sample) const {
 }
 
 text::Tokens BatchMaker::Source(T5Task task, const Sample& sample) {
-  const bool nodes = task != IsrfConfig::SEQUENTIAL && config_.variant() != IsrfConfig::POD;
+  const bool nodes = task != IsrfConfig::SEQUENTIAL && variant_ != IsrfVariant::kPod;
   const int64_t users = train_.user_count();
   text::Tokens tokens =
       cache_.Encode(Prompt(task, sample),

@@ -12,6 +12,7 @@
 #include "src/base/ragged.h"
 #include "src/data/samplers.h"
 #include "src/data/split.h"
+#include "src/systems/isrf/variants.h"
 #include "src/text/prompt.h"
 #include "src/text/token_cache.h"
 
@@ -67,7 +68,7 @@ struct Batch {
 // sequential task and, without a graph, in all tasks; otherwise node rows (src/text/whole_word.h).
 class BatchMaker {
  public:
-  BatchMaker(const data::TrainView& train, const config::IsrfConfig& config,
+  BatchMaker(IsrfVariant variant, const data::TrainView& train, const config::IsrfConfig& config,
              const text::Templates& prompts, const text::Tokenizer& tokenizer);
   Batch Make(T5Task task, std::span<const Sample> samples);
   // Pieces of an item's number as a target, without </s>.
@@ -78,6 +79,7 @@ class BatchMaker {
   text::Tokens Source(T5Task task, const Sample& sample);
   std::vector<int64_t> Target(T5Task task, const Sample& sample);
 
+  const IsrfVariant variant_;
   const data::TrainView& train_;
   const config::IsrfConfig& config_;
   const text::Templates& prompts_;

@@ -383,6 +383,7 @@ const Registration kRegistration({
     .ties_of = TiesOf,
     .variants = Variants(),
     .tasks = {Task::kDirect},
+    .roles = {Role::kLanguageModel},
     .training = [](const auto& config) { return config.pulse().scorer().train(); },
     .needs = Needs,
     .files = ExternalFiles,

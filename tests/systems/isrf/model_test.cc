@@ -51,9 +51,8 @@ IsrfInputs Inputs() {
           .item_vectors = vectors};
 }
 
-IsrfConfig Config(IsrfConfig::Variant variant = IsrfConfig::ISRF_CODE) {
+IsrfConfig Config() {
   IsrfConfig config;
-  config.set_variant(variant);
   config.set_loss_ignore_pad(true);
   config.set_cross_attention_mask_pad(true);
   return config;
@@ -71,10 +70,11 @@ lm::T5Config SmallT5() {
 }
 
 struct Net {
-  explicit Net(const IsrfConfig& config = Config())
-      : model(config, SmallT5(), Inputs(), parameters) {
+  explicit Net(const IsrfConfig& config = Config(), IsrfVariant variant = IsrfVariant::kIsrfCode)
+      : model(variant, config, SmallT5(), Inputs(), parameters) {
     model.Initialise(9);
   }
+  explicit Net(IsrfVariant variant) : Net(Config(), variant) {}
   at::Tensor Get(const std::string& path) const { return parameters.Get(path); }
 
   // Paths that have a gradient other than zero; those of the backbone as "t5".
@@ -156,7 +156,7 @@ TEST(IsrfModel, NodeTableIsEquations2To4) {
     ExpectNear(nodes, DenseMean(DenseInteractions(), start), 1e-6);  // graph weights are fp32
     ExpectNear(nodes[0], net.Get("user_nodes")[0] / 5, 1e-12);       // row 0 is isolated
   }
-  const Net elmrec(Config(IsrfConfig::ELMREC));
+  const Net elmrec(IsrfVariant::kElmrec);
   ExpectNear(elmrec.model.NodeTable(), DenseMean(DenseInteractions(), elmrec.Get("nodes")), 1e-6);
 }
 
@@ -177,16 +177,16 @@ at::Tensor Normed(const at::Tensor& x) { return x / (x.pow(2).mean(-1, true) + 1
 
 // Equations 1 and 5: prompts alone; row 0 of the table goes to all other tokens, </s> and padding.
 TEST(IsrfModel, InputVectorsAreEquations1And5) {
-  for (const auto variant : {IsrfConfig::POD, IsrfConfig::ELMREC, IsrfConfig::ISRF_CODE}) {
+  for (const auto variant : {IsrfVariant::kPod, IsrfVariant::kElmrec, IsrfVariant::kIsrfCode}) {
     for (const auto task : {IsrfConfig::EXPLANATION, IsrfConfig::SEQUENTIAL, IsrfConfig::DIRECT}) {
-      const Net net{Config(variant)};
+      const Net net{variant};
       for (const char* last : {"0.SelfAttention.o", "1.DenseReluDense.wo"})
         nn::Fill(net.Get(Cat("t5.encoder.block.0.layer.", last, ".weight")), 0);
       const IsrfBatch batch = SmallBatch(task);
       const at::Tensor nodes = net.model.NodeTable();
-      const bool graph = variant != IsrfConfig::POD && task != IsrfConfig::SEQUENTIAL;
+      const bool graph = variant != IsrfVariant::kPod && task != IsrfConfig::SEQUENTIAL;
       const at::Tensor table = graph ? nodes : net.Get("whole_word");
-      const double alpha = variant == IsrfConfig::POD ? 1 : 11;
+      const double alpha = variant == IsrfVariant::kPod ? 1 : 11;
       at::Tensor expected = at::zeros({2, 3 + 6, kWidth}, at::kDouble);
       c10::NoGradGuard no_grad;
       for (int64_t b = 0; b < 2; ++b) {
@@ -290,7 +290,7 @@ TEST(IsrfModel, AlignmentTakesTheRightRows) {
                 expected * (sequential ? 0.5 : 1), 1e-9);
   }
   EXPECT_FALSE(
-      Net(Config(IsrfConfig::ELMREC))
+      Net(IsrfVariant::kElmrec)
           .model
           .AlignmentLoss(SmallBatch(IsrfConfig::DIRECT), net.model.NodeTable(), train::Team(*comm))
           .defined());
@@ -332,9 +332,9 @@ std::set<std::string> OwnPaths(const nn::Parameters& parameters) {
 }
 
 TEST(IsrfModel, VariantsHaveTheirParameters) {
-  EXPECT_EQ(OwnPaths(Net(Config(IsrfConfig::POD)).parameters),
+  EXPECT_EQ(OwnPaths(Net(IsrfVariant::kPod).parameters),
             (std::set<std::string>{"prompt", "whole_word"}));
-  EXPECT_EQ(OwnPaths(Net(Config(IsrfConfig::ELMREC)).parameters),
+  EXPECT_EQ(OwnPaths(Net(IsrfVariant::kElmrec).parameters),
             (std::set<std::string>{"prompt", "whole_word", "nodes"}));
   EXPECT_EQ(OwnPaths(Net().parameters),
             (std::set<std::string>{"prompt", "whole_word", "user_nodes", "user_semantics",
@@ -355,42 +355,42 @@ TEST(IsrfModel, PublishedSizes) {
                           .interactions = empty,
                           .user_graph = users,
                           .item_vectors = HostTensor::Zeros(DType::kF32, {kBeautyItems, 512})};
-  const auto count = [&](IsrfConfig::Variant variant) {
+  const auto count = [&](IsrfVariant variant) {
     nn::Parameters parameters;
-    const IsrfModel model(Config(variant), lm::T5Config(), inputs, parameters);
+    const IsrfModel model(variant, Config(), lm::T5Config(), inputs, parameters);
     return parameters.Count();
   };
   const int64_t pod = 60506624 + 9 * 512 + 512 * 512;
-  EXPECT_EQ(count(IsrfConfig::POD), pod);
-  EXPECT_EQ(count(IsrfConfig::ELMREC), pod + 34465 * 512);
-  EXPECT_EQ(count(IsrfConfig::ISRF_CODE), pod + 2 * 22364 * 512 + 525312);
-  EXPECT_NEAR(static_cast<double>(count(IsrfConfig::ISRF_CODE)) / 1e6, 84.20, 0.005);
-  EXPECT_NEAR(static_cast<double>(count(IsrfConfig::ELMREC)) / 1e6, 78.42, 0.005);
+  EXPECT_EQ(count(IsrfVariant::kPod), pod);
+  EXPECT_EQ(count(IsrfVariant::kElmrec), pod + 34465 * 512);
+  EXPECT_EQ(count(IsrfVariant::kIsrfCode), pod + 2 * 22364 * 512 + 525312);
+  EXPECT_NEAR(static_cast<double>(count(IsrfVariant::kIsrfCode)) / 1e6, 84.20, 0.005);
+  EXPECT_NEAR(static_cast<double>(count(IsrfVariant::kElmrec)) / 1e6, 78.42, 0.005);
 }
 
 // 6.8: the columns "init". Thousands of values each, so 5 % is more than six standard errors.
 TEST(IsrfModel, InitialSpread) {
   IsrfInputs inputs = Inputs();
   inputs.item_vectors = HostTensor::Zeros(DType::kF32, {kItems, 64});
-  const auto parameters_of = [&](IsrfConfig::Variant variant, double sigma) {
+  const auto parameters_of = [&](IsrfVariant variant, double sigma) {
     nn::Parameters parameters(at::kDouble);
     lm::T5Config t5 = SmallT5();
     t5.d_model = 1024;
-    IsrfConfig config = Config(variant);
+    IsrfConfig config = Config();
     config.set_sigma(sigma);
-    IsrfModel(config, t5, inputs, parameters).Initialise(1);
+    IsrfModel(variant, config, t5, inputs, parameters).Initialise(1);
     return parameters;
   };
   const auto spread = [](const nn::Parameters& parameters, const char* path) {
     return parameters.Get(path).pow(2).mean().sqrt().item<double>();
   };
-  const auto isrf = parameters_of(IsrfConfig::ISRF_CODE, 5),
-             pod = parameters_of(IsrfConfig::POD, 5);
+  const auto isrf = parameters_of(IsrfVariant::kIsrfCode, 5),
+             pod = parameters_of(IsrfVariant::kPod, 5);
   EXPECT_NEAR(spread(isrf, "prompt"), 1, 0.05);
   EXPECT_NEAR(spread(isrf, "whole_word"), 1, 0.05);
   EXPECT_NEAR(spread(isrf, "user_nodes"), 5, 0.25);
   EXPECT_NEAR(spread(isrf, "user_semantics"), 5, 0.25);
-  EXPECT_NEAR(spread(parameters_of(IsrfConfig::ELMREC, 6), "nodes"), 6, 0.3);
+  EXPECT_NEAR(spread(parameters_of(IsrfVariant::kElmrec, 6), "nodes"), 6, 0.3);
   EXPECT_NEAR(spread(pod, "prompt"), 0.1 / std::sqrt(3), 0.003);
   EXPECT_LE(pod.Get("prompt").abs().max().item<double>(), 0.1);
   for (const auto& [path, inputs_of] : {std::pair{"adapter.w1", 64},

@@ -49,7 +49,9 @@ struct Fixture {
                    data::TrainView view = MakeTrain(kLengths, 60))
       : config(SmallConfig(folder.path(), overrides)), train(std::move(view)) {}
   SampleSource Source() const { return {train, config, train.histories, prompts}; }
-  BatchMaker Batches() const { return {train, config.isrf(), prompts, *tokenizer}; }
+  BatchMaker Batches(IsrfVariant variant = IsrfVariant::kIsrfCode) const {
+    return {variant, train, config.isrf(), prompts, *tokenizer};
+  }
 
   Temporary folder;
   config::RunConfig config;
@@ -204,8 +206,8 @@ TEST(BatchMaker, WholeWordsAreGraphRowsWhateverTheNumbers) {
                                       {"ISRF_CODE", IsrfConfig::SEQUENTIAL},
                                       {"POD", IsrfConfig::DIRECT},
                                       {"POD", IsrfConfig::EXPLANATION}}) {
-    const Fixture f({Cat("isrf.variant=", variant)}, train);
-    BatchMaker batches = f.Batches();
+    const Fixture f({}, train);
+    BatchMaker batches = f.Batches(IsrfVariantOf(variant));
     const Batch batch = batches.Make(task, samples);
     const bool nodes = task != IsrfConfig::SEQUENTIAL && variant != std::string("POD");
     const int64_t u = nodes ? user + 1 : 1, i = nodes ? kUsers + 1 + item : 2,
