@@ -98,10 +98,6 @@ class Group {
   std::string left_;  // why no further meeting will take place
 };
 
-struct Done final : Pending {
-  void Wait() override {}
-};
-
 class Thread final : public Communicator {
  public:
   Thread(Group& group, int rank) : group_(group), rank_(rank) {}

@@ -158,7 +158,7 @@ std::string Notes(const RunContext& context) {
   return text;
 }
 
-Facts Run(const RunContext& context, const std::filesystem::path& partial) {
+Facts WriteReport(const RunContext& context, const std::filesystem::path& partial) {
   json rows = json::array();
   for (int i = 0; i < context.config.system_size(); ++i)
     for (json& row : ReadJson(context, SystemRun(context.config, i).Metrics(), "metrics.json"))
@@ -201,7 +201,7 @@ Stage ReportStage(const config::RunConfig& config) {
               .config_parts = {"metrics", "name", "predict.also_candidates", "protocol", "seed"},
               .settings = config::ProtocolKeys(config),
               .inputs = {"audit"},
-              .run = Run};
+              .run = WriteReport};
   for (int i = 0; i < config.system_size(); ++i)
     stage.inputs.push_back(SystemRun(config, i).Metrics());
   return stage;

@@ -221,7 +221,8 @@ bool SelectByTexts(const RunContext& context, const std::filesystem::path& parti
       });
 }
 
-Facts Run(const RunContext& context, const std::filesystem::path& partial, const std::string& by) {
+Facts WriteSelected(const RunContext& context, const std::filesystem::path& partial,
+                    const std::string& by) {
   const auto folder = context.workspace.Of("split");
   const auto train = data::LoadTrainView(folder);
   const auto labels = data::LoadLabels(folder);
@@ -259,7 +260,7 @@ Stage SelectStage(const config::RunConfig& config, const std::string& by) {
               .inputs = {"split", "rationales.tree"},
               .kind = Encodes(by) ? Kind::kLeased : Kind::kSolo,
               .run = [by](const RunContext& context, const std::filesystem::path& partial) {
-                return Run(context, partial, by);
+                return WriteSelected(context, partial, by);
               }};
   if (by == "random") stage.config_parts.push_back("seed");
   if (Encodes(by)) stage.config_parts.push_back("pulse.behaviour");
