@@ -16,7 +16,7 @@
 namespace whyrec::stages {
 namespace {
 
-constexpr int64_t kUnitUsers = 64;
+constexpr int64_t kUnitTrees = 64;
 constexpr int64_t kSentenceTokens = 256;  // the limit of all-MiniLM-L6-v2's published folder
 
 using config::BehaviourConfig;
@@ -205,7 +205,7 @@ bool SelectByTexts(const RunContext& context, const std::filesystem::path& parti
   std::unique_ptr<gen::Judge> judge;  // loaded by those who get work
   size_t next = 0;
   return DoUnits(
-      context, partial, {"  trees", "trees", std::ssize(choosing), kUnitUsers},
+      context, partial, {"  trees", "trees", std::ssize(choosing), kUnitTrees},
       [&](int64_t begin, int64_t end) {
         if (!judge) judge = LoadJudge(context, by);
         return ScoreUnit(*judge, examples, {choosing.begin() + begin, choosing.begin() + end},
