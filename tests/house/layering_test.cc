@@ -40,7 +40,7 @@ const std::pair<std::regex, std::string> kOutside[] = {
     {std::regex("utf8proc\\.h"), "PkgConfig::UTF8PROC"},
     {std::regex("zlib\\.h"), "ZLIB::ZLIB"},
     {std::regex("dlfcn\\.h"), "${CMAKE_DL_LIBS}"},
-    {std::regex("thread|mutex|future|condition_variable"), "Threads::Threads"},
+    {std::regex("thread|future"), "Threads::Threads"},
 };
 
 struct Include {
