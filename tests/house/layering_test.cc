@@ -1,6 +1,7 @@
 // Compares the #include lines of the sources with the libraries of CMakeLists.txt: a library links
-// what its files include and nothing else, and only libraries listed before it. The same reader is
-// tried on a small tree with planted faults.
+// what its files include and nothing else, and only libraries listed before it. Systems know of one
+// process only: ranks are the trainer's affair. The same readers are tried on a small tree with
+// planted faults.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -224,6 +225,27 @@ class House {
   Names faults_;
 };
 
+// Where a system asks for its rank or calls other ranks.
+Names RankFaults(const fs::path& root) {
+  static const std::regex kRank(R"re((\w+|\))(\.|->)rank\(\)|\bRankSlice\b|\bAllGather\w*)re");
+  Names faults;
+  for (const auto& entry : fs::recursive_directory_iterator(root / "src/systems")) {
+    if (!entry.is_regular_file()) continue;
+    const std::string file = entry.path().lexically_relative(root);
+    LineReader lines(entry.path());
+    for (std::string line; lines.Next(line);) {
+      for (std::sregex_iterator found(line.begin(), line.end(), kRank), end; found != end; ++found)
+        if ((*found)[1] != "scorer")  // the rank of its LoRA adapters, an option
+          faults.insert(Cat(file, ":", lines.line_number(), ": ", found->str()));
+    }
+  }
+  return faults;
+}
+
+TEST(Layering, SystemsKnowOfOneProcess) {
+  for (const std::string& fault : RankFaults(WHYREC_SOURCE_DIR)) ADD_FAILURE() << fault;
+}
+
 TEST(Layering, TheSourcesKeepTheTable) {
   House house(WHYREC_SOURCE_DIR);
   EXPECT_GT(house.files(), 100u);
@@ -316,6 +338,21 @@ TEST_F(Planted, LinksThatNoIncludeNeedsAreFound) {
                 "CMakeLists.txt:14: wr_late links wr_later, which is not listed before it",
                 "CMakeLists.txt:14: wr_late links wr_store and includes no header of it",
             }));
+}
+
+TEST_F(Planted, SystemsThatAskForRanksAreFound) {
+  EXPECT_EQ(RankFaults(root_), Names{});
+  Write("src/systems/lora.cc", "Lora{.rank = scorer.rank()};\n");
+  EXPECT_EQ(RankFaults(root_), Names{});
+  Write("src/systems/isrf/isrf.cc", "\nif (context.comm->rank() == 0) Save();\n");
+  Write("src/systems/a.h", "const auto mine = train::RankSlice(n, group().rank());\n");
+  Write("src/systems/b.cc", "\n\nat::Tensor all = tensor::AllGatherRows(x, comm);\n");
+  EXPECT_EQ(RankFaults(root_), (Names{
+                                   "src/systems/a.h:1: ).rank()",
+                                   "src/systems/a.h:1: RankSlice",
+                                   "src/systems/b.cc:3: AllGatherRows",
+                                   "src/systems/isrf/isrf.cc:2: comm->rank()",
+                               }));
 }
 
 }  // namespace
