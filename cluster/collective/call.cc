@@ -1,5 +1,7 @@
 #include "cluster/collective/call.h"
 
+#include <numeric>
+
 namespace whyrec::cluster {
 
 std::string Describe(const Call& call) {
@@ -38,6 +40,14 @@ int64_t Total(const Sizes& sizes, int ranks) {
     total += n;
   }
   return total;
+}
+
+int64_t Offset(const Sizes& sizes, int rank) {
+  return std::accumulate(sizes.begin(), sizes.begin() + rank, int64_t{0});
+}
+
+std::byte* At(const void* base, int64_t offset) {
+  return const_cast<std::byte*>(static_cast<const std::byte*>(base)) + offset;
 }
 
 }  // namespace whyrec::cluster

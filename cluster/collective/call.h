@@ -2,6 +2,7 @@
 // operations, and error messages print it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -38,5 +39,16 @@ std::string GivesUp(int rank, int size, const Call& call, int64_t sequence);
 
 // The sum of the sizes. Error(kInternal) unless there is one per rank and none is negative.
 int64_t Total(const Sizes& sizes, int ranks);
+
+// Where the block of `rank` begins when blocks of these sizes lie one behind the other.
+int64_t Offset(const Sizes& sizes, int rank);
+
+// The byte at `offset`, to be written to only where `base` may be.
+std::byte* At(const void* base, int64_t offset);
+
+// What a communicator that works at once returns from StartAllReduce.
+struct Done final : Pending {
+  void Wait() override {}
+};
 
 }  // namespace whyrec::cluster

@@ -8,7 +8,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
-#include <numeric>
 #include <thread>
 
 #include "cluster/collective/module.h"
@@ -23,10 +22,6 @@ namespace {
 // Large reductions are done in pieces of this size: scratch memory stays small, and one piece's
 // sums are sent together with the next one's values.
 constexpr int64_t kPiece = 4 << 20;
-
-std::byte* At(const void* base, int64_t offset) {
-  return const_cast<std::byte*>(static_cast<const std::byte*>(base)) + offset;
-}
 
 class Mpi final : public Communicator {
  public:
@@ -214,9 +209,6 @@ class Mpi final : public Communicator {
 
   static size_t Index(int64_t rank) { return static_cast<size_t>(rank); }
   size_t Me() const { return Index(rank()); }
-  static int64_t Offset(const Sizes& sizes, int rank) {
-    return std::accumulate(sizes.begin(), sizes.begin() + rank, int64_t{0});
-  }
 
   static void CheckBuffer(const Place& at, DType dtype) {
     CheckReducible(dtype);

@@ -6,7 +6,6 @@
 #include <cstdio>
 #include <cstring>
 #include <map>
-#include <numeric>
 #include <thread>
 
 #include "cluster/collective/call.h"
@@ -75,14 +74,6 @@ int TypeOf(DType dtype) {
       CheckReducible(dtype);
       return kWhyrecNcclU8;
   }
-}
-
-std::byte* At(const void* base, int64_t offset) {
-  return const_cast<std::byte*>(static_cast<const std::byte*>(base)) + offset;
-}
-
-int64_t Offset(const Sizes& sizes, int rank) {
-  return std::accumulate(sizes.begin(), sizes.begin() + rank, int64_t{0});
 }
 
 class Nccl final : public Communicator {

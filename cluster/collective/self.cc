@@ -11,10 +11,6 @@
 namespace whyrec::cluster {
 namespace {
 
-struct Done final : Pending {
-  void Wait() override {}
-};
-
 // A type or size that fails on N ranks fails here too.
 class Self final : public Communicator {
  public:

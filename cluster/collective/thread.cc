@@ -98,10 +98,6 @@ class Rendezvous {
   std::string left_;  // why no further meeting will take place
 };
 
-struct Done final : Pending {
-  void Wait() override {}
-};
-
 class Thread final : public Communicator {
  public:
   Thread(Rendezvous& rendezvous, int rank) : rendezvous_(rendezvous), rank_(rank) {}

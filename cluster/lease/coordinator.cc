@@ -9,6 +9,7 @@
 #include <set>
 #include <thread>
 
+#include "cluster/lease/clock.h"
 #include "cluster/lease/connection.h"
 #include "src/base/error.h"
 #include "src/base/log.h"
@@ -24,11 +25,6 @@ constexpr auto kSyncEvery = milliseconds(20);
 constexpr auto kHelloWithin = std::chrono::seconds(10);
 constexpr size_t kLongestName = 100;
 constexpr int kMostStrangers = 64;  // connections whose token is not checked yet
-
-Micros Now() {
-  const auto now = std::chrono::steady_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::microseconds>(now).count();
-}
 
 }  // namespace
 

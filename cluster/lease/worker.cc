@@ -8,6 +8,7 @@
 #include <random>
 #include <thread>
 
+#include "cluster/lease/clock.h"
 #include "cluster/lease/service.h"
 #include "src/base/durable_file.h"
 #include "src/base/error.h"
@@ -22,11 +23,6 @@ using std::chrono::milliseconds;
 
 constexpr auto kPulse = milliseconds(50);      // the second thread looks what there is to say
 constexpr auto kFlushEvery = milliseconds(5);  // results of tiny units travel together
-
-Micros Now() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(Clock::now().time_since_epoch())
-      .count();
-}
 
 bool IsOfTheWorker(Exit code) {
   switch (code) {

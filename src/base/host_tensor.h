@@ -14,6 +14,8 @@
 namespace whyrec {
 
 enum class DType { kF32, kF64, kF16, kBF16, kI64, kI32, kU8 };
+inline constexpr DType kDTypes[] = {DType::kF32, DType::kF64, DType::kF16, DType::kBF16,
+                                    DType::kI64, DType::kI32, DType::kU8};
 
 size_t SizeOf(DType dtype);
 const char* NameOf(DType dtype);

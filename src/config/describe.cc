@@ -142,4 +142,9 @@ std::string Nearest(std::string_view word, const std::vector<std::string>& candi
   return "";
 }
 
+std::string Suggest(std::string_view word, const std::vector<std::string>& candidates) {
+  const std::string near = Nearest(word, candidates);
+  return near.empty() ? "" : "; did you mean \"" + near + "\"?";
+}
+
 }  // namespace whyrec::config

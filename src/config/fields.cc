@@ -35,11 +35,6 @@ std::vector<std::string> NamesOf(const google::protobuf::EnumDescriptor& type) {
   return out;
 }
 
-std::string Suggest(const std::string& word, const std::vector<std::string>& candidates) {
-  const std::string near = Nearest(word, candidates);
-  return near.empty() ? "" : "; did you mean \"" + near + "\"?";
-}
-
 // The expected type of a value, for messages.
 std::string Wanted(const FieldDescriptor& field, const std::string& text) {
   switch (field.cpp_type()) {

@@ -25,11 +25,6 @@ std::vector<std::string> NamesOf(const auto& named) {
   return names;
 }
 
-std::string Suggest(const std::string& word, const std::vector<std::string>& names) {
-  const std::string near = Nearest(word, names);
-  return near.empty() ? "" : "; did you mean \"" + near + "\"?";
-}
-
 // The value that `text` states; nothing where it has another type or is out of range.
 std::optional<KnobValue> Read(const Knob& knob, const std::string& text) {
   const auto within = [&](auto value) -> std::optional<KnobValue> {

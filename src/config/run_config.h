@@ -61,5 +61,7 @@ std::vector<std::string> ProtocolKeys(const RunConfig& config,
 
 // The candidate most similar to `word` by edit distance; empty when none is similar.
 std::string Nearest(std::string_view word, const std::vector<std::string>& candidates);
+// As the end of a message: '; did you mean "hidden"?', or nothing.
+std::string Suggest(std::string_view word, const std::vector<std::string>& candidates);
 
 }  // namespace whyrec::config

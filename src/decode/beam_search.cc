@@ -17,8 +17,6 @@
 namespace whyrec::decode {
 namespace {
 
-constexpr float kNever = -std::numeric_limits<float>::infinity();
-
 struct Beam {
   float score = kNever;  // sum of log probabilities, less what diversity took
   int64_t last = -1;     // its last token in Sample::chosen

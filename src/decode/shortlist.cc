@@ -20,7 +20,6 @@
 namespace whyrec::decode {
 namespace {
 
-constexpr float kNever = -std::numeric_limits<float>::infinity();
 constexpr float kLowest = std::numeric_limits<float>::lowest();
 constexpr int64_t kChunkElements = int64_t{1} << 26;  // turned to float at a time, on a device
 
@@ -30,13 +29,13 @@ double Slack(double logit, double normaliser, double added) {
          (std::abs(logit) + std::abs(normaliser) + std::abs(added));
 }
 
-constexpr int64_t kBlock = 8 * kLanes;
+constexpr int64_t kTested = 8 * kLanes;
 
-// Whether one of kBlock logits reaches the bound.
+// Whether one of the next kTested logits reaches the bound.
 template <typename T>
 bool AnyReaches(const T* block, float bound) {
   Bits hits = {};
-  for (int64_t i = 0; i < kBlock; i += kLanes) {
+  for (int64_t i = 0; i < kTested; i += kLanes) {
     hits |= std::bit_cast<Bits>(Read(block + i) >= bound);
   }
   return (hits[0] | hits[1] | hits[2] | hits[3]) != 0;
@@ -65,9 +64,9 @@ std::vector<Entry> TopOfRow(const T* row, int64_t vocabulary, size_t k, double n
     std::erase_if(found, [&](const Entry& entry) { return entry.logit < bound; });
     full = std::max(full, 2 * found.size());
   };
-  for (int64_t i = 0; i < vocabulary; i += kBlock) {
-    const int64_t end = std::min(i + kBlock, vocabulary);
-    if (end - i == kBlock && !AnyReaches(row + i, bound)) continue;
+  for (int64_t i = 0; i < vocabulary; i += kTested) {
+    const int64_t end = std::min(i + kTested, vocabulary);
+    if (end - i == kTested && !AnyReaches(row + i, bound)) continue;
     for (int64_t v = i; v < end; ++v) {
       const float logit = row[v];
       if (logit >= bound) found.push_back({v, logit});

@@ -2,12 +2,16 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
 #include "src/nn/at.h"
 
 namespace whyrec::decode {
+
+// The score of a beam that is not there, and what is added to a row that shall give none.
+inline constexpr float kNever = -std::numeric_limits<float>::infinity();
 
 struct Shortlist {
   std::vector<size_t> first;       // entries first[r] .. first[r + 1] are row r's

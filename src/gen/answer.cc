@@ -16,12 +16,6 @@ using Keys = std::vector<std::string>;
 constexpr size_t kMostObjects = 16;   // openings that are tried
 constexpr size_t kLongestToken = 34;  // bytes of a special token
 
-std::string LowerCase(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  return lower;
-}
-
 // What follows the thoughts; nothing when the answer was cut off while the model was thinking.
 std::string_view AfterThinking(std::string_view raw) {
   constexpr std::string_view kEnd = "</think>";

@@ -155,73 +155,73 @@ std::string Ended(const std::string& sentence) {
 }
 
 // What the steps say about a user, gathered once.
-struct Portrait {
+struct Taste {
   Texts kinds, brands;      // favourites first, of purchases that were not disliked
   Texts rare;               // categories bought once by somebody who buys others more often
   Texts liked, disliked;    // names of purchases, latest first
   Texts praise, complaint;  // own sentences
 };
 
-Portrait Draw(const UserFacts& facts) {
-  Portrait portrait;
+Taste TasteOf(const UserFacts& facts) {
+  Taste taste;
   Texts kinds, brands;
   for (const auto& purchase : facts.purchases) {
     const bool disliked = Disliked(purchase);
     AddOnce(ShortName(purchase.title.empty() ? purchase.traits : purchase.title, 8),
-            disliked ? portrait.disliked : portrait.liked);
+            disliked ? taste.disliked : taste.liked);
     const Texts own = Quotable(purchase.review);
-    if (!own.empty()) AddOnce(Ended(own[0]), disliked ? portrait.complaint : portrait.praise);
+    if (!own.empty()) AddOnce(Ended(own[0]), disliked ? taste.complaint : taste.praise);
     if (disliked) continue;
     const Texts special = SpecialFirst(purchase.categories);
     kinds.insert(kinds.end(), special.begin(), special.end());
     brands.push_back(purchase.brand);
   }
   const Frequent ranked = Rank(kinds);
-  portrait.kinds = ranked.values;
-  portrait.brands = Rank(brands).values;
+  taste.kinds = ranked.values;
+  taste.brands = Rank(brands).values;
   for (auto kind = ranked.values.rbegin(); kind != ranked.values.rend(); ++kind)
     if (ranked.counts.at(*kind) == 1 && ranked.counts.at(ranked.values[0]) > 1)
-      portrait.rare.push_back(*kind);
-  return portrait;
+      taste.rare.push_back(*kind);
+  return taste;
 }
 
-std::string Favourites(const std::string& domain, const Portrait& portrait, size_t n) {
-  return (portrait.kinds.empty() ? Product(domain) + "s" : List(portrait.kinds, n)) +
-         Phrase(", often from ", List(portrait.brands, n - 1));
+std::string Favourites(const std::string& domain, const Taste& taste, size_t n) {
+  return (taste.kinds.empty() ? Product(domain) + "s" : List(taste.kinds, n)) +
+         Phrase(", often from ", List(taste.brands, n - 1));
 }
 
 // The first quotation gets `lead`.
-void Quote(const std::string& lead, const Texts& quotations, Texts& sentences) {
+void AddQuotation(const std::string& lead, const Texts& quotations, Texts& sentences) {
   for (size_t i = 0; i < quotations.size(); ++i)
     sentences.push_back(i == 0 ? lead + quotations[i] : quotations[i]);
 }
 
-std::string UserPos(const std::string& domain, const Portrait& portrait) {
-  Texts sentences{"This shopper looks for " + Favourites(domain, portrait, 4) + ".",
-                  Phrase("Recent choices are ", Clause(List(portrait.liked, 3), 30))};
-  Quote("What pleased, in own words: ", portrait.praise, sentences);
+std::string UserPos(const std::string& domain, const Taste& taste) {
+  Texts sentences{"This shopper looks for " + Favourites(domain, taste, 4) + ".",
+                  Phrase("Recent choices are ", Clause(List(taste.liked, 3), 30))};
+  AddQuotation("What pleased, in own words: ", taste.praise, sentences);
   return Fill(sentences, kUserWords);
 }
 
-std::string UserNeg(const std::string& domain, const Portrait& portrait) {
-  Texts sentences{Phrase("This shopper was let down by ", Clause(List(portrait.disliked, 3), 30))};
-  Quote("The complaints: ", portrait.complaint, sentences);
-  if (!portrait.rare.empty())
-    sentences.push_back("This shopper rarely buys " + List(portrait.rare, 3) +
-                        " and would likely skip what strays from " + List(portrait.kinds, 3) + ".");
+std::string UserNeg(const std::string& domain, const Taste& taste) {
+  Texts sentences{Phrase("This shopper was let down by ", Clause(List(taste.disliked, 3), 30))};
+  AddQuotation("The complaints: ", taste.complaint, sentences);
+  if (!taste.rare.empty())
+    sentences.push_back("This shopper rarely buys " + List(taste.rare, 3) +
+                        " and would likely skip what strays from " + List(taste.kinds, 3) + ".");
   else
-    sentences.push_back("This shopper has stayed with " + Favourites(domain, portrait, 3) +
+    sentences.push_back("This shopper has stayed with " + Favourites(domain, taste, 3) +
                         ", and would likely skip anything else.");
   return Fill(sentences, kUserWords);
 }
 
-std::string UserFused(const std::string& domain, const Portrait& portrait) {
-  const std::string skips = !portrait.disliked.empty() ? "Was let down by " + portrait.disliked[0]
-                            : !portrait.rare.empty()   ? "Rarely buys " + List(portrait.rare, 2)
-                                                       : "";
-  return Fill({"This shopper keeps to " + Favourites(domain, portrait, 3) + ".", Clause(skips, 12),
-               Phrase("Recent choices are ", Clause(List(portrait.liked, 2), 16)),
-               portrait.praise.empty() ? "" : Clause(portrait.praise[0], 14)},
+std::string UserFused(const std::string& domain, const Taste& taste) {
+  const std::string skips = !taste.disliked.empty() ? "Was let down by " + taste.disliked[0]
+                            : !taste.rare.empty()   ? "Rarely buys " + List(taste.rare, 2)
+                                                    : "";
+  return Fill({"This shopper keeps to " + Favourites(domain, taste, 3) + ".", Clause(skips, 12),
+               Phrase("Recent choices are ", Clause(List(taste.liked, 2), 16)),
+               taste.praise.empty() ? "" : Clause(taste.praise[0], 14)},
               kUserFusedWords);
 }
 
@@ -237,9 +237,9 @@ std::string ItemText(const std::string& step, const std::string& domain, const I
 
 std::string UserText(const std::string& step, const std::string& domain, const UserFacts& facts) {
   if (facts.purchases.empty()) return "";
-  const Portrait portrait = Draw(facts);
-  if (step == "pos") return UserPos(domain, portrait);
-  return step == "neg" ? UserNeg(domain, portrait) : UserFused(domain, portrait);
+  const Taste taste = TasteOf(facts);
+  if (step == "pos") return UserPos(domain, taste);
+  return step == "neg" ? UserNeg(domain, taste) : UserFused(domain, taste);
 }
 
 }  // namespace

@@ -48,7 +48,7 @@ struct Portrait {
   uint64_t turn = 0;  // where this user's lists begin
 };
 
-Portrait Draw(const Evidence& evidence, uint64_t seed) {
+Portrait PortraitOf(const Evidence& evidence, uint64_t seed) {
   Portrait portrait;
   portrait.words = RecurringWords(evidence);
   portrait.sentences = TellingSentences(evidence, portrait.words, kStressed);
@@ -160,7 +160,7 @@ std::string AsJson(const char* key, const std::string& text) {
 std::string PulseTemplate(const Request& request, uint64_t seed) {
   const auto carried = nlohmann::json::parse(request.facts);
   const Evidence evidence = carried.at("evidence").get<Evidence>();
-  const Portrait portrait = Draw(evidence, seed);
+  const Portrait portrait = PortraitOf(evidence, seed);
   const std::vector<size_t> numbers = Numbers(request.step);
   if (request.step == "positive")
     return AsJson("rationale", Positive(carried.at("target").get<Target>(), portrait));

@@ -16,12 +16,11 @@ namespace whyrec::gen {
 namespace {
 
 using config::TreeConfig;
-using Json = nlohmann::json;
 
 constexpr int64_t kBaseTokens = 150;  // the base reason beside chains of short thoughts
 
-std::string Dump(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+std::string Dump(const nlohmann::json& json) {
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 PromptLimits LimitsOf(const config::RunConfig& config) {
@@ -39,7 +38,8 @@ TextSampling SamplingOf(const TreeConfig& config, bool base) {
   return {config.temperature(), config.top_k(), config.top_p(), tokens};
 }
 
-Request RequestOf(const Evidence& evidence, const std::string& step, Prompt prompt, Json facts) {
+Request RequestOf(const Evidence& evidence, const std::string& step, Prompt prompt,
+                  nlohmann::json facts) {
   return {.kind = evidence.split,
           .id = evidence.user,
           .step = step,
@@ -61,11 +61,6 @@ ReasonNode NodeOf(const Request& request, Answer answer) {
     node.log_likelihood =
         static_cast<float>(answer.log_probability / static_cast<double>(node.tokens));
   return node;
-}
-
-std::string LowerCase(std::string text) {
-  for (char& c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  return text;
 }
 
 bool IsWordByte(unsigned char c) {

@@ -3,19 +3,25 @@
 namespace whyrec::gen {
 namespace {
 
-constexpr std::string_view kSpace = " \t\n\v\f\r";
+constexpr std::string_view kWhiteSpace = " \t\n\v\f\r";
 
 std::vector<std::string_view> Words(std::string_view text) {
   std::vector<std::string_view> words;
-  for (size_t at = text.find_first_not_of(kSpace); at != text.npos;) {
-    const size_t end = std::min(text.find_first_of(kSpace, at), text.size());
+  for (size_t at = text.find_first_not_of(kWhiteSpace); at != text.npos;) {
+    const size_t end = std::min(text.find_first_of(kWhiteSpace, at), text.size());
     words.push_back(text.substr(at, end - at));
-    at = text.find_first_not_of(kSpace, end);
+    at = text.find_first_not_of(kWhiteSpace, end);
   }
   return words;
 }
 
 }  // namespace
+
+std::string LowerCase(std::string_view text) {
+  std::string lower(text);
+  for (char& c : lower) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return lower;
+}
 
 bool EndsSentence(std::string_view word) {
   const size_t last = word.find_last_not_of("\"')]");

@@ -8,7 +8,8 @@
 
 namespace whyrec::gen {
 
-std::string Collapse(std::string_view text);  // runs of white space become one space; trimmed
+std::string Collapse(std::string_view text);   // runs of white space become one space; trimmed
+std::string LowerCase(std::string_view text);  // ASCII letters only
 int64_t WordCount(std::string_view text);
 std::string FirstWords(std::string_view text, int64_t n);  // collapsed
 bool EndsSentence(std::string_view text);  // in . ! or ?, a closing quote or bracket may follow

@@ -25,10 +25,6 @@ using Trouble = RawResponse::Trouble;
 
 constexpr size_t kLongestHeader = 64 << 10;
 
-Clock::duration Seconds(double s) {
-  return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(s));
-}
-
 auto Into(Code& code) { return asio::redirect_error(asio::use_awaitable, code); }
 
 RawResponse Failed(Trouble trouble, std::string why) {

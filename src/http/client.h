@@ -6,12 +6,18 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
+#include <chrono>
 #include <memory>
 #include <set>
 #include <string>
 #include <vector>
 
 namespace whyrec::http {
+
+inline std::chrono::steady_clock::duration Seconds(double s) {
+  return std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+      std::chrono::duration<double>(s));
+}
 
 inline constexpr size_t kLongestAnswer = 8 << 20;  // bytes
 

@@ -18,11 +18,6 @@ using Verdict = Attempt::Verdict;
 constexpr std::chrono::seconds kLostFor{60};       // then a lost endpoint is tried again
 constexpr std::chrono::milliseconds kLookUp{500};  // for stop signals
 
-std::chrono::steady_clock::duration Seconds(double s) {
-  return std::chrono::duration_cast<std::chrono::steady_clock::duration>(
-      std::chrono::duration<double>(s));
-}
-
 }  // namespace
 
 Dispatch::Dispatch(const Options& options) : options_(options), ring_(options.endpoints) {

@@ -19,7 +19,7 @@ namespace {
 constexpr int64_t kBatchTokens = 16384;  // source tokens of a batch, padding included
 constexpr int64_t kBatchRows = 512;      // beams or samples of a batch
 
-using Batch = std::vector<size_t>;  // requests
+using Numbers = std::vector<size_t>;  // of requests that are decoded together
 
 class T5Generator final : public LanguageModel {
  public:
@@ -48,7 +48,7 @@ class T5Generator final : public LanguageModel {
     CheckRequests(requests, model_.config().vocabulary, context(), options.max_new_tokens);
     const c10::NoGradGuard no_grad;
     const auto width = static_cast<size_t>(std::max(options.beams, options.returned));
-    for (const Batch& batch : deterministic_ ? Groups(requests) : Alike(requests, width)) {
+    for (const Numbers& batch : deterministic_ ? Groups(requests) : Alike(requests, width)) {
       if (stop && stop()) return;
       Decode(requests, batch, options, done);
     }
@@ -56,8 +56,8 @@ class T5Generator final : public LanguageModel {
 
  private:
   // One batch per group, in the order of the requests.
-  static std::vector<Batch> Groups(const std::vector<TextRequest>& requests) {
-    std::vector<Batch> batches;
+  static std::vector<Numbers> Groups(const std::vector<TextRequest>& requests) {
+    std::vector<Numbers> batches;
     std::map<std::string, size_t> batch_of;
     for (size_t r = 0; r < requests.size(); ++r) {
       const std::string& group = requests[r].group;
@@ -70,13 +70,13 @@ class T5Generator final : public LanguageModel {
   }
 
   // By length, so that little is padded.
-  std::vector<Batch> Alike(const std::vector<TextRequest>& requests, size_t width) const {
-    Batch order(requests.size());
+  std::vector<Numbers> Alike(const std::vector<TextRequest>& requests, size_t width) const {
+    Numbers order(requests.size());
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
       return requests[a].ids.size() < requests[b].ids.size();
     });
-    std::vector<Batch> batches;
+    std::vector<Numbers> batches;
     for (const size_t r : order) {
       const size_t rows = batches.empty() ? 0 : batches.back().size() + 1;
       if (batches.empty() || rows * width > kBatchRows ||
@@ -87,7 +87,7 @@ class T5Generator final : public LanguageModel {
     return batches;
   }
 
-  void Decode(const std::vector<TextRequest>& requests, const Batch& batch,
+  void Decode(const std::vector<TextRequest>& requests, const Numbers& batch,
               const GenerateOptions& options, const Done& done) {
     size_t longest = 0;
     for (const size_t r : batch) longest = std::max(longest, requests[r].ids.size());

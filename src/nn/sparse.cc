@@ -34,16 +34,16 @@ struct Silence final : c10::WarningHandler {
   void process(const c10::Warning&) override {}
 };
 
-// A matrix as CSR tensors: one for each device and type that asked for it. Forward and backward
-// passes may ask from different threads.
-struct Copies {
-  std::mutex mutex;
-  std::vector<at::Tensor> all;
-};
-
 }  // namespace
 
 struct SparseOperator::Matrix {
+  // As CSR tensors: one for each device and type that asked for it. Forward and backward passes may
+  // ask from different threads.
+  struct Copies {
+    std::mutex mutex;
+    std::vector<at::Tensor> all;
+  };
+
   int64_t rows = 0, columns = 0;
   HostTensor offsets, indices, weights;
   std::shared_ptr<Copies> copies = std::make_shared<Copies>();

@@ -120,8 +120,8 @@ bool DrawHard(const RunContext& context, const std::filesystem::path& partial, c
       });
 }
 
-Facts Run(const RunContext& context, const std::filesystem::path& partial,
-          SplitConfig::Candidates how) {
+Facts WriteCandidates(const RunContext& context, const std::filesystem::path& partial,
+                      SplitConfig::Candidates how) {
   const Drawer drawer(context, how);
   const std::vector<int64_t> users = drawer.users();
   Rows rows;
@@ -170,7 +170,7 @@ Stage CandidatesStage(const config::RunConfig& config, const std::string& how) {
               .config_parts = {"split"},
               .inputs = {"catalogue", "split"},
               .run = [parsed](const RunContext& context, const std::filesystem::path& partial) {
-                return Run(context, partial, parsed);
+                return WriteCandidates(context, partial, parsed);
               }};
   if (parsed != SplitConfig::SASREC_HARD) return stage;
   CheckPool(config);

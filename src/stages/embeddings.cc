@@ -53,7 +53,7 @@ int64_t FillMissingUsers(const data::TrainView& train, const std::vector<std::st
   return filled;
 }
 
-Facts Run(const RunContext& context, const std::filesystem::path& partial) {
+Facts WriteEmbeddings(const RunContext& context, const std::filesystem::path& partial) {
   const auto& config = context.config.embeddings();
   const auto train = data::LoadTrainView(context.workspace.Of("split"));
   const auto records = [&](const char* kind) {
@@ -112,7 +112,7 @@ Stage EmbeddingsStage(const config::RunConfig& config) {
           .inputs = {"split", "rationales.item", "rationales.user"},
           .files = {{"encoder", config.embeddings().encoder()}},
           .kind = Kind::kLeased,
-          .run = Run};
+          .run = WriteEmbeddings};
 }
 
 }  // namespace whyrec::stages

@@ -49,7 +49,8 @@ int64_t Place(const TaskPredictions& task, int64_t i, int64_t target) {
   return found == list.end() ? 0 : found - list.begin() + 1;
 }
 
-Facts Run(const RunContext& context, const std::filesystem::path& partial, const SystemRun& run) {
+Facts WriteMetrics(const RunContext& context, const std::filesystem::path& partial,
+                   const SystemRun& run) {
   const auto train = data::LoadTrainView(context.workspace.Of("split"));
   const auto labels = data::LoadLabels(context.workspace.Of("split"));
   const auto predictions = LoadPredictions(context.workspace.Of(run.Predict()) / "predictions.h5");
@@ -109,7 +110,7 @@ Stage MetricsStage(const config::RunConfig& config, int i) {
           .settings = {"variant=" + run.VariantName()},
           .inputs = {run.Predict(), "split"},
           .run = [i](const RunContext& context, const std::filesystem::path& partial) {
-            return Run(context, partial, SystemRun(context.config, i));
+            return WriteMetrics(context, partial, SystemRun(context.config, i));
           }};
 }
 

@@ -59,7 +59,7 @@ HostTensor StatesOf(ranking::Recommender& asked, const Examples& users,
   return states;
 }
 
-Facts Run(const RunContext& context, const std::filesystem::path& partial) {
+Facts WriteNeighbours(const RunContext& context, const std::filesystem::path& partial) {
   const auto& config = context.config.pulse().neighbours();
   const auto train = data::LoadTrainView(context.workspace.Of("split"));
   const auto labels = data::LoadLabels(context.workspace.Of("split"));
@@ -95,7 +95,7 @@ Stage NeighboursStage(const config::RunConfig& config) {
                            "pulse.neighbours.with_target"},
           .inputs = {"split", run.Train()},
           .kind = Kind::kCollective,
-          .run = Run};
+          .run = WriteNeighbours};
 }
 
 }  // namespace whyrec::stages

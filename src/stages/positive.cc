@@ -10,7 +10,7 @@
 namespace whyrec::stages {
 namespace {
 
-Facts Run(const RunContext& context, const std::filesystem::path& partial) {
+Facts WritePositive(const RunContext& context, const std::filesystem::path& partial) {
   const auto train = data::LoadTrainView(context.workspace.Of("split"));
   const auto labels = data::LoadLabels(context.workspace.Of("split"));
   const Examples users(train, labels);
@@ -58,7 +58,7 @@ Stage PositiveStage(const config::RunConfig& config) {
               .config_parts = {"pulse.positive", "seed"},
               .inputs = {"split"},
               .kind = Kind::kLeased,
-              .run = Run};
+              .run = WritePositive};
   for (const char* part : {"backend", "attempts", "deterministic", "http"})
     stage.config_parts.push_back(Cat("rationales.", part));
   BackendNeedsOf(config, Prompts::kPulse).AddTo(stage);

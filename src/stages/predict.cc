@@ -106,7 +106,8 @@ std::vector<std::pair<std::string, Ragged<int64_t>>> LoadAlso(const RunContext& 
   return out;
 }
 
-Facts Run(const RunContext& context, const std::filesystem::path& partial, const SystemRun& run) {
+Facts WritePredictions(const RunContext& context, const std::filesystem::path& partial,
+                       const SystemRun& run) {
   const auto split = context.workspace.Of("split");
   const auto train = data::LoadTrainView(split);
   const auto labels = data::LoadLabels(split);
@@ -167,7 +168,7 @@ Stage PredictStage(const config::RunConfig& config, int i) {
     for (const std::string& how : AlsoCandidates(config))
       stage.inputs.push_back("candidates." + how);
   stage.run = [i](const RunContext& context, const std::filesystem::path& partial) {
-    return Run(context, partial, SystemRun(context.config, i));
+    return WritePredictions(context, partial, SystemRun(context.config, i));
   };
   return stage;
 }

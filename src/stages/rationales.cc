@@ -17,7 +17,7 @@ namespace whyrec::stages {
 namespace fs = std::filesystem;
 namespace {
 
-gen::ItemFacts FactsOf(const data::Item& item) {
+gen::ItemFacts ItemFactsOf(const data::Item& item) {
   return {item.title, item.brand, item.categories, item.description};
 }
 
@@ -94,7 +94,7 @@ class Writer {
  private:
   void Items(int64_t begin, int64_t end, Lines& lines) {
     std::vector<std::pair<int64_t, gen::ItemFacts>> block;
-    for (int64_t i = begin; i < end; ++i) block.emplace_back(i, FactsOf(train_.items[i]));
+    for (int64_t i = begin; i < end; ++i) block.emplace_back(i, ItemFactsOf(train_.items[i]));
     const auto texts = gen::RunItemChain(*generator_, train_.domain, block, attempts_);
     for (size_t i = 0; i < block.size(); ++i) {
       const auto& [id, facts] = block[i];

@@ -90,7 +90,7 @@ class Grower {
   std::vector<HostTensor> neighbours_;  // by split; none: k is 0
 };
 
-Facts Run(const RunContext& context, const std::filesystem::path& partial) {
+Facts WriteReasons(const RunContext& context, const std::filesystem::path& partial) {
   Grower grower(context);
   std::vector<gen::ReasonTree> all;
   gen::RecordWriter records(partial / "records.jsonl.gz");
@@ -134,7 +134,7 @@ Stage ReasonsStage(const config::RunConfig& config) {
                                "pulse.positive.review_tokens", "pulse.tree", "seed"},
               .inputs = {"split"},
               .kind = Kind::kLeased,
-              .run = Run};
+              .run = WriteReasons};
   if (config.pulse().neighbours().count() > 0) stage.inputs.push_back("neighbours");
   if (Prunes(config)) {
     stage.inputs.push_back("thoughts");

@@ -141,8 +141,8 @@ std::string Notes(const RunContext& context, const std::vector<std::string>& sta
   return text;
 }
 
-Facts Run(const RunContext& context, const std::filesystem::path& partial,
-          const std::vector<std::string>& stages, const std::vector<std::string>& protocol_keys) {
+Facts WriteReport(const RunContext& context, const std::filesystem::path& partial,
+                  const std::vector<std::string>& stages, const std::vector<std::string>& protocol_keys) {
   json rows = json::array();
   for (int i = 0; i < context.config.system_size(); ++i)
     for (json& row : Read(context, SystemRun(context.config, i).Metrics(), "metrics.json"))
@@ -191,7 +191,7 @@ Stage ReportStage(const config::RunConfig& config, const std::vector<Stage>& bef
   for (const Stage& one : before) names.push_back(one.name);
   stage.run = [names, keys = stage.settings](const RunContext& context,
                                              const std::filesystem::path& partial) {
-    return Run(context, partial, names, keys);
+    return WriteReport(context, partial, names, keys);
   };
   return stage;
 }

@@ -16,7 +16,7 @@
 namespace whyrec::stages {
 namespace {
 
-constexpr int64_t kUnitUsers = 64;
+constexpr int64_t kUnitTrees = 64;
 constexpr int64_t kSentenceTokens = 256;  // the limit of all-MiniLM-L6-v2's published folder
 
 using config::BehaviourConfig;
@@ -206,7 +206,7 @@ bool SelectByTexts(const RunContext& context, const std::filesystem::path& parti
   std::unique_ptr<gen::ReasonScorer> scorer;  // loaded by those who get work
   size_t next = 0;
   return DoUnits(
-      context, partial, {"  trees", "trees", std::ssize(choosing), kUnitUsers},
+      context, partial, {"  trees", "trees", std::ssize(choosing), kUnitTrees},
       [&](int64_t begin, int64_t end) {
         if (!scorer) scorer = LoadReasonScorer(context, by);
         return ScoreUnit(*scorer, examples, {choosing.begin() + begin, choosing.begin() + end},
@@ -222,7 +222,8 @@ bool SelectByTexts(const RunContext& context, const std::filesystem::path& parti
       });
 }
 
-Facts Run(const RunContext& context, const std::filesystem::path& partial, const std::string& by) {
+Facts WriteSelected(const RunContext& context, const std::filesystem::path& partial,
+                    const std::string& by) {
   const auto folder = context.workspace.Of("split");
   const auto train = data::LoadTrainView(folder);
   const auto labels = data::LoadLabels(folder);
@@ -252,7 +253,7 @@ Stage SelectStage(const config::RunConfig& config, const std::string& by) {
               .inputs = {"split", "rationales.tree"},
               .kind = Encodes(by) ? Kind::kLeased : Kind::kSolo,
               .run = [by](const RunContext& context, const std::filesystem::path& partial) {
-                return Run(context, partial, by);
+                return WriteSelected(context, partial, by);
               }};
   if (by == "random") stage.config_parts.push_back("seed");
   if (Encodes(by)) stage.config_parts.push_back("pulse.behaviour");

@@ -58,7 +58,7 @@ std::vector<systems::ThoughtSample> MakeSamples(const config::RunConfig& config,
   return samples;
 }
 
-Facts Run(const RunContext& context, const std::filesystem::path& partial) {
+Facts TrainEncoders(const RunContext& context, const std::filesystem::path& partial) {
   const auto folder = context.workspace.Of("split");
   const auto train = data::LoadTrainView(folder);
   const auto labels = data::LoadLabels(folder);
@@ -85,7 +85,7 @@ Stage ThoughtsStage(const config::RunConfig& config) {
                     ? std::pair<std::string, std::string>("encoder", thought.encoder())
                     : std::pair<std::string, std::string>("vocabulary", thought.vocabulary())},
       .kind = Kind::kCollective,
-      .run = Run};
+      .run = TrainEncoders};
   for (const std::string& line : config::Canonical(OwnTraining(config), {"train"}))
     stage.settings.push_back("own " + line);
   return stage;

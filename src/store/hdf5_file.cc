@@ -68,9 +68,6 @@ hid_t TypeOf(DType dtype) {
   return -1;
 }
 
-constexpr DType kAll[] = {DType::kF32, DType::kF64, DType::kF16, DType::kBF16,
-                          DType::kI64, DType::kI32, DType::kU8};
-
 Handle Timeless(hid_t list_class) {
   Handle list(H5Pcreate(list_class), H5Pclose);
   H5Pset_obj_track_times(list, false);
@@ -228,7 +225,7 @@ HostTensor Hdf5Reader::Read(const std::string& name) const {
   const int rank = H5Sget_simple_extent_ndims(space);
   std::vector<hsize_t> dims(static_cast<size_t>(std::max(rank, 0)));
   if (rank > 0) H5Sget_simple_extent_dims(space, dims.data(), nullptr);
-  for (DType dtype : kAll) {
+  for (DType dtype : kDTypes) {
     if (H5Tequal(type, Handle(TypeOf(dtype), H5Tclose)) <= 0) continue;
     HostTensor out = HostTensor::Zeros(dtype, {dims.begin(), dims.end()});
     if (out.numel() > 0 && H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, out.bytes()) < 0)

@@ -24,8 +24,6 @@ using Json = nlohmann::json;
 
 constexpr char kMetadata[] = "__metadata__";
 constexpr uint64_t kMaxHeader = 100'000'000;  // the limit of the reference library
-constexpr DType kAll[] = {DType::kF32, DType::kF64, DType::kF16, DType::kBF16,
-                          DType::kI64, DType::kI32, DType::kU8};
 
 // A private map of a whole file: tensors may be changed in memory, the file never is.
 struct Map {
@@ -132,9 +130,10 @@ class Reader {
       if (!value.contains(key)) Bad(where, "has no ", key);
     Entry out;
     out.name = name;
-    const auto dtype = std::find_if(std::begin(kAll), std::end(kAll),
+    const auto dtype = std::find_if(std::begin(kDTypes), std::end(kDTypes),
                                     [&](DType known) { return value["dtype"] == NameOf(known); });
-    if (dtype == std::end(kAll)) Bad(where, "dtype ", value["dtype"].dump(), " is not supported");
+    if (dtype == std::end(kDTypes))
+      Bad(where, "dtype ", value["dtype"].dump(), " is not supported");
     out.dtype = *dtype;
 
     std::optional<uint64_t> bytes = SizeOf(out.dtype);

@@ -18,8 +18,6 @@
 namespace whyrec::decode {
 namespace {
 
-constexpr float kNever = -std::numeric_limits<float>::infinity();
-
 at::Tensor RandomLogits(int64_t rows, int64_t vocabulary, double scale) {
   std::vector<float> values(static_cast<size_t>(rows * vocabulary));
   Rng(4, "logits").FillNormal(values, scale);

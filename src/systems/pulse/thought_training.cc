@@ -31,7 +31,7 @@ namespace whyrec::systems {
 namespace fs = std::filesystem;
 namespace {
 
-using Ids = std::vector<std::vector<int64_t>>;  // tokens of each text
+using TokenLists = std::vector<std::vector<int64_t>>;  // tokens of each text
 
 constexpr int64_t kOthers = 10;        // rationales beside the own one in retrieval: 1 of 11
 constexpr int64_t kEncodedTexts = 64;  // at a time, without gradients
@@ -66,7 +66,8 @@ struct ThoughtModel {
   }
 
   // [texts, d]
-  at::Tensor Vectors(const lm::Bert& encoder, const Ids& texts, const nn::Draws& draws) const {
+  at::Tensor Vectors(const lm::Bert& encoder, const TokenLists& texts,
+                     const nn::Draws& draws) const {
     if (texts.empty())
       return at::zeros({0, shape.width}, at::TensorOptions(parameters.dtype()).device(device));
     return encoder.Forward(texts, lm::PoolingOf(thought.pooling()), draws);
@@ -103,13 +104,13 @@ struct ThoughtTokens {
       (samples[static_cast<size_t>(i)].held_out ? held_out : trained).push_back(i);
   }
 
-  Ids with_target, history, rationale;
+  TokenLists with_target, history, rationale;
   std::vector<int64_t> trained, held_out;  // numbers of samples
   int64_t cut = 0;
 };
 
-Ids Pick(const Ids& all, const std::vector<int64_t>& numbers, train::Slice slice) {
-  Ids out;
+TokenLists Pick(const TokenLists& all, const std::vector<int64_t>& numbers, train::Slice slice) {
+  TokenLists out;
   for (int64_t i = slice.begin; i < slice.end; ++i)
     out.push_back(all[static_cast<size_t>(numbers[static_cast<size_t>(i)])]);
   return out;
@@ -140,7 +141,7 @@ class ThoughtTraining final : public train::Trainable {
     const int64_t step = share.step;
     const std::vector<int64_t> batch = Batch(step);
     const train::Slice own = team_.Own(std::ssize(batch));
-    Ids behaviours;
+    TokenLists behaviours;
     for (int64_t i = own.begin; i < own.end; ++i)
       behaviours.push_back(TrainedBehaviour(step, batch[static_cast<size_t>(i)]));
     const nn::Draws draws = nn::DrawsOf(config_.seed(), step, own.begin, own.size());
@@ -229,8 +230,8 @@ class ThoughtTraining final : public train::Trainable {
   }
 
   // [numbers, d], each rank its share.
-  at::Tensor Encode(const lm::Bert& encoder, const Ids& all, const std::vector<int64_t>& numbers,
-                    const train::Team& team) const {
+  at::Tensor Encode(const lm::Bert& encoder, const TokenLists& all,
+                    const std::vector<int64_t>& numbers, const train::Team& team) const {
     const train::Slice own = team.Own(std::ssize(numbers));
     std::vector<at::Tensor> parts = {model_.Vectors(encoder, {}, {})};
     for (int64_t begin = own.begin; begin < own.end; begin += kEncodedTexts) {

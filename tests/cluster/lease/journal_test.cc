@@ -31,7 +31,7 @@ wire::JournalHeader Header(const std::string& job = "job") {
   return header;
 }
 
-wire::JournalRecord Done(int64_t unit) {
+wire::JournalRecord DoneRecord(int64_t unit) {
   wire::JournalRecord record;
   record.mutable_done()->set_unit(unit);
   record.mutable_done()->set_result(Cat("result ", unit));
@@ -55,7 +55,7 @@ class JournalTest : public testing::Test {
     Disk disk;
     Journal journal(std::make_unique<SimulatedFile>(disk, rng_), Header(), {});
     for (int64_t unit = 0; unit < units; ++unit) {
-      journal.Append(Done(unit));
+      journal.Append(DoneRecord(unit));
       journal.Sync();
       ends_.push_back(disk.content.size());
     }
@@ -137,7 +137,7 @@ TEST_F(JournalTest, RecordsAreReadBackFromAFile) {
   {
     Journal journal(OpenJournalFile(file), Header(), {});
     EXPECT_THROW(OpenJournalFile(file), Error) << "locked";
-    for (int64_t unit = 0; unit < 100; ++unit) offsets.push_back(journal.Append(Done(unit)));
+    for (int64_t unit = 0; unit < 100; ++unit) offsets.push_back(journal.Append(DoneRecord(unit)));
     EXPECT_TRUE(journal.gathered());
     journal.Sync();
     EXPECT_EQ(journal.Read(offsets[42]).done().result(), "result 42");
@@ -148,7 +148,7 @@ TEST_F(JournalTest, RecordsAreReadBackFromAFile) {
                   [&](const wire::JournalRecord&, uint64_t offset) { found.push_back(offset); });
   EXPECT_EQ(found, offsets);
   EXPECT_EQ(journal.torn_bytes(), 4u);
-  journal.Append(Done(100));
+  journal.Append(DoneRecord(100));
   journal.Sync();
   EXPECT_EQ(journal.Read(found.back()).done().unit(), 99);
   EXPECT_THROW(journal.Read(found[1] + 1), Error);
