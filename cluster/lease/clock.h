@@ -3,7 +3,7 @@
 
 #include <chrono>
 
-#include "cluster/lease/lease_table.h"
+#include "cluster/lease/table.h"
 
 namespace whyrec::cluster {
 

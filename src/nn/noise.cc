@@ -22,14 +22,14 @@ namespace {
 constexpr int kLowBits = 8;
 constexpr float kUnit = 0x1p-24F;
 
-struct Rows {
+struct NoiseRows {
   const uint32_t* keys;
   uint32_t site;
   int64_t begin, end, columns;
 };
 
-// Rows [begin, end) of `out`.
-WR_VECTORISED void Fill(const Rows& rows, float* __restrict out) {
+// NoiseRows [begin, end) of `out`.
+WR_VECTORISED void Fill(const NoiseRows& rows, float* __restrict out) {
   for (int64_t i = rows.begin; i < rows.end; ++i) {
     const uint32_t row = RowHash(rows.keys[i], rows.site);
     float* to = out + i * rows.columns;

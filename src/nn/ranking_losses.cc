@@ -41,7 +41,7 @@ at::Tensor GbceLossSum(const at::Tensor& positive, const at::Tensor& negatives, 
 }
 
 at::Tensor ItemCrossEntropySum(const at::Tensor& logits, const at::Tensor& targets) {
-  return TextLoss(logits, targets, /*ignore_pad=*/false).sum;
+  return CrossEntropySum(logits, targets, /*ignore_pad=*/false).sum;
 }
 
 at::Tensor SampledSoftmaxLossSum(const at::Tensor& positive, const at::Tensor& negatives,

@@ -130,19 +130,22 @@ std::string Notes(const RunContext& context, const std::vector<std::string>& sta
       {"select.", "reasons chosen"},  {"train.", "scorer base"},  {"train.", "explanation task"}};
   std::string text;
   std::set<std::string> said;
-  for (const std::string& stage : stages)
-    for (const auto& fact : context.workspace.Find(stage)->fact()) {
+  for (const std::string& stage : stages) {
+    const artefact::Manifest manifest = *context.workspace.Find(stage);
+    for (const auto& fact : manifest.fact()) {
       const bool told = std::ranges::any_of(kTold, [&](const auto& one) {
         return stage.starts_with(one.first) && fact.name() == one.second;
       });
       if (told && said.insert(fact.name() + fact.value()).second)
         text += "- " + stage + ", " + fact.name() + ": " + fact.value() + "\n";
     }
+  }
   return text;
 }
 
 Facts WriteReport(const RunContext& context, const std::filesystem::path& partial,
-                  const std::vector<std::string>& stages, const std::vector<std::string>& protocol_keys) {
+                  const std::vector<std::string>& stages,
+                  const std::vector<std::string>& protocol_keys) {
   json rows = json::array();
   for (int i = 0; i < context.config.system_size(); ++i)
     for (json& row : Read(context, SystemRun(context.config, i).Metrics(), "metrics.json"))

@@ -17,8 +17,8 @@
 #include <string>
 
 #include "src/lm/lora.h"
+#include "src/lm/packed_branches.h"
 #include "src/lm/text_engine.h"
-#include "src/lm/token_tree.h"
 #include "src/nn/dropout.h"
 #include "src/systems/pulse/memory.h"
 #include "src/tensor/device.h"
@@ -93,9 +93,9 @@ void Train(lm::Phi& model, c10::Device device, int64_t steps) {
   lora.Initialise(1);
   model.RecomputeLayers(true);
   train::AdamW optimizer(adapters, {.learning_rate = 2e-4, .weight_decay = 0});
-  lm::TokenTree tree{.prefix = kPrefix, .branches = {}};
+  lm::PackedBranches tree{.prefix = kPrefix, .branches = {}};
   tree.branches.assign(kCandidates, kBranch);
-  const std::vector<lm::TokenTree> trees(kUsers, tree);
+  const std::vector<lm::PackedBranches> trees(kUsers, tree);
   const int64_t tokens = tree.tokens();
   const at::Tensor positions =
       at::cat(std::vector<at::Tensor>(kUsers, lm::TreePositions(tree))).to(device);

@@ -34,8 +34,7 @@ data::Split ReadSplit(const store::TensorMap& file) {
                                                 static_cast<size_t>(offsets[u + 1] - offsets[u])));
   data::HeldOut held;
   held.items.assign(offsets.size() - 1, 0);
-  for (size_t u = 0; u < held.items.size(); ++u)
-    held.candidates.Append(std::vector<int64_t>{0});
+  for (size_t u = 0; u < held.items.size(); ++u) held.candidates.Append(std::vector<int64_t>{0});
   split.labels = data::LabelStore(held, held, {});
   return split;
 }

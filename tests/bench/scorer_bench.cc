@@ -12,7 +12,7 @@
 #include <functional>
 #include <string>
 
-#include "src/lm/token_tree.h"
+#include "src/lm/packed_branches.h"
 #include "src/nn/parameters.h"
 
 namespace whyrec::lm {
@@ -34,13 +34,13 @@ double Seconds(const std::function<void()>& run) {
 
 // Trees of one pass: a user's candidates as branches of one, or a sequence for each.
 struct Pass {
-  std::vector<TokenTree> trees;
+  std::vector<PackedBranches> trees;
   std::vector<nn::RowRun> runs;  // the user of each
   at::Tensor ids, positions;
 
   Pass(int64_t users, int64_t prefix, int64_t branch, bool packed, int64_t vocabulary,
        c10::Device device) {
-    TokenTree tree{.prefix = prefix, .branches = {branch}};
+    PackedBranches tree{.prefix = prefix, .branches = {branch}};
     if (packed) tree.branches.assign(kCandidates, branch);
     trees.assign(static_cast<size_t>(users * (packed ? 1 : kCandidates)), tree);
     for (int64_t i = 0; i < std::ssize(trees); ++i)

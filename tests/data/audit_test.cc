@@ -64,15 +64,15 @@ TEST(Rules, R2SeesWhatTrainingSees) {
   EXPECT_NEAR(At(RuleR2(data), "R2", "HR@1"), 1 / 3.0, 1e-12);
 }
 
-struct Stated {
+struct StatedRules {
   const char* name;
   double r1[5], r2[4], r3[4];  // r1 begins with HR@1; then HR@5, NDCG@5, HR@10, NDCG@10
   double digits;               // HR@10 of the digit-count rule on the direct task
 };
 
-void PrintTo(const Stated& value, std::ostream* out) { *out << value.name; }
+void PrintTo(const StatedRules& value, std::ostream* out) { *out << value.name; }
 
-class RealRules : public ::testing::TestWithParam<Stated> {};
+class RealRules : public ::testing::TestWithParam<StatedRules> {};
 
 TEST_P(RealRules, StatedFiguresAndChanceAfterRenumbering) {
   WR_SHARED_DATA(folder, GetParam().name);
@@ -108,16 +108,16 @@ TEST_P(RealRules, StatedFiguresAndChanceAfterRenumbering) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, RealRules,
-                         ::testing::Values(Stated{"beauty",
-                                                  {.0443, .0542, .0498, .0568, .0506},
-                                                  {.0618, .0550, .0716, .0582},
-                                                  {.1037, .0796, .1161, .0837},
-                                                  .175},
-                                           Stated{"toys",
-                                                  {.0654, .0768, .0718, .0794, .0726},
-                                                  {.0011, .0008, .0015, .0009},
-                                                  {.0665, .0659, .0744, .0688},
-                                                  .161}),
+                         ::testing::Values(StatedRules{"beauty",
+                                                       {.0443, .0542, .0498, .0568, .0506},
+                                                       {.0618, .0550, .0716, .0582},
+                                                       {.1037, .0796, .1161, .0837},
+                                                       .175},
+                                           StatedRules{"toys",
+                                                       {.0654, .0768, .0718, .0794, .0726},
+                                                       {.0011, .0008, .0015, .0009},
+                                                       {.0665, .0659, .0744, .0688},
+                                                       .161}),
                          [](const auto& info) { return std::string(info.param.name); });
 
 // README of the data: HR@10 .098 and .303 in file order. Over shuffles the README saw .19 to .22

@@ -14,14 +14,14 @@ namespace {
 
 using Scores = std::function<std::vector<double>(int64_t last)>;
 
-struct Parts {
+struct LoadedParts {
   Catalogue catalogue;
   Ragged<int64_t> train, seen;  // positions 1..n-2 and 1..n-1
 };
 
-Parts Load(const config::CatalogueConfig& config) {
+LoadedParts Load(const config::CatalogueConfig& config) {
   Facts facts;
-  Parts out{ReadSource(config, facts), {}, {}};
+  LoadedParts out{ReadSource(config, facts), {}, {}};
   for (int64_t u = 0; u < out.catalogue.user_count(); ++u) {
     const auto row = out.catalogue.histories.row(u);
     out.train.Append(row.first(row.size() - 2));
@@ -32,7 +32,7 @@ Parts Load(const config::CatalogueConfig& config) {
 
 // HR@5, NDCG@5, HR@10, NDCG@10 of the test items among all items. With `masked` the history,
 // validation item included, is left out of the list.
-std::vector<double> Evaluate(const Parts& parts, const Scores& scores, bool masked,
+std::vector<double> Evaluate(const LoadedParts& parts, const Scores& scores, bool masked,
                              eval::Ties ties = eval::Ties::kExpected) {
   std::vector<double> sums(4, 0);
   std::vector<uint8_t> mask(static_cast<size_t>(parts.catalogue.item_count()), 0);
@@ -85,7 +85,7 @@ class ReadmeFigures : public ::testing::TestWithParam<Stated> {};
 
 TEST_P(ReadmeFigures, Hold) {
   WR_SHARED_DATA(folder, GetParam().name);
-  const Parts parts =
+  const LoadedParts parts =
       Load(std::string(GetParam().name) == "gift-cards" ? GiftCards(*folder) : Folder(*folder));
   const int64_t items = parts.catalogue.item_count();
   const std::vector<double> popularity = Popularity(parts.train, items);
@@ -134,7 +134,7 @@ TEST(CountModels, PopularityAmongHundredCandidates) {
   for (const auto& [name, hr5, hr10] :
        {std::tuple("beauty", .172, .289), std::tuple("toys", .153, .240)}) {
     WR_SHARED_DATA(folder, name);
-    const Parts parts = Load(Folder(*folder));
+    const LoadedParts parts = Load(Folder(*folder));
     const std::vector<double> popularity = Popularity(parts.train, parts.catalogue.item_count());
     config::SplitConfig config;
     config.set_item_ids(config::SplitConfig::PERMUTED);

@@ -44,7 +44,7 @@ lm::LoraConfig AdapterConfig(const ScorerConfig& scorer, bool head, const std::s
 
 // Trees packed end to end, as a pass of the network takes them.
 struct Packed {
-  std::vector<lm::TokenTree> trees;
+  std::vector<lm::PackedBranches> trees;
   std::vector<nn::RowRun> prompts;  // of each tree
   std::vector<int64_t> ids;
   int64_t longest = 0;
@@ -52,7 +52,7 @@ struct Packed {
   // The branch without its last `dropped` tokens.
   void Add(size_t prompt, const std::vector<int64_t>& prefix,
            std::span<const std::vector<int64_t>> branches, size_t dropped = 0) {
-    lm::TokenTree tree{.prefix = std::ssize(prefix)};
+    lm::PackedBranches tree{.prefix = std::ssize(prefix)};
     ids.insert(ids.end(), prefix.begin(), prefix.end());
     for (const auto& branch : branches) {
       const auto tokens = static_cast<int64_t>(branch.size() - dropped);
@@ -66,7 +66,7 @@ struct Packed {
 
   at::Tensor Hidden(const lm::Phi& phi, const nn::Draws& draws) const {
     std::vector<at::Tensor> positions;
-    for (const lm::TokenTree& tree : trees) positions.push_back(lm::TreePositions(tree));
+    for (const lm::PackedBranches& tree : trees) positions.push_back(lm::TreePositions(tree));
     const at::Device device = phi.table().front().second.device();
     return phi.Hidden(at::tensor(ids, at::kLong).to(device), at::cat(positions).to(device),
                       lm::TreeAttention(trees), longest,

@@ -10,8 +10,8 @@
 
 #include "proto/config.pb.h"
 #include "src/decode/sampling.h"
+#include "src/lm/packed_branches.h"
 #include "src/lm/phi.h"
-#include "src/lm/token_tree.h"
 #include "src/nn/parameters.h"
 #include "src/systems/pulse/prompt.h"
 

@@ -15,8 +15,8 @@
 
 #include "src/base/error.h"
 #include "src/lm/lora.h"
+#include "src/lm/packed_branches.h"
 #include "src/lm/phi.h"
-#include "src/lm/token_tree.h"
 #include "src/nn/parameters.h"
 
 namespace whyrec::systems {
@@ -123,7 +123,7 @@ struct Measured {
 
 // One training pass over users of one length, in bytes.
 Measured Pass(const lm::PhiConfig& sizes, at::ScalarType dtype, double dropout, bool recompute,
-              int64_t users, const lm::TokenTree& tree) {
+              int64_t users, const lm::PackedBranches& tree) {
   static Counting* counting = new Counting;
   c10::SetCPUAllocator(counting, 100);
   at::set_num_threads(1);
@@ -162,7 +162,7 @@ TEST(PulseMemory, TheFormulaAgainstCountedBytes) {
   sizes.layers = 2;
   config::RunConfig config;
   auto& scorer = *config.mutable_pulse()->mutable_scorer();
-  const lm::TokenTree tree{.prefix = 28, .branches = {6, 6, 6, 6, 6, 6}};
+  const lm::PackedBranches tree{.prefix = 28, .branches = {6, 6, 6, 6, 6, 6}};
   struct Case {
     bool half;
     double dropout;

@@ -1,4 +1,4 @@
-#include "src/lm/token_tree.h"
+#include "src/lm/packed_branches.h"
 
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
@@ -12,15 +12,15 @@
 
 namespace whyrec::lm {
 
-int64_t TokenTree::tokens() const {
+int64_t PackedBranches::tokens() const {
   return std::accumulate(branches.begin(), branches.end(), prefix);
 }
 
-int64_t TokenTree::longest_path() const {
+int64_t PackedBranches::longest_path() const {
   return prefix + (branches.empty() ? 0 : *std::max_element(branches.begin(), branches.end()));
 }
 
-at::Tensor TreeMask(const TokenTree& tree) {
+at::Tensor TreeMask(const PackedBranches& tree) {
   const int64_t total = tree.tokens();
   at::Tensor mask = at::zeros({total, total}, at::kBool);
   mask.narrow(1, 0, tree.prefix).fill_(true);
@@ -32,20 +32,20 @@ at::Tensor TreeMask(const TokenTree& tree) {
   return mask.logical_and_(at::ones({total, total}, at::kBool).tril_());
 }
 
-at::Tensor TreePositions(const TokenTree& tree) {
+at::Tensor TreePositions(const PackedBranches& tree) {
   std::vector<at::Tensor> parts = {at::arange(tree.prefix, at::kLong)};
   for (const int64_t length : tree.branches)
     parts.push_back(at::arange(tree.prefix, tree.prefix + length, at::kLong));
   return at::cat(parts);
 }
 
-Phi::Attend TreeAttention(const std::vector<TokenTree>& trees) {
+Phi::Attend TreeAttention(const std::vector<PackedBranches>& trees) {
   struct Part {
     int64_t tokens;
     Phi::Attend attend;
   };
   std::vector<Part> parts;
-  for (const TokenTree& tree : trees) {
+  for (const PackedBranches& tree : trees) {
     const int64_t tokens = tree.tokens();
     const bool plain = tree.branches.size() < 2;
     parts.push_back({tokens, plain ? CausalAttention({tokens}) : MaskedAttention(TreeMask(tree))});

@@ -1,6 +1,6 @@
 // A tree of tokens against its paths read as sequences of their own, and losses by row against the
 // plain cross-entropy over all logits.
-#include "src/lm/token_tree.h"
+#include "src/lm/packed_branches.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/arange.h>
@@ -61,12 +61,12 @@ struct Network {
   }
 
   at::Tensor Packed(const std::vector<Tree>& trees) const {
-    std::vector<TokenTree> shapes;
+    std::vector<PackedBranches> shapes;
     std::vector<at::Tensor> positions;
     Ids ids;
     int64_t longest = 0;
     for (const auto& [prefix, branches] : trees) {
-      TokenTree shape{.prefix = std::ssize(prefix)};
+      PackedBranches shape{.prefix = std::ssize(prefix)};
       ids.insert(ids.end(), prefix.begin(), prefix.end());
       for (const Ids& branch : branches) {
         ids.insert(ids.end(), branch.begin(), branch.end());
@@ -104,7 +104,7 @@ double Difference(const at::Tensor& a, const at::Tensor& b) {
   return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
 }
 
-TEST(TokenTree, PathsAreSequencesOfTheirOwn) {
+TEST(PackedBranches, PathsAreSequencesOfTheirOwn) {
   for (const auto& [dtype, tolerance] :
        {std::pair{at::kDouble, 1e-12}, {at::kFloat, 1e-5}, {at::kBFloat16, 0.05}}) {
     const Network network(dtype);
@@ -114,7 +114,7 @@ TEST(TokenTree, PathsAreSequencesOfTheirOwn) {
   }
 }
 
-TEST(TokenTree, GradientsToo) {
+TEST(PackedBranches, GradientsToo) {
   std::vector<at::Tensor> gradients[2];
   for (int packed = 0; packed < 2; ++packed) {
     const Network network(at::kDouble);
@@ -129,7 +129,7 @@ TEST(TokenTree, GradientsToo) {
               1e-9 * std::max(1.0, gradients[0][i].abs().max().item<double>()));
 }
 
-TEST(TokenTree, TheOrderOfBranchesDoesNotMatter) {
+TEST(PackedBranches, TheOrderOfBranchesDoesNotMatter) {
   const Network network(at::kDouble);
   std::vector<Tree> turned = Trees();
   std::reverse(turned[0].branches.begin(), turned[0].branches.end());
@@ -140,8 +140,8 @@ TEST(TokenTree, TheOrderOfBranchesDoesNotMatter) {
   EXPECT_LT(Difference(a.narrow(0, 14, 7), b.narrow(0, 9, 7)), 1e-12);
 }
 
-TEST(TokenTree, EmptyBranchesAndPlainSequences) {
-  const TokenTree tree{.prefix = 3, .branches = {0, 2}};
+TEST(PackedBranches, EmptyBranchesAndPlainSequences) {
+  const PackedBranches tree{.prefix = 3, .branches = {0, 2}};
   EXPECT_EQ(tree.tokens(), 5);
   EXPECT_EQ(tree.longest_path(), 5);
   EXPECT_EQ(TreeMask(tree).sum().item<int64_t>(), 6 + 2 * 3 + 3);

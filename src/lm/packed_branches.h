@@ -11,7 +11,7 @@
 namespace whyrec::lm {
 
 // Packed tokens: the prefix's, then each branch's. No branches: a plain causal sequence.
-struct TokenTree {
+struct PackedBranches {
   int64_t prefix = 0;
   std::vector<int64_t> branches = {};  // their tokens; 0 is allowed
 
@@ -20,11 +20,11 @@ struct TokenTree {
 };
 
 // bool [T,T], T = tree.tokens(): row may read column.
-at::Tensor TreeMask(const TokenTree& tree);
+at::Tensor TreeMask(const PackedBranches& tree);
 // i64 [T]: every branch continues at position `prefix`.
-at::Tensor TreePositions(const TokenTree& tree);
+at::Tensor TreePositions(const PackedBranches& tree);
 
 // Attention for trees packed end to end, each in itself: work and memory are linear in the trees.
-Phi::Attend TreeAttention(const std::vector<TokenTree>& trees);
+Phi::Attend TreeAttention(const std::vector<PackedBranches>& trees);
 
 }  // namespace whyrec::lm
