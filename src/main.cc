@@ -1,5 +1,6 @@
 // whyrec: the command line. Each command is a function of src/commands/commands.h.
 #include <malloc.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <iostream>
@@ -7,14 +8,17 @@
 #include "cluster/doctor.h"
 #include "src/base/error.h"
 #include "src/base/log.h"
+#include "src/base/self_start.h"
 #include "src/base/stop.h"
 #include "src/commands/commands.h"
 
 namespace {
 
 using whyrec::Exit;
+using whyrec::StartSelf;
 using whyrec::commands::EmbedCommand;
 using whyrec::commands::GenerateCommand;
+using whyrec::commands::IsReproducible;
 using whyrec::commands::RunOptions;
 namespace fs = std::filesystem;
 
@@ -127,6 +131,14 @@ void AddEmbed(CLI::App& app, EmbedCommand& embed) {
       "x.safetensors");
 }
 
+// Runs before the initialisers of the libraries, so that a second start need not repeat them:
+// LibTorch's take half a second.
+void SetWaiting(int, char** arguments, char** environment) {
+  StartSelf(arguments, environment, false);
+}
+[[gnu::section(".preinit_array"), gnu::used]] void (*const kBeforeAll)(int, char**,
+                                                                       char**) = SetWaiting;
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -215,6 +227,7 @@ int main(int argc, char** argv) {
                             : progress == "none"  ? ProgressMode::kNone
                                                   : ProgressMode::kAuto);
     if (*run) {
+      if (IsReproducible(options)) StartSelf(argv, environ, true);
       whyrec::CatchStopSignals();
       whyrec::commands::Run(options, whyrec::cluster::ReadLaunch());
     }
@@ -227,6 +240,7 @@ int main(int argc, char** argv) {
       whyrec::commands::Embed(embed);
     }
     if (app.got_subcommand("work")) {
+      if (IsReproducible(work.run)) StartSelf(argv, environ, true);
       whyrec::CatchStopSignals();
       if (quiet) whyrec::SetLogRank(1);
       whyrec::commands::Work(work);

@@ -46,15 +46,26 @@ void LockWorkspace(const fs::path& workspace) {
 }
 
 void SetThreadsOf(const config::RunConfig& config, const cluster::Launch& launch) {
+  if (config.execution().reproducible()) {
+    nn::UsePlainKernels();
+    Info("execution.reproducible: kernels that every x86-64 CPU has, one thread per rank");
+    return;
+  }
   const int cores = static_cast<int>(std::thread::hardware_concurrency());
   const int wanted = config.execution().threads();
   nn::SetThreads(wanted > 0 ? wanted : std::max(1, cores / launch.local_size));
 }
 
-// Reports a device name that is wrong on any machine before anything starts.
-void CheckDevice(const config::RunConfig& config) {
+// Reports a device name that is wrong on any machine before anything starts. A reproducible run
+// uses the CPU: GPUs of different models round differently.
+void CheckDevice(config::RunConfig& config) {
   constexpr int kMany = 1 << 20;
-  cluster::DeviceName(config.execution().device(), {}, kMany);
+  const std::string device = config.execution().device();
+  cluster::DeviceName(device, {}, kMany);
+  if (!config.execution().reproducible()) return;
+  if (device != "auto" && device != "cpu")
+    Fail(Exit::kUsage, "execution.reproducible needs a CPU, but execution.device is ", device);
+  config.mutable_execution()->set_device("cpu");
 }
 
 // Replaces execution.device by the name of the device that this process uses.
@@ -132,6 +143,10 @@ std::vector<data::AuditValue> Rules(const data::NumberedSequences& data, const s
 
 }  // namespace
 
+bool IsReproducible(const RunOptions& options) {
+  return config::Load(options.config, options.overrides).execution().reproducible();
+}
+
 void Run(const RunOptions& options, const cluster::Launch& launch) {
   const auto start = std::chrono::steady_clock::now();
   config::RunConfig config = Load(options);
@@ -182,6 +197,7 @@ void Run(const RunOptions& options, const cluster::Launch& launch) {
 void Work(const WorkOptions& options) {
   config::RunConfig config = Load(options.run);
   stages::Chain(config);
+  CheckDevice(config);
   TakeDevice(config, cluster::ReadLocalLaunch());
   SetThreadsOf(config, {});
   const fs::path folder = WorkspaceOf(options.run, config);

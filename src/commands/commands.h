@@ -20,6 +20,8 @@ struct RunOptions {
   std::string listen;  // address for `work` processes to connect to; "0.0.0.0": all interfaces
 };
 
+// Whether the configuration sets execution.reproducible (base/self_start.h says what that needs).
+bool IsReproducible(const RunOptions& options);
 void Run(const RunOptions& options, const cluster::Launch& launch);
 void Plan(const RunOptions& options);
 // Prints the kind of the first stage that has to run: "solo", "leased", "collective", or "nothing";

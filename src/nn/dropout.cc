@@ -14,13 +14,10 @@
 #include "src/base/rng.h"
 #include "src/tensor/linear_map.h"
 #include "src/tensor/parallel.h"
+#include "src/tensor/vectorised.h"
 
 namespace whyrec::nn {
 namespace {
-
-// Compiled for several vector widths; the program picks at start-up.
-#define WR_VECTORISED \
-  __attribute__((optimize("O3"), target_clones("avx512f", "avx2,fma", "default")))
 
 // Odd numbers that set apart columns, heads and places: fractions of 2^32.
 constexpr uint32_t kColumn = 0x9e3779b9;  // golden ratio

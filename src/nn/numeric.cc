@@ -1,6 +1,8 @@
 #include "src/nn/numeric.h"
 
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <ATen/Version.h>
 #include <ATen/ops/linalg_eigh.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/mm.h>
@@ -19,6 +21,13 @@ namespace whyrec::nn {
 
 void SetThreads(int threads) {
   if (threads > 0) at::set_num_threads(threads);
+}
+
+void UsePlainKernels() {
+  const std::string level = at::get_cpu_capability();
+  WR_CHECK(level == "DEFAULT", "LibTorch's kernels are those of ", level);
+  at::globalContext().setUserEnabledMkldnn(false);
+  SetThreads(1);
 }
 
 HostTensor Pca(const HostTensor& z, int64_t p) {

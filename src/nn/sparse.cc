@@ -13,14 +13,12 @@
 #include "src/tensor/bridge.h"
 #include "src/tensor/linear_map.h"
 #include "src/tensor/parallel.h"
+#include "src/tensor/vectorised.h"
 
 namespace whyrec::nn {
 namespace {
 
-// sum += w * term. Compiled for several vector widths; the program picks at start-up.
-#define WR_VECTORISED \
-  __attribute__((optimize("O3"), target_clones("avx512f", "avx2,fma", "default")))
-
+// sum += w * term
 WR_VECTORISED void AddScaled(const float* __restrict term, float w, int64_t n,
                              float* __restrict sum) {
   for (int64_t j = 0; j < n; ++j) sum[j] += w * term[j];

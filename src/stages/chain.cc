@@ -118,6 +118,9 @@ store::Identity IdentityOf(const Stage& stage, const config::RunConfig& config,
   store::Identity identity{.name = stage.name, .revision = stage.revision};
   if (!stage.config_parts.empty()) identity.config = config::Canonical(config, stage.config_parts);
   identity.config.insert(identity.config.end(), stage.settings.begin(), stage.settings.end());
+  // A reproducible run must not reuse artefacts of other kernels: their last digits differ.
+  if (config.execution().reproducible())
+    identity.config.emplace_back("execution.reproducible=true");
   for (const std::string& name : stage.inputs) {
     artefact::Input input;
     input.set_name(name);

@@ -317,7 +317,8 @@ TEST_F(RunConfigTest, CanonicalLines) {
   EXPECT_TRUE(has("catalogue.domain=\"a\\\"b\""));
   EXPECT_TRUE(has("system[0].knobs.dim=3"));
   for (const std::string& line : all)
-    EXPECT_FALSE(line.starts_with("execution") || line.starts_with("train.checkpoint_steps"));
+    EXPECT_FALSE(line.starts_with("execution.threads") || line.starts_with("train.checkpoint"));
+  EXPECT_TRUE(has("execution.reproducible=false"));
 
   EXPECT_EQ(Canonical(config, {"metrics", "isrf.backbone.heads", "system"}),
             (Lines{"isrf.backbone.heads=8", "metrics.bootstrap=2000", "metrics.dedupe=true",

@@ -54,6 +54,26 @@ TEST(SparseOperator, ProductAndGradientEqualTheDenseOnes) {
   }
 }
 
+// Products and sums are rounded one by one, whatever vector width the CPU has.
+TEST(SparseOperator, RoundsAlikeOnEveryCpu) {
+  constexpr int64_t kRows = 30, kColumns = 50, kWidth = 37;
+  const Random m = MakeRandom(kRows, kColumns);
+  const SparseOperator a(m.offsets, m.indices, m.weights, kColumns, false);
+  const at::Tensor x = at::randn({kColumns, kWidth}), out = a.Multiply(x);
+  const auto from = m.offsets.values<int64_t>(), to = m.indices.values<int64_t>();
+  for (int64_t row = 0; row < kRows; ++row) {
+    for (int64_t j = 0; j < kWidth; ++j) {
+      float sum = 0;
+      for (auto k = static_cast<size_t>(from[row]); k < static_cast<size_t>(from[row + 1]); ++k) {
+        const volatile float product =
+            m.weights.values<float>()[k] * x.const_data_ptr<float>()[to[k] * kWidth + j];
+        sum += product;
+      }
+      ASSERT_EQ(out.const_data_ptr<float>()[row * kWidth + j], sum) << row << ", " << j;
+    }
+  }
+}
+
 double Far(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
 
 // The way of other devices against the CPU's own kernel: interaction graphs (symmetric, their first

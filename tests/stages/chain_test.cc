@@ -113,6 +113,7 @@ TEST_F(Rerun, RunsWhatAChangeReaches) {
       {{"system[1].knobs.mask_history=false"}, From("train.markov")},
       {{"isrf.layers=2", "train.steps=9", "graphs.neighbours=7"}, {}},
       {{"execution.threads=2", "train.checkpoint_steps=7"}, {}},
+      {{"execution.reproducible=true"}, From("catalogue")},
       // The batch cuts the work, but not the answers of systems that count: same bytes, nothing
       // follows.
       {{"predict.batch_users=5"}, {"predict.popularity", "predict.markov"}},
