@@ -12,6 +12,7 @@
 
 #include "src/base/error.h"
 #include "src/base/rng.h"
+#include "src/nn/row_hash.h"
 #include "src/tensor/linear_map.h"
 #include "src/tensor/parallel.h"
 
@@ -22,32 +23,9 @@ namespace {
 #define WR_VECTORISED \
   __attribute__((optimize("O3"), target_clones("avx512f", "avx2,fma", "default")))
 
-// Odd numbers that set apart columns, heads and places: fractions of 2^32.
-constexpr uint32_t kColumn = 0x9e3779b9;  // golden ratio
-constexpr uint32_t kHead = 0xb504f333;    // sqrt 1/2
-constexpr uint32_t kPlace = 0xddb3d743;   // sqrt 3/4
-
-// A bijection of 32 bits with full avalanche. Shifts and factors: hash-prospector's "lowbias32"
-// (C. Wellons, public domain) with the better constants found later.
-constexpr uint32_t kFirst = 0x21f0aaad, kSecond = 0xd35a2d97;
-constexpr int kShifts[] = {16, 15, 15};
-
-[[gnu::always_inline]] constexpr uint32_t Mix32(uint32_t x) {
-  x = (x ^ (x >> kShifts[0])) * kFirst;
-  x = (x ^ (x >> kShifts[1])) * kSecond;
-  return x ^ (x >> kShifts[2]);
-}
-
-// int32 tensors represent unsigned numbers: products wrap the same way, and shifts clear the sign
-// bits that they copy.
-at::Tensor Mix32(at::Tensor x) {
-  const auto shifted = [&](int bits) {
-    return x.__rshift__(bits).bitwise_and_(static_cast<int32_t>(~0U >> bits));
-  };
-  x = x.bitwise_xor(shifted(kShifts[0])).mul_(static_cast<int32_t>(kFirst));
-  x.bitwise_xor_(shifted(kShifts[1])).mul_(static_cast<int32_t>(kSecond));
-  return x.bitwise_xor_(shifted(kShifts[2]));
-}
+// Odd numbers that set apart heads and places: fractions of 2^32.
+constexpr uint32_t kHead = 0xb504f333;   // sqrt 1/2
+constexpr uint32_t kPlace = 0xddb3d743;  // sqrt 3/4
 
 // Values whose hash is below `limit` are dropped, the others scaled.
 struct Rule {
@@ -70,11 +48,11 @@ struct Rows {
 WR_VECTORISED void Drop(const Rows& rows, uint32_t limit, float scale, const float* __restrict x,
                         float* __restrict y) {
   for (int64_t i = rows.begin; i < rows.end; ++i) {
-    const uint32_t key = Mix32(rows.keys[i] + rows.site);
+    const uint32_t row = RowHash(rows.keys[i], rows.site);
     const float* from = x + i * rows.c;
     float* to = y + i * rows.c;
     for (int64_t j = 0; j < rows.c; ++j) {
-      const uint32_t kept = -uint32_t{Mix32(key + static_cast<uint32_t>(j) * kColumn) >= limit};
+      const uint32_t kept = -uint32_t{ElementHash(row, j) >= limit};
       to[j] = std::bit_cast<float>(std::bit_cast<uint32_t>(from[j] * scale) & kept);
     }
   }
@@ -83,11 +61,11 @@ WR_VECTORISED void Drop(const Rows& rows, uint32_t limit, float scale, const flo
 WR_VECTORISED void Drop(const Rows& rows, uint32_t limit, double scale, const double* __restrict x,
                         double* __restrict y) {
   for (int64_t i = rows.begin; i < rows.end; ++i) {
-    const uint32_t key = Mix32(rows.keys[i] + rows.site);
+    const uint32_t row = RowHash(rows.keys[i], rows.site);
     const double* from = x + i * rows.c;
     double* to = y + i * rows.c;
     for (int64_t j = 0; j < rows.c; ++j) {
-      const uint64_t kept = -uint64_t{Mix32(key + static_cast<uint32_t>(j) * kColumn) >= limit};
+      const uint64_t kept = -uint64_t{ElementHash(row, j) >= limit};
       to[j] = std::bit_cast<double>(std::bit_cast<uint64_t>(from[j] * scale) & kept);
     }
   }
@@ -97,11 +75,11 @@ WR_VECTORISED void Drop(const Rows& rows, uint32_t limit, double scale, const do
 WR_VECTORISED void Drop(const Rows& rows, uint32_t limit, float scale,
                         const at::BFloat16* __restrict x, at::BFloat16* __restrict y) {
   for (int64_t i = rows.begin; i < rows.end; ++i) {
-    const uint32_t key = Mix32(rows.keys[i] + rows.site);
+    const uint32_t row = RowHash(rows.keys[i], rows.site);
     const at::BFloat16* from = x + i * rows.c;
     at::BFloat16* to = y + i * rows.c;
     for (int64_t j = 0; j < rows.c; ++j) {
-      const uint32_t kept = -uint32_t{Mix32(key + static_cast<uint32_t>(j) * kColumn) >= limit};
+      const uint32_t kept = -uint32_t{ElementHash(row, j) >= limit};
       const auto wide =
           std::bit_cast<uint32_t>(std::bit_cast<float>(uint32_t{from[j].x} << 16) * scale);
       to[j].x = static_cast<uint16_t>(((wide + 0x7fff + (wide >> 16 & 1)) >> 16) & kept);
@@ -139,11 +117,6 @@ at::Tensor Drop(const at::Tensor& x, double p, const RowKeys& keys) {
         break;
     }
   return DropoutByOperators(x, p, keys);
-}
-
-uint32_t RowKey(uint64_t stream, int64_t row) {
-  return static_cast<uint32_t>(
-      Mix(stream + 0x9e3779b97f4a7c15ULL * static_cast<uint64_t>(row + 1)));
 }
 
 }  // namespace
@@ -205,12 +178,9 @@ RowKeys KeysOf(const Draws& draws, std::string_view network, int64_t rows, at::D
 
 at::Tensor DropoutByOperators(const at::Tensor& x, double p, const RowKeys& keys) {
   const Rule rule(p);
-  const at::Tensor& rows = keys.rows();
-  const at::Tensor columns = at::arange(x.size(-1), rows.options()) * static_cast<int32_t>(kColumn);
-  const at::Tensor row_hashes = Mix32(rows + static_cast<int32_t>(keys.site()));
   // Signed numbers order as unsigned ones do once the highest bit is turned.
-  const at::Tensor hashes =
-      Mix32(row_hashes.unsqueeze(-1) + columns).bitwise_xor_(static_cast<int32_t>(1U << 31));
+  const at::Tensor hashes = ElementHashes(keys.rows(), keys.site(), x.size(-1))
+                                .bitwise_xor_(static_cast<int32_t>(1U << 31));
   const auto limit = static_cast<int32_t>(rule.limit ^ (1U << 31));
   return (x * rule.scale).masked_fill_(hashes.lt(limit), 0);
 }

@@ -4,29 +4,15 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/gather.h>
-#include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/log_softmax.h>
-#include <ATen/ops/matmul.h>
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
 
 #include "src/base/rng.h"
+#include "src/nn/cosine.h"
 
 namespace whyrec::nn {
-namespace {
-
-at::Tensor Wide(const at::Tensor& x) {
-  const auto type = x.scalar_type();
-  return type == at::kBFloat16 || type == at::kHalf ? x.to(at::kFloat) : x;
-}
-
-at::Tensor Directions(const at::Tensor& x) {
-  return x / at::linalg_vector_norm(x, 2, {1}, /*keepdim=*/true).clamp_min(1e-12);
-}
-
-}  // namespace
-
 at::Tensor DrawNegatives(int64_t batch, int64_t count, uint64_t seed, int64_t step) {
   const int64_t others = batch - 1, drawn = std::min(count, others);
   std::vector<int64_t> all;
@@ -41,10 +27,6 @@ at::Tensor DrawNegatives(int64_t batch, int64_t count, uint64_t seed, int64_t st
     for (const int64_t other : own) all.push_back(other + (other >= anchor));
   }
   return at::tensor(all, at::kLong).view({batch, drawn});
-}
-
-at::Tensor Cosines(const at::Tensor& a, const at::Tensor& b) {
-  return at::matmul(Directions(Wide(a)), Directions(Wide(b)).t());
 }
 
 at::Tensor InfoNce(const at::Tensor& anchors, const at::Tensor& positives,

@@ -17,7 +17,4 @@ at::Tensor DrawNegatives(int64_t batch, int64_t count, uint64_t seed, int64_t st
 at::Tensor InfoNce(const at::Tensor& anchors, const at::Tensor& positives,
                    const at::Tensor& negatives, const at::Tensor& log_tau);
 
-// Cosines of all pairs: [n,d], [m,d] -> [n,m]. Norms below 1e-12 count as 1e-12.
-at::Tensor Cosines(const at::Tensor& a, const at::Tensor& b);
-
 }  // namespace whyrec::nn
