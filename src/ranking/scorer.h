@@ -8,6 +8,9 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "src/base/ragged.h"
 #include "src/nn/dropout.h"
@@ -75,5 +78,8 @@ std::unique_ptr<Recommender> MakeSequential(const BuildContext& context,
 using TakePositives = std::function<void(const Ragged<int64_t>& positives)>;
 std::unique_ptr<Recommender> MakePairwise(const BuildContext& context,
                                           std::unique_ptr<Scorer> scorer, TakePositives refit = {});
+
+// Training options that these two do not read, and why: of every system that they train.
+std::vector<std::pair<std::string, std::string>> IgnoredTraining();
 
 }  // namespace whyrec::ranking

@@ -135,6 +135,12 @@ bool MasksHistory(const BuildContext& context) {
   return !context.knobs.Has("mask_history") || context.knobs.On("mask_history");
 }
 
+std::vector<std::pair<std::string, std::string>> IgnoredTraining() {
+  return {{"train.dropout", "whose dropout, if it has any, is a knob"},
+          {"train.weight_decay", "whose penalties are knobs"},  // RunTraining sets it to 0
+          {"train.shuffle_first_pass", "which draws its samples at random"}};
+}
+
 Facts RunTraining(ScorerTraining& training, const config::RunConfig& config,
                   const std::filesystem::path& folder, cluster::Communicator& comm, int64_t steps) {
   TrainConfig own = config.train();

@@ -127,6 +127,7 @@ const Registration kRegistration({
                            "share of item vector values that are dropped; RecBole's default"),
               knob::Switch("mask_history", true,
                            "leave items of the user's history out of full rankings")},
+    .ignores = ranking::IgnoredTraining(),
     .config_parts = {"seed", "split.negative_exclude", "train"},
     .build = Build,
 });

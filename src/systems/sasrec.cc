@@ -123,9 +123,7 @@ const Registration kRegistration({
                     "where layer norms stand, and how training draws users"),
          knob::Switch("mask_history", true,
                       "leave items of the user's history out of full rankings")},
-    .ignores = {{"train.dropout", "which has a knob dropout"},
-                {"train.weight_decay", "which trains without, as its public code"},
-                {"train.shuffle_first_pass", "which draws users at random"}},
+    .ignores = ranking::IgnoredTraining(),
     .config_parts = {"seed", "split.negative_exclude", "train"},
     .revision = 2,  // dropout by sample
     .roles = {Role::kNeighbours, Role::kHardCandidates},

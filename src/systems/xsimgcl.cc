@@ -88,6 +88,7 @@ const Registration kRegistration({
                            "pair; SELFRec's default, for norms there"),
               knob::Switch("mask_history", true,
                            "leave items of the user's history out of full rankings")},
+    .ignores = ranking::IgnoredTraining(),
     .config_parts = {"seed", "split.negative_exclude", "train"},
     .needs = [](const auto&, const auto&) { return System::Names{"graphs"}; },
     .build =

@@ -79,8 +79,8 @@ TEST(IgnoredOptions, AreRefusedWhereTheSystemStatesThem) {
                 "system[1].train.dropout=0.1", "system[2].name=markov", "system[2].train.steps=3",
                 "system[3].name=pulse", "pulse.scorer.train.stop=METRIC"}),
       (std::vector<std::string>{
-          "system[1].train.dropout: system[1].train.dropout has no effect on sasrec, which has a "
-          "knob dropout; leave it out",
+          "system[1].train.dropout: system[1].train.dropout has no effect on sasrec, whose "
+          "dropout, if it has any, is a knob; leave it out",
           "system[2].train: system[2].train has no effect on markov, which only counts; leave it "
           "out",
           "pulse.scorer.train.stop: pulse.scorer.train.stop has no effect on pulse, whose scorer "
