@@ -11,6 +11,7 @@
 #include "src/lm/t5.h"
 #include "src/store/safetensors.h"
 #include "src/tensor/bridge.h"
+#include "tests/golden/bound.h"
 
 namespace whyrec::lm {
 
@@ -30,6 +31,14 @@ struct Golden {
   at::Tensor Mask() const { return Get("mask").to(at::kBool); }
   at::Tensor Memory() const {
     return model.Encode(model.Embed(Get("ids")) + Get("added").to(parameters.dtype()), Mask(), {});
+  }
+
+  // Of a difference between two ways to compute the same logits, as Difference measures it: both
+  // are sums of the reference's logits in other orders.
+  double LogitBound() const {
+    if (parameters.dtype() == at::kDouble) return 1e-12;
+    const double largest = Get("masked.logits").abs().max().item<double>();
+    return Fp32Bound(tensors, "masked.logits", largest) / std::max(1.0, largest);
   }
 
   store::TensorMap tensors;

@@ -36,26 +36,24 @@ class Parity : public testing::TestWithParam<std::tuple<const char*, bool, at::S
 };
 
 TEST_P(Parity, EncoderLogitsLossAndGradientsAreTheReferences) {
-  const bool exact = dtype() == at::kDouble;
-  const double tolerance = exact ? 1e-12 : 1e-5;
-  // Sums over the batch: in fp32 the reference is as far from its own fp64.
-  const double gradient_tolerance = exact ? 1e-12 : 5e-5;
   Golden golden(form(), dtype());
-  EXPECT_LT(Difference(golden.Memory(), golden.Get("memory")), tolerance);
+  double most = 0;
+  const auto check = [&](const at::Tensor& got, const std::string& name) {
+    const double share = ShareOfBound(got, golden.tensors, name, 1e-12);
+    EXPECT_LT(share, 1) << name;
+    most = std::max(most, share);
+  };
+  check(golden.Memory(), "memory");
   const at::Tensor logits = Logits(golden);
-  EXPECT_LT(Difference(logits, golden.Get(kind() + ".logits")), tolerance);
+  check(logits, kind() + ".logits");
   const at::Tensor loss =
       at::cross_entropy_loss(logits.flatten(0, 1), golden.Get("targets").flatten(), {},
                              at::Reduction::Sum, masked() ? 0 : -100);
-  EXPECT_NEAR(loss.item<double>() / golden.Get(kind() + ".loss").item<double>(), 1, tolerance);
+  check(loss.reshape({1}), kind() + ".loss");
   loss.backward();
-  double worst = 0;
-  for (const auto& [path, parameter] : golden.parameters.all()) {
-    const double difference = Difference(parameter.grad(), golden.Get(kind() + ".grad." + path));
-    EXPECT_LT(difference, gradient_tolerance) << path;
-    worst = std::max(worst, difference);
-  }
-  RecordProperty("worst_gradient", Cat(worst));
+  for (const auto& [path, parameter] : golden.parameters.all())
+    check(parameter.grad(), kind() + ".grad." + path);
+  std::printf("largest share of a bound: %.2g\n", most);
   EXPECT_EQ(golden.parameters.all().size(), golden.model.table().size());
 }
 
@@ -92,7 +90,7 @@ TEST(T5, PaddingMattersUnlessCrossAttentionIsMasked) {
                                masked ? std::optional(mask) : std::nullopt, {});
   };
   EXPECT_GT(Difference(logits(9, false), logits(40, false)), 1e-3);
-  EXPECT_LT(Difference(logits(9, true), logits(40, true)), 2e-6);
+  EXPECT_LT(Difference(logits(9, true), logits(40, true)), golden.LogitBound());
 }
 
 TEST(T5, DropoutOnlyWhenTraining) {
