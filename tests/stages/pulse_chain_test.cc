@@ -120,11 +120,20 @@ json ReportOf(const fs::path& workspace) {
   return json::parse(ReadFile(workspace / "report/report.json"));
 }
 
-int Different(const gen::ChosenReasons& a, const gen::ChosenReasons& b) {
-  int different = 0;
+// Rows that chose another node; rows whose choice has another score.
+struct Difference {
+  int nodes = 0, scores = 0;
+};
+
+Difference Compare(const gen::ChosenReasons& a, const gen::ChosenReasons& b) {
+  Difference difference;
   for (const auto& [split, rows] : a)
-    for (size_t u = 0; u < rows.size(); ++u) different += rows[u].node != b.at(split)[u].node;
-  return different;
+    for (size_t u = 0; u < rows.size(); ++u) {
+      const gen::Choice& other = b.at(split)[u];
+      difference.nodes += rows[u].node != other.node;
+      difference.scores += rows[u].node >= 0 && other.node >= 0 && rows[u].score != other.score;
+    }
+  return difference;
 }
 
 struct ProtocolRun {
@@ -148,40 +157,45 @@ struct ProtocolRun {
     EXPECT_NE(text.find(Cat("direct: ", candidates, " candidates, 24 users")), text.npos) << text;
     EXPECT_NE(text.find(", reasons: template"), text.npos) << text;
   }
-  int Choices(const std::string& a, const std::string& b) const {
-    return Different(ChoicesOf(path(), a), ChoicesOf(path(), b));
+  // Of two ways to choose. Anchors of the same text choose and score alike. Another text moves the
+  // scores of (nearly) all 72 rows; whether it moves a choice, too, depends on the encoders.
+  void ExpectSameAnchors(const std::string& a, const std::string& b) const {
+    const Difference difference = Compare(ChoicesOf(path(), a), ChoicesOf(path(), b));
+    EXPECT_EQ(difference.nodes, 0) << a << " " << b;
+    EXPECT_EQ(difference.scores, 0) << a << " " << b;
+  }
+  void ExpectOtherAnchors(const std::string& a, const std::string& b) const {
+    EXPECT_GE(Compare(ChoicesOf(path(), a), ChoicesOf(path(), b)).scores, 60) << a << " " << b;
   }
 
   Temporary folder;
   config::RunConfig config;
 };
 
-// Encoders this small hardly tell an anchor with the target from one without: of few seeds one
-// whose choices differ.
 TEST(PulseChain, EveryVariantUnderStrict) {
-  const ProtocolRun run({"seed=1"});
+  const ProtocolRun run({});
   run.ExpectRows(10);
   for (const auto& [split, trees] : TreesOf(run.path()))
     for (const gen::ReasonTree& tree : trees) EXPECT_EQ(tree.nodes.size(), 13u);
   // The anchor never holds the target; the oracle's does.
-  EXPECT_EQ(run.Choices("thought", "blind"), 0);
-  EXPECT_GT(run.Choices("thought", "oracle"), 0);
+  run.ExpectSameAnchors("thought", "blind");
+  run.ExpectOtherAnchors("thought", "oracle");
   EXPECT_EQ(FactOf(run.path(), "select.log_likelihood", "reasons chosen"), "0 of 72");
 }
 
 TEST(PulseChain, EveryVariantAsPublished) {
   // The target stands first, since at the end of the text the encoders' limit cuts it off.
-  const ProtocolRun run({"seed=1", "protocol=AS_PUBLISHED", "pulse.behaviour.chosen_first=true"});
+  const ProtocolRun run({"protocol=AS_PUBLISHED", "pulse.behaviour.chosen_first=true"});
   run.ExpectRows(10);
-  EXPECT_EQ(run.Choices("thought", "oracle"), 0);
-  EXPECT_GT(run.Choices("thought", "blind"), 0);
+  run.ExpectSameAnchors("thought", "oracle");
+  run.ExpectOtherAnchors("thought", "blind");
 }
 
 TEST(PulseChain, EveryVariantOfTheReleasedCode) {
   const ProtocolRun run(
       {"protocol=AS_PUBLISHED", "reading=RELEASED_CODE", "split.direct_negatives=4"});
   run.ExpectRows(5);
-  EXPECT_EQ(run.Choices("thought", "oracle"), 0);
+  run.ExpectSameAnchors("thought", "oracle");
   const auto pool = TreesOf(run.path());
   const auto chosen = ChoicesOf(run.path(), "thought");
   for (const auto& [split, trees] : pool)
