@@ -28,7 +28,7 @@ struct NoiseRows {
   int64_t begin, end, columns;
 };
 
-// NoiseRows [begin, end) of `out`.
+// Rows [begin, end) of `out`.
 WR_VECTORISED void Fill(const NoiseRows& rows, float* __restrict out) {
   for (int64_t i = rows.begin; i < rows.end; ++i) {
     const uint32_t row = RowHash(rows.keys[i], rows.site);

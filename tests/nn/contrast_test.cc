@@ -5,7 +5,6 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/eye.h>
 #include <ATen/ops/ones.h>
-#include <ATen/ops/randn.h>
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
@@ -13,17 +12,13 @@
 #include <functional>
 
 #include "src/base/error.h"
-#include "tests/nn/central_differences.h"
+#include "tests/nn/fp64.h"
 
 namespace whyrec::nn {
 namespace {
 
-using Tensors = std::vector<at::Tensor>;
-
 constexpr double kTau = 0.4;
 
-at::Tensor Random(at::IntArrayRef shape) { return at::randn(shape, at::kDouble); }
-double Value(const at::Tensor& x) { return x.item<double>(); }
 double Dot(const at::Tensor& a, const at::Tensor& b) { return Value((a * b).sum()); }
 double Cos(const at::Tensor& a, const at::Tensor& b) {
   return Dot(a, b) / std::sqrt(Dot(a, a) * Dot(b, b));
@@ -44,7 +39,7 @@ struct Head {
 
 Head InBatch() {
   return {"in batch",
-          {Random({6, 3}), Random({8, 3})},
+          {Normal({6, 3}), Normal({8, 3})},
           [](const Tensors& x, int64_t b, int64_t e) {  // the anchors are keys 2..7
             return InBatchContrastSum(x[0].slice(0, b, e), x[1], 2 + b, kTau);
           },
@@ -61,7 +56,7 @@ Head InBatch() {
 
 Head NtXent(const char* name, Similarity kind) {
   return {name,
-          {Random({6, 3})},
+          {Normal({6, 3})},
           [kind](const Tensors& x, int64_t b, int64_t e) {
             return NtXentSum(x[0].slice(0, b, e), x[0], b, kTau, kind);
           },
@@ -80,7 +75,7 @@ Head NtXent(const char* name, Similarity kind) {
 Head Table() {
   const std::vector<int64_t> rows = {4, 0, 4, 2, 1, 3};
   return {"table",
-          {Random({6, 3}), Random({5, 3})},
+          {Normal({6, 3}), Normal({5, 3})},
           [rows = at::tensor(rows, at::kLong)](const Tensors& x, int64_t b, int64_t e) {
             return TableContrastSum(x[0].slice(0, b, e), x[1], rows.slice(0, b, e), kTau);
           },
@@ -97,7 +92,7 @@ Head Table() {
 
 Head NegativeViews() {
   return {"negative views",
-          {Random({6, 3}), Random({4, 3})},
+          {Normal({6, 3}), Normal({4, 3})},
           [](const Tensors& x, int64_t b, int64_t e) {
             return NegativeViewsContrastSum(x[0].slice(0, b, e), x[0], b, x[1], kTau);
           },
@@ -117,7 +112,7 @@ Head NegativeViews() {
 
 Head LateInteractionBce() {
   return {"late interaction",
-          {Random({6, 3, 2}), Random({7, 4, 2})},
+          {Normal({6, 3, 2}), Normal({7, 4, 2})},
           [](const Tensors& x, int64_t b, int64_t e) {  // the anchors are columns 1..6
             return PairwiseBceSum(LateInteraction(x[0].slice(0, b, e), x[1]), 1 + b);
           },
@@ -139,9 +134,9 @@ Head LateInteractionBce() {
 }
 
 Head GivenNegatives(const char* name, Similarity kind, bool shared) {
-  const at::Tensor negatives = shared ? Random({5, 3}) : Random({6, 5, 3});
+  const at::Tensor negatives = shared ? Normal({5, 3}) : Normal({6, 5, 3});
   return {name,
-          {Random({6, 3}), Random({6, 3}), negatives},
+          {Normal({6, 3}), Normal({6, 3}), negatives},
           [=](const Tensors& x, int64_t b, int64_t e) {
             const at::Tensor own = shared ? x[2] : x[2].slice(0, b, e);
             return GivenNegativesContrastSum(x[0].slice(0, b, e), x[1].slice(0, b, e), own, kTau,
@@ -247,7 +242,7 @@ TEST(InBatchContrast, ClosedForms) {
 }
 
 TEST(NegativeViewsContrast, AloneHasNothingToDrawNear) {
-  EXPECT_EQ(Value(NegativeViewsContrastSum(Random({1, 3}), Random({1, 3}), 0, Random({2, 3}), 1)),
+  EXPECT_EQ(Value(NegativeViewsContrastSum(Normal({1, 3}), Normal({1, 3}), 0, Normal({2, 3}), 1)),
             0);
 }
 

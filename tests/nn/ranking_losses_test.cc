@@ -8,7 +8,6 @@
 #include <ATen/ops/mm.h>
 #include <ATen/ops/rand.h>
 #include <ATen/ops/randint.h>
-#include <ATen/ops/randn.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
@@ -18,17 +17,13 @@
 
 #include "src/base/error.h"
 #include "src/nn/losses.h"
-#include "tests/nn/central_differences.h"
+#include "tests/nn/fp64.h"
 
 namespace whyrec::nn {
 namespace {
 
-using Tensors = std::vector<at::Tensor>;
-
 at::Tensor Doubles(const std::vector<double>& values) { return at::tensor(values, at::kDouble); }
 at::Tensor Longs(const std::vector<int64_t>& values) { return at::tensor(values, at::kLong); }
-at::Tensor Random(at::IntArrayRef shape) { return at::randn(shape, at::kDouble); }
-double Value(const at::Tensor& x) { return x.item<double>(); }
 double Softplus(double x) { return std::log1p(std::exp(x)); }
 
 // The losses of 7 examples with 4 negatives of 11 items, under one signature.
@@ -83,14 +78,14 @@ std::vector<Case> Cases() {
 }
 
 TEST(RankingLosses, GradientsAreCentralDifferences) {
-  const Tensors scores = {Random({7}), Random({7, 4})};
+  const Tensors scores = {Normal({7}), Normal({7, 4})};
   for (const Case& c : Cases())
     EXPECT_LT(GradientError([&](const Tensors& x) { return c.loss(x, 0, 7); }, scores), 1e-7)
         << c.name;
 }
 
 TEST(RankingLosses, SlicesAddUp) {
-  const Tensors scores = {Random({7}), Random({7, 4})};
+  const Tensors scores = {Normal({7}), Normal({7, 4})};
   for (const Case& c : Cases()) {
     const double whole = Value(c.loss(scores, 0, 7));
     const double slices = Value(c.loss(scores, 0, 2) + c.loss(scores, 2, 3) + c.loss(scores, 3, 7));
@@ -99,7 +94,7 @@ TEST(RankingLosses, SlicesAddUp) {
 }
 
 TEST(RankingLosses, HalfTypesAreComputedInSinglePrecision) {
-  const Tensors scores = {Random({7}).to(at::kBFloat16), Random({7, 4}).to(at::kBFloat16)};
+  const Tensors scores = {Normal({7}).to(at::kBFloat16), Normal({7, 4}).to(at::kBFloat16)};
   for (const Case& c : Cases()) {
     const at::Tensor got = c.loss(scores, 0, 7);
     const Tensors wide = {scores[0].to(at::kDouble), scores[1].to(at::kDouble)};
@@ -111,7 +106,7 @@ TEST(RankingLosses, HalfTypesAreComputedInSinglePrecision) {
 }
 
 TEST(BceLossSum, IsTheSumOfItsTerms) {
-  const at::Tensor positive = Random({3}), negatives = Random({3, 2});
+  const at::Tensor positive = Normal({3}), negatives = Normal({3, 2});
   double want = 0;
   for (int64_t i = 0; i < 3; ++i) {
     want += Softplus(-Value(positive[i]));
@@ -119,13 +114,13 @@ TEST(BceLossSum, IsTheSumOfItsTerms) {
   }
   EXPECT_NEAR(Value(BceLossSum(positive, negatives)), want, 1e-12);
   EXPECT_NEAR(Value(BceLossSum(at::zeros({3}), at::zeros({3, 2}))), 9 * std::log(2.0), 1e-5);
-  EXPECT_THROW(BceLossSum(positive, Random({2, 2})), Error);
+  EXPECT_THROW(BceLossSum(positive, Normal({2, 2})), Error);
 }
 
 // Against the form of the paper's code, which transforms the positive's score, where that does not
 // overflow; and where it does.
 TEST(GbceLossSum, IsThePlainLossOfTransformedScores) {
-  const at::Tensor positive = Random({5}), negatives = Random({5, 4});
+  const at::Tensor positive = Normal({5}), negatives = Normal({5, 4});
   const double alpha = 4 / 100.0;
   for (const double t : {0.0, 0.5, 0.75, 1.0}) {
     const double beta = alpha * (t * (1 - 1 / alpha) + 1 / alpha);
@@ -141,14 +136,14 @@ TEST(GbceLossSum, IsThePlainLossOfTransformedScores) {
 }
 
 TEST(ItemCrossEntropySum, ZeroWeightsKnowNothing) {
-  const at::Tensor logits = at::mm(at::zeros({6, 8}, at::kDouble), Random({8, 9}));
+  const at::Tensor logits = at::mm(at::zeros({6, 8}, at::kDouble), Normal({8, 9}));
   EXPECT_NEAR(Value(ItemCrossEntropySum(logits, Longs({0, 8, 3, 3, 1, 2}))), 6 * std::log(9.0),
               1e-12);
 }
 
 // All other items as negatives make it the full loss; repeats of the positive change nothing.
 TEST(SampledSoftmaxLossSum, OfAllItemsIsTheFullLoss) {
-  const at::Tensor logits = Random({3, 5}), targets = Longs({4, 0, 2});
+  const at::Tensor logits = Normal({3, 5}), targets = Longs({4, 0, 2});
   const at::Tensor own = logits.gather(1, targets.unsqueeze(1)).squeeze(1);
   const double want = Value(ItemCrossEntropySum(logits, targets));
   const SampledItems all{targets, at::arange(5, at::kLong), {}, false};
@@ -161,8 +156,8 @@ TEST(SampledSoftmaxLossSum, OfAllItemsIsTheFullLoss) {
 
 // A positive that is drawn as its own only negative leaves nothing to learn.
 TEST(SampledSoftmaxLossSum, TheOwnPositiveIsNoNegative) {
-  at::Tensor own = Random({2}).set_requires_grad(true);
-  at::Tensor others = Random({2, 2}).set_requires_grad(true);
+  at::Tensor own = Normal({2}).set_requires_grad(true);
+  at::Tensor others = Normal({2, 2}).set_requires_grad(true);
   const at::Tensor loss =
       SampledSoftmaxLossSum(own, others, {Longs({3, 6}), Longs({3, 3}), {}, false});
   const at::Tensor second = own.detach()[1], rivals = others.detach()[1];
@@ -179,7 +174,7 @@ TEST(SampledSoftmaxLossSum, TheOwnPositiveIsNoNegative) {
 // full softmax: e^loss = 1 + sum of negatives / e^(s+).
 TEST(SampledSoftmaxLossSum, CorrectedNegativesAreUnbiased) {
   const std::vector<double> q = {0.1, 0.2, 0.3, 0.4};
-  const at::Tensor log_expected = at::log(2 * Doubles(q)), scores = Random({4}),
+  const at::Tensor log_expected = at::log(2 * Doubles(q)), scores = Normal({4}),
                    target = Longs({1});
   double mean = 0;
   for (int64_t a = 0; a < 4; ++a)
@@ -195,7 +190,7 @@ TEST(SampledSoftmaxLossSum, CorrectedNegativesAreUnbiased) {
 
 // Where all items are equally likely, correcting all scores alike changes nothing.
 TEST(SampledSoftmaxLossSum, EqualCorrectionsCancel) {
-  const at::Tensor own = Random({3}), others = Random({3, 4});
+  const at::Tensor own = Normal({3}), others = Normal({3, 4});
   const at::Tensor targets = Longs({0, 5, 7}), drawn = Longs({1, 2, 3, 6});
   EXPECT_NEAR(Value(SampledSoftmaxLossSum(
                   own, others, {targets, drawn, at::full({9}, -2.5, at::kDouble), true})),
@@ -203,7 +198,7 @@ TEST(SampledSoftmaxLossSum, EqualCorrectionsCancel) {
 }
 
 TEST(FlooredBprLossSum, IsBprThatEnds) {
-  const at::Tensor positive = Random({6}), negative = Random({6});
+  const at::Tensor positive = Normal({6}), negative = Normal({6});
   EXPECT_NEAR(Value(FlooredBprLossSum(positive, negative, 0)),
               Value(BprLossSum(positive, negative)), 1e-12);
   EXPECT_NEAR(Value(FlooredBprLossSum(Doubles({0}), Doubles({0}), 1e-5)), -std::log(0.50001),

@@ -1,7 +1,8 @@
-// Gradients against central differences in fp64.
+// What tests of losses in fp64 share.
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/randn.h>
 
 #include <algorithm>
 #include <cmath>
@@ -10,12 +11,17 @@
 
 namespace whyrec {
 
+using Tensors = std::vector<at::Tensor>;
+
+inline at::Tensor Normal(at::IntArrayRef shape) { return at::randn(shape, at::kDouble); }
+inline double Value(const at::Tensor& scalar) { return scalar.item<double>(); }
+
 // Largest difference between the gradients of a scalar loss(inputs) and its central differences,
 // over all elements of all inputs, which are fp64.
-inline double GradientError(const std::function<at::Tensor(const std::vector<at::Tensor>&)>& loss,
-                            const std::vector<at::Tensor>& inputs) {
+inline double GradientError(const std::function<at::Tensor(const Tensors&)>& loss,
+                            const Tensors& inputs) {
   constexpr double kStep = 1e-5;
-  std::vector<at::Tensor> leaves, moved;
+  Tensors leaves, moved;
   for (const at::Tensor& x : inputs) {
     leaves.push_back(x.detach().clone().set_requires_grad(true));
     moved.push_back(x.detach().clone());
@@ -27,7 +33,7 @@ inline double GradientError(const std::function<at::Tensor(const std::vector<at:
       double& value = moved[k].data_ptr<double>()[i];
       const auto at = [&, before = value](double step) {
         value = before + step;
-        const double got = loss(moved).item<double>();
+        const double got = Value(loss(moved));
         value = before;
         return got;
       };
