@@ -9,7 +9,7 @@
 #include <set>
 
 #include "src/base/error.h"
-#include "tests/lm/toy_language.h"
+#include "tests/decode/toy_language.h"
 
 namespace whyrec::decode {
 namespace {

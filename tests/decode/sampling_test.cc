@@ -20,7 +20,7 @@
 #include "src/decode/warp.h"
 #include "src/store/safetensors.h"
 #include "src/tensor/bridge.h"
-#include "tests/lm/toy_language.h"
+#include "tests/decode/toy_language.h"
 
 namespace whyrec::decode {
 namespace {

@@ -10,9 +10,9 @@ namespace whyrec::gen {
 namespace {
 
 std::vector<ReasonTree> Trees() {
-  Node base{.path = "base", .text = std::string("a \0 b", 5), .parse = "json", .tokens = 12};
+  ReasonNode base{.path = "base", .text = std::string("a \0 b", 5), .parse = "json", .tokens = 12};
   base.log_likelihood = -1.25f;
-  Node child{.parent = 0, .level = 1, .path = "base/2", .text = "ünï", .model = "m"};
+  ReasonNode child{.parent = 0, .level = 1, .path = "base/2", .text = "ünï", .model = "m"};
   child.score = 0.1;
   child.record = "{\"raw\": \"x\"}";
   return {{{base, child}, 2, {"{}", ""}}, {}, {{base}, 1}};

@@ -36,13 +36,13 @@ int64_t Read(PrefixCache& cache, Segment* leaf) {
   const Ids ids = Spell(leaf);
   int64_t read = 0;
   for (Segment* segment : PrefixCache::Chain(leaf)) {
-    if (segment->state != State::kWaiting) continue;
+    if (segment->state != Segment::State::kWaiting) continue;
     cache.BeginRead(segment);
     for (int64_t i = 0; i < segment->size(); ++i) {
       segment->keys.select(1, i).fill_(KeyOf(ids, segment->begin + i + 1));
       segment->values.select(1, i).fill_(-KeyOf(ids, segment->begin + i + 1));
     }
-    segment->state = State::kRead;
+    segment->state = Segment::State::kRead;
     read += segment->size();
   }
   return read;
@@ -165,7 +165,7 @@ TEST(PrefixCache, IsAMapFromPrefixesUnderRandomUse) {
           EXPECT_EQ(cache.Match(factors, ids), held_before);
           continue;
         }
-        if (rng.Below(3) == 0 && leaf->state == State::kWaiting && leaf->size() > 1)
+        if (rng.Below(3) == 0 && leaf->state == Segment::State::kWaiting && leaf->size() > 1)
           cache.Split(leaf, 1 + static_cast<int64_t>(rng.Below(leaf->size() - 1)));
         EXPECT_EQ(Read(cache, leaf), share ? std::ssize(ids) - held_before : std::ssize(ids));
         held.push_back({leaf, ids, extra});

@@ -13,7 +13,7 @@
 #include "src/base/rng.h"
 #include "src/decode/step_model.h"
 
-namespace whyrec::lm {
+namespace whyrec::decode {
 
 using Tokens = std::vector<int64_t>;
 constexpr int64_t kVocabulary = 12, kEos = 1;
@@ -41,7 +41,7 @@ struct ToyCounts {
 
 // Keeps the prefix and sample of every row, so a wrong `origin` or `kept` gives wrong logits.
 // `samples`: the keys of the samples of the batch.
-inline decode::StepFunction ToyStep(std::vector<int64_t> samples, ToyCounts* counts = nullptr) {
+inline StepFunction ToyStep(std::vector<int64_t> samples, ToyCounts* counts = nullptr) {
   struct State {
     std::vector<int64_t> batch;
     std::vector<Tokens> prefixes;
@@ -49,7 +49,7 @@ inline decode::StepFunction ToyStep(std::vector<int64_t> samples, ToyCounts* cou
   };
   auto state = std::make_shared<State>();
   state->batch = std::move(samples);
-  return [state, counts](const decode::StepInput& input) {
+  return [state, counts](const StepInput& input) {
     const int64_t rows = input.tokens.size(0);
     const auto at = [](const at::Tensor& t, int64_t i) { return t.const_data_ptr<int64_t>()[i]; };
     if (input.kept.defined()) {
@@ -82,10 +82,10 @@ inline decode::StepFunction ToyStep(std::vector<int64_t> samples, ToyCounts* cou
   };
 }
 
-inline decode::StepFunction ToyStep(int64_t samples) {
+inline StepFunction ToyStep(int64_t samples) {
   std::vector<int64_t> all;
   for (int64_t i = 0; i < samples; ++i) all.push_back(i);
   return ToyStep(all);
 }
 
-}  // namespace whyrec::lm
+}  // namespace whyrec::decode
