@@ -67,8 +67,9 @@ std::string TaskTable(const std::string& task, const std::vector<Column>& column
     }
   if (AmongCandidates(task))
     for (size_t i = 0; i < columns.size(); ++i)
-      for (const auto& [metric, value] : columns[i].chance.items())
-        if (value != 1) table.Set({"chance", metric}, i, eval::Fixed(value));
+      for (const json& row : columns[i].rows)
+        if (const std::string metric = row.at("metric"); !EverybodyHits(task, metric, columns[i]))
+          table.Set({"chance", metric}, i, eval::Fixed(columns[i].chance.at(metric)));
   return Cat("\n### ", task, ": ", size, "\n\n", table.Markdown());
 }
 

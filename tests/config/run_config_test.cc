@@ -120,7 +120,7 @@ TEST_F(RunConfigTest, AllErrorsAtOnce) {
                 "base.txtpb:1:7: seed is x; must be an integer of 64 bits, not negative",
                 "base.txtpb:2:9: message \"TrainConfig\" has no field \"stepps\"; did you mean "
                 "\"steps\"?",
-                "c.txtpb:2:11: protocol is LOOSE; must be one of AS_PUBLISHED, STRICT",
+                "c.txtpb:2:11: protocol is LOOSE; must be one of AS_PUBLISHED, STRICT, BOTH",
                 "c.txtpb:4:11: train.epochs is ten; must be an integer of 32 bits",
                 "c.txtpb:5:3: message \"TrainConfig\" has no field \"unknown\"",
                 "c.txtpb:6:12: train.dropout is 2; must be in [0, 1)",
