@@ -7,6 +7,8 @@
 #include "tests/stages/pulse_run.h"
 
 namespace whyrec::commands {
+
+using namespace stages;  // the runs that these tests start
 namespace {
 
 // Half of what it says is nothing or no words, by prompt and seed: some prompts get on at their
@@ -14,7 +16,7 @@ namespace {
 class Moody {
  public:
   Moody() {
-    stub_.checks = [this](const gen::StubQuestion& question) -> std::optional<gen::StubAnswer> {
+    stub_.checks = [this](const http::StubQuestion& question) -> std::optional<http::StubAnswer> {
       const auto is = [&](const char* words) { return question.prompt.starts_with(words); };
       if (!is("Evidence, oldest first.") && !is("You profile") && !is("Same product") &&
           !is("Merge the") && !is("From the same") && !is("Condense"))
@@ -30,13 +32,13 @@ class Moody {
   int64_t asked() const { return std::ssize(stub_.questions()); }
 
  private:
-  gen::StubAnswer Answer(const gen::StubQuestion& question) const {
+  http::StubAnswer Answer(const http::StubQuestion& question) const {
     const std::string hash =
         Sha256Of(question.prompt + question.body.value("seed", gen::Json(0)).dump());
     const std::string text = Cat("This shopper wants \"", hash.substr(0, 9),
                                  "\" again and again, as a gift for somebody at home.");
     gen::Json answer = stub_.Usual(question);
-    answer["usage"]["prompt_tokens"] = gen::Stub::Words(question.body["messages"].dump()) + 50;
+    answer["usage"]["prompt_tokens"] = http::Stub::Words(question.body["messages"].dump()) + 50;
     answer["choices"][0]["message"]["content"] =
         hash[0] < '4'   ? std::string()
         : hash[0] < '8' ? std::string("... ?!")
@@ -44,7 +46,7 @@ class Moody {
     return {.body = answer.dump()};
   }
 
-  gen::Stub stub_;
+  http::Stub stub_;
 };
 
 Names Joined(Names all, const Names& more) {

@@ -1,6 +1,7 @@
 // A run under both protocols is the two single runs and a report of both.
 #include <nlohmann/json.hpp>
 
+#include "src/base/text_file.h"
 #include "tests/stages/run.h"
 
 namespace whyrec::stages {

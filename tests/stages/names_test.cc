@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "proto/config.pb.h"
+#include "src/base/text_file.h"
 #include "src/store/workspace.h"
 #include "src/systems/system.h"
 

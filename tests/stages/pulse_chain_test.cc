@@ -56,7 +56,7 @@ void ExpectSameFromReplay(const config::RunConfig& config, const fs::path& alone
     for (const char* stage : {"rationales.positive", "rationales.tree"})
       out << ReadFile(alone / stage / "records.jsonl.gz");
   } else {
-    Answers(alone, folder / "answers.jsonl");
+    commands::Answers(alone, folder / "answers.jsonl");
   }
   config::RunConfig replay = config;
   replay.mutable_rationales()->set_backend(config::RationalesConfig::REPLAY);
@@ -129,7 +129,7 @@ Difference Compare(const gen::ChosenReasons& a, const gen::ChosenReasons& b) {
   Difference difference;
   for (const auto& [split, rows] : a)
     for (size_t u = 0; u < rows.size(); ++u) {
-      const gen::Choice& other = b.at(split)[u];
+      const gen::ChosenReason& other = b.at(split)[u];
       difference.nodes += rows[u].node != other.node;
       difference.scores += rows[u].node >= 0 && other.node >= 0 && rows[u].score != other.score;
     }

@@ -7,8 +7,8 @@
 namespace whyrec::stages {
 namespace {
 
-using gen::StubAnswer;
-using gen::StubQuestion;
+using http::StubAnswer;
+using http::StubQuestion;
 
 constexpr const char* kForeign = "顾客总是购买同一种东西，因为质量很好，价格也合适，下次还会再买。";
 
@@ -53,7 +53,7 @@ class Server {
     const int third = bad ? Sha256Of(question.prompt)[0] % 3 : 0;
     of_no_use += third > 0;
     gen::Json answer = stub_.Usual(question);
-    answer["usage"]["prompt_tokens"] = gen::Stub::Words(question.body["messages"].dump()) + 50;
+    answer["usage"]["prompt_tokens"] = http::Stub::Words(question.body["messages"].dump()) + 50;
     answer["choices"][0]["message"]["content"] =
         third == 1   ? ""
         : third == 2 ? kForeign
@@ -64,7 +64,7 @@ class Server {
     return {.body = answer.dump()};
   }
 
-  gen::Stub stub_;
+  http::Stub stub_;
 };
 
 config::RunConfig ConfigOf(const Server& server, const Names& more = {}) {
@@ -170,7 +170,7 @@ TEST(PulseOverHttp, BadAnswersEndAsTextsMadeOfFactsAndAreCounted) {
 TEST(PulseOverHttp, NobodyThere) {
   std::string url;
   {
-    const gen::Stub gone;
+    const http::Stub gone;
     url = gone.url();
   }
   const Temporary folder;

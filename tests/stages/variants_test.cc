@@ -1,6 +1,7 @@
 // Variants of one system in one run, against a run of each alone.
 #include <nlohmann/json.hpp>
 
+#include "src/base/text_file.h"
 #include "tests/stages/run.h"
 
 namespace whyrec::stages {

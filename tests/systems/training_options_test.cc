@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "cluster/collective/communicator.h"
+#include "src/base/text_file.h"
 #include "src/store/workspace.h"
 #include "tests/systems/world.h"
 
