@@ -34,15 +34,15 @@ class Moody {
  private:
   http::StubAnswer Answer(const http::StubQuestion& question) const {
     const std::string hash =
-        Sha256Of(question.prompt + question.body.value("seed", gen::Json(0)).dump());
+        Sha256Of(question.prompt + question.body.value("seed", http::Json(0)).dump());
     const std::string text = Cat("This shopper wants \"", hash.substr(0, 9),
                                  "\" again and again, as a gift for somebody at home.");
-    gen::Json answer = stub_.Usual(question);
+    http::Json answer = stub_.Usual(question);
     answer["usage"]["prompt_tokens"] = http::Stub::Words(question.body["messages"].dump()) + 50;
     answer["choices"][0]["message"]["content"] =
         hash[0] < '4'   ? std::string()
         : hash[0] < '8' ? std::string("... ?!")
-                        : gen::Json{{"summary", text}, {"reason", text}, {"why", "seen"}}.dump();
+                        : http::Json{{"summary", text}, {"reason", text}, {"why", "seen"}}.dump();
     return {.body = answer.dump()};
   }
 

@@ -76,7 +76,7 @@ TEST(HttpHostile, ABadAnswerForeverIsCode69AfterTheRetries) {
     const auto problem = Problem(options, {Ask(2)}, Exit::kUnavailable);
     EXPECT_LT(Since(start), 6);
     for (const auto& part :
-         {stub.url(), bad.says, std::string("3 tries of item 2 pos"), std::string("see that")})
+         {stub.url(), bad.says, std::string("3 tries of item 2 pos"), std::string("check that")})
       EXPECT_TRUE(Has(problem, part)) << part << " is not in: " << problem;
     // A drop on a used connection is asked once more at once, on a new one.
     EXPECT_EQ(stub.asked().size(), bad.name == "dropped" ? 4u : 3u);

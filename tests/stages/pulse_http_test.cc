@@ -49,18 +49,19 @@ class Server {
       return {.status = 503, .body = R"({"error": {"message": "busy"}})"};
     ++answered[kind];
     const std::string hash =
-        Sha256Of(question.prompt + question.body.value("seed", gen::Json(0)).dump());
+        Sha256Of(question.prompt + question.body.value("seed", http::Json(0)).dump());
     const int third = bad ? Sha256Of(question.prompt)[0] % 3 : 0;
     of_no_use += third > 0;
-    gen::Json answer = stub_.Usual(question);
+    http::Json answer = stub_.Usual(question);
     answer["usage"]["prompt_tokens"] = http::Stub::Words(question.body["messages"].dump()) + 50;
     answer["choices"][0]["message"]["content"] =
-        third == 1   ? ""
-        : third == 2 ? kForeign
-                     : gen::Json{{"reason", Cat(kind == "base" ? "Level zero: " : "Later level: ",
-                                                "the customer wants what mark ", hash.substr(0, 12),
-                                                " stands for, again and again.")}}
-                           .dump();
+        third == 1 ? ""
+        : third == 2
+            ? kForeign
+            : http::Json{{"reason", Cat(kind == "base" ? "Level zero: " : "Later level: ",
+                                        "the customer wants what mark ", hash.substr(0, 12),
+                                        " stands for, again and again.")}}
+                  .dump();
     return {.body = answer.dump()};
   }
 

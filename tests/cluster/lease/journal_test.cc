@@ -127,7 +127,7 @@ TEST_F(JournalTest, OtherFilesAreRefusedAndLeftAlone) {
   header = Header();
   header.set_costs("x");
   ExpectRefused(disk, header, "costs differ");
-  ExpectRefused({.content = "a diary"}, Header(), "is no journal");
+  ExpectRefused({.content = "a diary"}, Header(), "is not a journal of leased work");
 }
 
 TEST_F(JournalTest, RecordsAreReadBackFromAFile) {
