@@ -36,7 +36,7 @@ std::vector<Bad> BadAnswers() {
           {"cut", "connection broke", {.body = good, .cut = Cut::kAmid}},
           {"stalls", "silent for", {.body = good, .delay_s = 20}},
           {"stalls in its answer", "silent for", {.body = good, .cut = Cut::kStallAmid}},
-          {"bad JSON", "no JSON", {.body = R"({"choices":[{"message":{"con)"}},
+          {"bad JSON", "is not a JSON object", {.body = R"({"choices":[{"message":{"con)"}},
           {"HTML", "<html>", {.body = "<html>gateway</html>"}},
           {"no choices", "no choices", {.body = R"({"choices":[]})"}},
           {"error under 200", "overloaded", {.body = R"({"error":{"message":"overloaded"}})"}},
