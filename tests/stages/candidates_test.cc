@@ -214,7 +214,7 @@ TEST(Candidates, SaysWhereTooFewItemsAreLeft) {
       EXPECT_NE(std::string(error.what()).find("can be negatives, "), std::string::npos)
           << error.what();
     }
-    EXPECT_TRUE(fs::exists(folder / "train.popularity")) << how;  // after the split
+    EXPECT_TRUE(fs::exists(folder / "split")) << how;  // it is the candidates that fail
   }
 }
 
