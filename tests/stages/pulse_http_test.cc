@@ -184,7 +184,9 @@ TEST(PulseOverHttp, NobodyThere) {
   const size_t before = store::Workspace(folder.path()).Names().size();
   EXPECT_GE(before, 3u);
   const auto by_template = LoadPulse({"THOUGHT"});
-  const std::string plan = PlanOfTrees(by_template, folder.path());
+  std::string plan;
+  for (const std::string& line : PlanChain(by_template, store::Workspace(folder.path())))
+    plan += line + "\n";
   EXPECT_NE(plan.find(kDropped), plan.npos) << plan;
   EXPECT_EQ(RunAlone(by_template, folder.path()).size(), Chain(by_template).size() - before);
 }

@@ -287,7 +287,6 @@ TEST_F(Selecting, Errors) {
       EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
     }
   };
-  expect(Exit::kUsage, "\"luck\"", [&] { SelectStage(config_, "luck"); });
   pools_.tree["test"].pop_back();
   SavePools();
   expect(Exit::kData, "the split has 70", [&] { Select("random"); });
