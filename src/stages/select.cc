@@ -247,6 +247,8 @@ Facts WriteSelected(const RunContext& context, const std::filesystem::path& part
 }  // namespace
 
 Stage SelectStage(const config::RunConfig& config, const std::string& by) {
+  if (std::ranges::find(kSelections, by) == std::end(kSelections))
+    Fail(Exit::kUsage, "reasons are not selected by \"", by, "\"");
   const auto& pulse = config.pulse();
   Stage stage{.name = "select." + by,
               .config_parts = {"pulse.tree.algorithm", "pulse.tree.score_nodes"},

@@ -290,6 +290,7 @@ TEST_F(Selecting, Errors) {
   pools_.tree["test"].pop_back();
   SavePools();
   expect(Exit::kData, "the split has 70", [&] { Select("random"); });
+  expect(Exit::kUsage, "\"luck\"", [&] { SelectStage(config_, "luck"); });
 }
 
 TEST_F(Selecting, ThoughtsAreTrainedOnThePoolAndLoadAgain) {
