@@ -44,8 +44,8 @@ void AddWork(CLI::App& app, whyrec::commands::WorkOptions& work, bool& quiet) {
       ->capture_default_str();
   command->add_flag("--quiet", quiet, "print errors only");
   command->footer(
-      "Both hosts must share the workspace's folder. On the first host:\n"
-      "  whyrec run configs/demo.txtpb --listen 0.0.0.0\nOn others, one of:\n"
+      "Example, on hosts that share the workspace's folder; on the first:\n"
+      "  whyrec run configs/demo.txtpb --listen 0.0.0.0\non others, one of:\n"
       "  whyrec work configs/demo.txtpb\n  whyrec work --join node1:40123 configs/demo.txtpb");
 }
 

@@ -53,7 +53,7 @@ void Messages::Meet(const Meeting& mine, int rank, int size) {
   Begin(receives, false, kMeetTag, stride_bytes);
   Begin(sends, true, kMeetTag, stride_bytes);
   WaitForAll(mine.sequence == 1 ? options_.first_seconds : options_.seconds,
-             "has not come within ");
+             "did not arrive within ");
   for (int r = 0; r < size; ++r) {
     const Envelope& other = Of(r);
     if (other.call != mine.call || other.sequence != mine.sequence)

@@ -17,6 +17,8 @@ from transformers import (BertConfig, BertModel, BertTokenizer, DistilBertConfig
 from transformers.models.distilbert.modeling_distilbert import create_sinusoidal_embeddings
 from transformers.models.roberta.modeling_roberta import RobertaLMHead, RobertaPreTrainedModel
 
+import rounding
+
 torch.manual_seed(7)
 torch.set_num_threads(1)
 here = Path(__file__).parent
@@ -57,27 +59,31 @@ def record(name, base, head, pad, how, dropouts):
     for row, n in enumerate(lengths):
         ids[row, :n] = torch.randint(5, 90, (n,))
         mask[row, :n] = 1
-    run = lambda: base(input_ids=ids, attention_mask=mask).last_hidden_state
-    hidden = run()
+
+    def computed(modules):
+        base, head = modules if len(modules) == 2 else (modules[0], None)
+        hidden = base(input_ids=ids, attention_mask=mask).last_hidden_state
+        got = {f"{name}.hidden": hidden[mask.bool()]}
+        for kind in ("mean", "cls") + (("easyrec",) if head else ()):
+            got[f"{name}.{kind}"] = pooled(hidden, mask, kind, head)
+        x = normalize(pooled(hidden, mask, how, head), dim=1)
+        loss = cross_entropy(x[:3] @ x[3:].T / 0.2, torch.arange(3))  # InfoNCE: text i belongs to i + 3
+        loss.backward()
+        got[f"{name}.loss"] = loss.reshape(1)
+        named = list(base.named_parameters()) + ([(f"head.{k}", p) for k, p in head.named_parameters()] if head else [])
+        return got | {f"{name}.grad.{key}": p.grad for key, p in named if p.grad is not None}
+
     out[f"{name}.ids"], out[f"{name}.lengths"] = ids[mask.bool()], torch.tensor(lengths)
-    out[f"{name}.hidden"] = hidden[mask.bool()]
-    for kind in ("mean", "cls") + (("easyrec",) if head else ()):
-        out[f"{name}.{kind}"] = pooled(hidden, mask, kind, head)
-    x = normalize(pooled(hidden, mask, how, head), dim=1)
-    loss = cross_entropy(x[:3] @ x[3:].T / 0.2, torch.arange(3))  # InfoNCE: text i belongs to i + 3
-    loss.backward()
-    out[f"{name}.loss"] = loss.reshape(1)
-    named = list(base.named_parameters()) + ([(f"head.{k}", p) for k, p in head.named_parameters()] if head else [])
-    for key, p in named:
-        if p.grad is not None:
-            out[f"{name}.grad.{key}"] = p.grad
+    both = torch.nn.ModuleList([base] + ([head] if head else []))
+    exact = computed(both)
+    out.update(exact | rounding.of_model(exact, computed, both))
     # Dropout of everything leaves no chance: it shows where dropout stands.
     base.train()
     for kind, is_attention in (("hidden", False), ("attention", True)):
         for path, module in base.named_modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = float(dropouts(path) == is_attention)
-        out[f"{name}.without_{kind}"] = run()[mask.bool()]
+        out[f"{name}.without_{kind}"] = base(input_ids=ids, attention_mask=mask).last_hidden_state[mask.bool()]
 
 
 sizes = dict(vocab_size=96, hidden_size=16, num_hidden_layers=2, num_attention_heads=4, intermediate_size=24)
@@ -95,13 +101,18 @@ def write_bert_vocab(folder):
 
 
 def record_texts(name, folder, tokenizer, base, how, head=None):
-    vectors = []
-    for text in texts:
-        batch = tokenizer(text, truncation=True, max_length=16, return_tensors="pt")
-        batch.pop("token_type_ids", None)
-        hidden = base.eval()(**batch).last_hidden_state
-        vectors.append(normalize(pooled(hidden, batch["attention_mask"], how, head), dim=1)[0])
-    out[f"{name}.text_vectors"] = torch.stack(vectors)
+    def computed(modules):
+        vectors = []
+        for text in texts:
+            batch = tokenizer(text, truncation=True, max_length=16, return_tensors="pt")
+            batch.pop("token_type_ids", None)
+            hidden = modules[0].eval()(**batch).last_hidden_state
+            vectors.append(normalize(pooled(hidden, batch["attention_mask"], how, modules[-1]), dim=1)[0])
+        return {f"{name}.text_vectors": torch.stack(vectors)}
+
+    both = torch.nn.ModuleList([base] + ([head] if head else []))
+    exact = computed(both)
+    out.update(exact | rounding.of_model(exact, computed, both))
     print(name, [len(tokenizer(t)["input_ids"]) for t in texts])
 
 
