@@ -18,6 +18,7 @@
 // LoRA test lie beyond their bounds by 4, with a scale wrong by 0.03 % by 20.
 #pragma once
 
+#include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <gtest/gtest.h>
 
