@@ -2,154 +2,251 @@
 
 #include <ATen/ops/_sparse_csr_tensor_unsafe.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/mm.h>
+#include <ATen/ops/tensor.h>
 #include <c10/util/Exception.h>
 
 #include <algorithm>
+#include <functional>
 #include <limits>
 #include <mutex>
-#include <numeric>
+#include <type_traits>
+#include <utility>
+#include <vector>
 
-#include "src/tensor/bridge.h"
+#include "src/base/error.h"
+#include "src/nn/gather_sum.h"
 #include "src/tensor/linear_map.h"
 #include "src/tensor/parallel.h"
-#include "src/tensor/vectorised.h"
 
 namespace whyrec::nn {
 namespace {
 
-// sum += w * term
-WR_VECTORISED void AddScaled(const float* __restrict term, float w, int64_t n,
-                             float* __restrict sum) {
-  for (int64_t j = 0; j < n; ++j) sum[j] += w * term[j];
-}
-
-WR_VECTORISED void AddScaled(const double* __restrict term, double w, int64_t n,
-                             double* __restrict sum) {
-  for (int64_t j = 0; j < n; ++j) sum[j] += w * term[j];
-}
+constexpr int64_t kPanel = 64;    // columns
+constexpr int64_t kShares = 256;  // of rows: threads get equal shares of the work
 
 // LibTorch warns at the first CSR tensor that they are in beta.
 struct Silence final : c10::WarningHandler {
   void process(const c10::Warning&) override {}
 };
 
-}  // namespace
-
-struct SparseOperator::Matrix {
-  // As CSR tensors: one for each device and type that asked for it. Forward and backward passes may
-  // ask from different threads.
-  struct Copies {
-    std::mutex mutex;
-    std::vector<at::Tensor> all;
-  };
-
-  int64_t rows = 0, columns = 0;
-  HostTensor offsets, indices, weights;
-  std::shared_ptr<Copies> copies = std::make_shared<Copies>();
-
-  Matrix Transpose() const;
-  at::Tensor On(at::Device device, at::ScalarType type) const;
-  at::Tensor Times(const at::Tensor& x) const;
-  at::Tensor TimesByOperators(const at::Tensor& x) const;
-
-  template <typename T>
-  void Rows(int64_t begin, int64_t end, const T* x, int64_t width, T* out) const;
-};
-
-SparseOperator::Matrix SparseOperator::Matrix::Transpose() const {
-  const auto from = offsets.values<int64_t>(), to = indices.values<int64_t>();
-  const auto weight = weights.values<float>();
-  Matrix out{columns, rows, HostTensor::Zeros(DType::kI64, {columns + 1}),
-             HostTensor::Zeros(DType::kI64, indices.shape()),
-             HostTensor::Zeros(DType::kF32, weights.shape())};
-  const auto starts = out.offsets.values<int64_t>();
-  for (const int64_t column : to) ++starts[static_cast<size_t>(column) + 1];
-  std::partial_sum(starts.begin(), starts.end(), starts.begin());
-  std::vector<int64_t> next(starts.begin(), starts.end() - 1);
-  for (size_t row = 0; row + 1 < from.size(); ++row) {  // rows in order: so are the transpose's
-    for (auto k = static_cast<size_t>(from[row]); k < static_cast<size_t>(from[row + 1]); ++k) {
-      const auto place = static_cast<size_t>(next[static_cast<size_t>(to[k])]++);
-      out.indices.values<int64_t>()[place] = static_cast<int64_t>(row);
-      out.weights.values<float>()[place] = weight[k];
-    }
+// First rows of the shares. A row costs its entries and about four more: degrees differ a
+// thousandfold.
+std::vector<int64_t> ShareBegins(const Csr& a) {
+  std::vector<int64_t> out;
+  const int64_t all = a.entries() + 4 * a.rows();
+  int64_t row = 0;
+  for (int64_t share = 0; share <= kShares; ++share) {
+    const auto target = static_cast<int64_t>(static_cast<double>(all) * share / kShares);
+    while (row < a.rows() && a.offsets[static_cast<size_t>(row)] + 4 * row < target) ++row;
+    out.push_back(share == kShares ? a.rows() : row);
   }
   return out;
+}
+
+void CheckMatrix(const Csr& a) {
+  WR_CHECK(a.columns <= std::numeric_limits<int32_t>::max(), a.columns, " columns");
+  WR_CHECK(a.offsets.front() == 0 && a.offsets.back() == a.entries() &&
+               std::is_sorted(a.offsets.begin(), a.offsets.end()),
+           "offsets do not cover ", a.entries(), " entries");
+  WR_CHECK(a.values.empty() || std::ssize(a.values) == a.entries(), a.values.size(), " values");
+  WR_CHECK(a.row_scale.empty() || std::ssize(a.row_scale) == a.rows(), a.row_scale.size(),
+           " row scales");
+  WR_CHECK(a.column_scale.empty() || std::ssize(a.column_scale) == a.columns, a.column_scale.size(),
+           " column scales");
+  WR_CHECK(std::ranges::all_of(a.indices, [&](int32_t c) { return c >= 0 && c < a.columns; }),
+           "a column is outside 0..", a.columns - 1);
 }
 
 template <typename T>
-void SparseOperator::Matrix::Rows(int64_t begin, int64_t end, const T* x, int64_t width,
-                                  T* out) const {
-  const int64_t* from = offsets.values<int64_t>().data();
-  const int64_t* to = indices.values<int64_t>().data();
-  const float* weight = weights.values<float>().data();
-  for (int64_t row = begin; row < end; ++row) {
-    T* sum = out + row * width;
-    std::fill_n(sum, width, T(0));
-    for (int64_t k = from[row]; k < from[row + 1]; ++k) {
-      AddScaled(x + to[k] * width, static_cast<T>(weight[k]), width, sum);
-    }
+at::ScalarType TypeOf() {
+  return std::is_same_v<T, double>     ? at::kDouble
+         : std::is_same_v<T, BFloat16> ? at::kBFloat16
+                                       : at::kFloat;
+}
+
+template <typename T>
+T* Data(const at::Tensor& x) {
+  return static_cast<T*>(x.mutable_data_ptr());
+}
+
+}  // namespace
+
+class SparseOperator::Matrix {
+ public:
+  Matrix(Csr a, LayerStorage storage)
+      : a_(std::move(a)),
+        begins_(ShareBegins(a_)),
+        storage_(storage),
+        row_(a_.row_scale),
+        column_(a_.column_scale) {}
+
+  const Csr& csr() const { return a_; }
+
+  at::Tensor Times(const at::Tensor& x) const {
+    if (!x.is_cpu()) return TimesByOperators(x);
+    Check(x);
+    return x.scalar_type() == at::kDouble ? TimesOf<double>(x) : TimesOf<float>(x);
   }
-}
 
-at::Tensor SparseOperator::Matrix::On(at::Device device, at::ScalarType type) const {
-  const std::lock_guard lock(copies->mutex);
-  for (const at::Tensor& copy : copies->all)
-    if (copy.device() == device && copy.scalar_type() == type) return copy;
-  // 32-bit indices where they suffice: half the bytes to read.
-  const auto index = indices.numel() <= std::numeric_limits<int32_t>::max() ? at::kInt : at::kLong;
-  const auto to = [&](const HostTensor& host, at::ScalarType as) {
-    return tensor::View(host).to(device, as);
-  };
-  Silence silence;
-  const c10::WarningUtils::WarningHandlerGuard quiet(&silence);
-  return copies->all.emplace_back(at::_sparse_csr_tensor_unsafe(
-      to(offsets, index), to(indices, index), to(weights, type), {rows, columns},
-      at::TensorOptions(type).device(device).layout(at::kSparseCsr)));
-}
+  at::Tensor LayerMean(const at::Tensor& x, int64_t layers) const {
+    if (!x.is_cpu()) return LayerMeanByOperators(x, layers);
+    Check(x);
+    WR_CHECK(a_.rows() == a_.columns, "layers of a rectangle");
+    if (x.scalar_type() == at::kDouble) return LayerMeanOf<double, double>(x, layers);
+    if (storage_ == LayerStorage::kBF16) return LayerMeanOf<BFloat16, float>(x, layers);
+    return LayerMeanOf<float, float>(x, layers);
+  }
 
-at::Tensor SparseOperator::Matrix::TimesByOperators(const at::Tensor& x) const {
-  WR_CHECK(x.dim() == 2 && x.size(0) == columns, "operand has ", x.size(0), " rows, not ", columns);
-  return at::mm(On(x.device(), x.scalar_type()), x);
-}
+  at::Tensor TimesByOperators(const at::Tensor& x) const {
+    Check(x);
+    return at::mm(On(x.device(), x.scalar_type()), x);
+  }
 
-at::Tensor SparseOperator::Matrix::Times(const at::Tensor& x) const {
-  if (!x.is_cpu()) return TimesByOperators(x);
-  WR_CHECK(x.dim() == 2 && x.size(0) == columns, "operand has ", x.size(0), " rows, not ", columns);
-  const at::Tensor in = x.contiguous();
-  const at::Tensor out = at::empty({rows, x.size(1)}, in.options());
-  const auto from = offsets.values<int64_t>();
-  // Threads get equal shares of non-zeros, not of rows: degrees differ a thousandfold.
-  constexpr int64_t kShares = 256;
-  const auto first_row = [&](int64_t share) {
-    if (share == kShares) return rows;
-    return static_cast<int64_t>(
-        std::lower_bound(from.begin(), from.end(), from.back() * share / kShares) - from.begin());
-  };
-  tensor::ParallelFor(kShares, [&](int64_t begin, int64_t end) {
-    const int64_t low = first_row(begin), high = first_row(end);
-    if (in.scalar_type() == at::kDouble) {
-      Rows(low, high, in.const_data_ptr<double>(), x.size(1), out.mutable_data_ptr<double>());
-    } else {
-      Rows(low, high, in.const_data_ptr<float>(), x.size(1), out.mutable_data_ptr<float>());
+  at::Tensor LayerMeanByOperators(const at::Tensor& x, int64_t layers) const {
+    at::Tensor z = x;
+    for (int64_t l = 0; l < layers; ++l) z = x + TimesByOperators(z);
+    return z / static_cast<double>(layers + 1);
+  }
+
+ private:
+  // The scales in the type of the operands; null where all are 1.
+  struct Scale {
+    explicit Scale(const std::vector<double>& x) : wide(x), narrow(x.begin(), x.end()) {}
+    template <typename T>
+    const T* As() const {
+      if (wide.empty()) return nullptr;
+      if constexpr (std::is_same_v<T, double>)
+        return wide.data();
+      else
+        return narrow.data();
     }
-  });
+    std::vector<double> wide;
+    std::vector<float> narrow;
+  };
+
+  void Check(const at::Tensor& x) const {
+    WR_CHECK(x.dim() == 2 && x.size(0) == a_.columns, "operand has ", x.size(0), " rows, not ",
+             a_.columns);
+  }
+
+  void ForShares(const std::function<void(int64_t begin, int64_t end)>& body) const {
+    tensor::ParallelFor(kShares, [&](int64_t begin, int64_t end) {
+      const auto first = static_cast<size_t>(begin), last = static_cast<size_t>(end);
+      if (begins_[first] < begins_[last]) body(begins_[first], begins_[last]);
+    });
+  }
+
+  template <typename Source, typename T, typename Out>
+  void RunAll(const GatherSum<Source, T, Out>& sum) const {
+    ForShares([&](int64_t begin, int64_t end) { Run(sum, begin, end); });
+  }
+
+  // scale * x of a panel, contiguous: what is gathered.
+  template <typename Source, typename T>
+  void Pack(const Columns<const T>& x, const Columns<Source>& out) const {
+    const T* scale = column_.As<T>();
+    tensor::ParallelFor(a_.columns,
+                        [&](int64_t begin, int64_t end) { ScaleRows(x, scale, out, begin, end); });
+  }
+
+  template <typename T>
+  at::Tensor TimesOf(const at::Tensor& x) const;
+  template <typename Source, typename T>
+  at::Tensor LayerMeanOf(const at::Tensor& x, int64_t layers) const;
+
+  at::Tensor On(at::Device device, at::ScalarType type) const;
+
+  const Csr a_;
+  const std::vector<int64_t> begins_;
+  const LayerStorage storage_;
+  const Scale row_, column_;
+  // As CSR tensors: one for each device and type that asked for it. Forward and backward passes may
+  // ask from different threads.
+  mutable std::mutex mutex_;
+  mutable std::vector<at::Tensor> copies_;
+};
+
+template <typename T>
+at::Tensor SparseOperator::Matrix::TimesOf(const at::Tensor& x) const {
+  const at::Tensor in = x.contiguous();
+  const int64_t width = x.size(1);
+  const at::Tensor out = at::empty({a_.rows(), width}, in.options());
+  const bool as_it_is = a_.column_scale.empty() && width <= kPanel;
+  const at::Tensor packed =
+      as_it_is ? in : at::empty({a_.columns, std::min(width, kPanel)}, in.options());
+  for (int64_t at = 0; at < width; at += kPanel) {
+    const int64_t w = std::min(kPanel, width - at);
+    if (!as_it_is) Pack<T, T>({in.const_data_ptr<T>() + at, width, w}, {Data<T>(packed), w, w});
+    RunAll(GatherSum<T, T, T>{.matrix = &a_,
+                              .source = {packed.const_data_ptr<T>(), w, w},
+                              .add = {},
+                              .before = row_.As<T>(),
+                              .out = {Data<T>(out) + at, width, w}});
+  }
   return out;
 }
 
-SparseOperator::SparseOperator(HostTensor offsets, HostTensor indices, HostTensor weights,
-                               int64_t columns, bool symmetric) {
-  const auto from = offsets.values<int64_t>();
-  const auto to = indices.values<int64_t>();
-  WR_CHECK(from.front() == 0 && from.back() == indices.numel() &&
-               std::is_sorted(from.begin(), from.end()),
-           "offsets do not cover ", indices.numel(), " non-zeros");
-  WR_CHECK(weights.numel() == indices.numel(), weights.numel(), " weights");
-  WR_CHECK(std::all_of(to.begin(), to.end(), [&](int64_t c) { return c >= 0 && c < columns; }),
-           "a column is outside 0..", columns - 1);
-  const int64_t rows = offsets.numel() - 1;
-  forward_ = std::make_shared<Matrix>(Matrix{rows, columns, offsets, indices, weights});
-  backward_ = symmetric ? forward_ : std::make_shared<const Matrix>(forward_->Transpose());
+// With y = C z, C the column scale and R the row scale: y <- C (x + R B y), at last
+// (x + R B y) / (L + 1).
+template <typename Source, typename T>
+at::Tensor SparseOperator::Matrix::LayerMeanOf(const at::Tensor& x, int64_t layers) const {
+  const at::Tensor in = x.contiguous();
+  if (layers == 0) return in.clone();
+  const int64_t width = x.size(1), panel = std::min(width, kPanel);
+  const at::Tensor out = at::empty_like(in);
+  at::Tensor y = at::empty({a_.rows(), panel}, in.options().dtype(TypeOf<Source>()));
+  at::Tensor next = layers > 1 ? at::empty_like(y) : at::Tensor();
+  for (int64_t at = 0; at < width; at += kPanel) {
+    const int64_t w = std::min(kPanel, width - at);
+    const Columns<const T> start = {in.const_data_ptr<T>() + at, width, w};
+    Pack<Source, T>(start, {Data<Source>(y), w, w});
+    for (int64_t l = 1; l < layers; ++l) {
+      RunAll(GatherSum<Source, T, Source>{.matrix = &a_,
+                                          .source = {Data<Source>(y), w, w},
+                                          .add = start,
+                                          .before = row_.As<T>(),
+                                          .after = column_.As<T>(),
+                                          .out = {Data<Source>(next), w, w}});
+      std::swap(y, next);
+    }
+    RunAll(GatherSum<Source, T, T>{.matrix = &a_,
+                                   .source = {Data<Source>(y), w, w},
+                                   .add = start,
+                                   .before = row_.As<T>(),
+                                   .factor = T(1) / static_cast<T>(layers + 1),
+                                   .out = {Data<T>(out) + at, width, w}});
+  }
+  return out;
+}
+
+at::Tensor SparseOperator::Matrix::On(at::Device device, at::ScalarType type) const {
+  const std::lock_guard lock(mutex_);
+  for (const at::Tensor& copy : copies_)
+    if (copy.device() == device && copy.scalar_type() == type) return copy;
+  // 32-bit offsets where they suffice: half the bytes to read.
+  const auto index = a_.entries() <= std::numeric_limits<int32_t>::max() ? at::kInt : at::kLong;
+  std::vector<double> weights;
+  for (int64_t row = 0; row < a_.rows(); ++row)
+    for (int64_t k = a_.offsets[static_cast<size_t>(row)];
+         k < a_.offsets[static_cast<size_t>(row) + 1]; ++k)
+      weights.push_back(a_.Weight(row, k));
+  const auto to = [&](const auto& host, at::ScalarType as) {
+    return at::tensor(host, as).to(device);
+  };
+  Silence silence;
+  const c10::WarningUtils::WarningHandlerGuard quiet(&silence);
+  return copies_.emplace_back(at::_sparse_csr_tensor_unsafe(
+      to(a_.offsets, index), to(a_.indices, index), to(weights, type), {a_.rows(), a_.columns},
+      at::TensorOptions(type).device(device).layout(at::kSparseCsr)));
+}
+
+SparseOperator::SparseOperator(Csr a, bool symmetric, LayerStorage storage) {
+  CheckMatrix(a);
+  if (!symmetric) backward_ = std::make_shared<const Matrix>(Transpose(a), storage);
+  forward_ = std::make_shared<const Matrix>(std::move(a), storage);
+  if (symmetric) backward_ = forward_;
 }
 
 at::Tensor SparseOperator::Multiply(const at::Tensor& x) const {
@@ -158,19 +255,26 @@ at::Tensor SparseOperator::Multiply(const at::Tensor& x) const {
       [back = backward_](const at::Tensor& gradient) { return back->Times(gradient); });
 }
 
+at::Tensor SparseOperator::LayerMean(const at::Tensor& x, int64_t layers) const {
+  return tensor::ApplyLinear(
+      x, [&](const at::Tensor& v) { return forward_->LayerMean(v, layers); },
+      [back = backward_, layers](const at::Tensor& gradient) {
+        return back->LayerMean(gradient, layers);
+      });
+}
+
 at::Tensor SparseOperator::MultiplyByOperators(const at::Tensor& x) const {
   return tensor::ApplyLinear(
       x, [this](const at::Tensor& v) { return forward_->TimesByOperators(v); },
       [back = backward_](const at::Tensor& gradient) { return back->TimesByOperators(gradient); });
 }
 
-at::Tensor LayerMean(const SparseOperator& a, const at::Tensor& x, int64_t layers) {
-  at::Tensor layer = x, sum = x;
-  for (int64_t l = 0; l < layers; ++l) {
-    layer = a.Multiply(layer);
-    sum = sum + layer;
-  }
-  return sum / static_cast<double>(layers + 1);
+at::Tensor SparseOperator::LayerMeanByOperators(const at::Tensor& x, int64_t layers) const {
+  return tensor::ApplyLinear(
+      x, [&](const at::Tensor& v) { return forward_->LayerMeanByOperators(v, layers); },
+      [back = backward_, layers](const at::Tensor& gradient) {
+        return back->LayerMeanByOperators(gradient, layers);
+      });
 }
 
 }  // namespace whyrec::nn

@@ -1,33 +1,39 @@
-// Graph propagation: differentiable products with a fixed sparse operator, and LightGCN's layer
-// mean.
+// Graph propagation: differentiable products with a fixed sparse matrix, and LightGCN's layer mean.
 #pragma once
 
 #include <memory>
 
-#include "src/base/host_tensor.h"
+#include "src/base/csr.h"
 #include "src/nn/at.h"
 
 namespace whyrec::nn {
 
-// A sparse matrix in compressed rows. On the CPU our kernels work on rows in parallel with a fixed
-// order of summation, so results do not depend on the number of threads. fp32 and fp64 operands.
+// What the CPU's layer mean keeps between layers, for operands in fp32. In bf16 half the bytes are
+// read; sums stay in fp32 (relative error of a mean about 1e-3).
+enum class LayerStorage { kAsOperand, kBF16 };
+inline LayerStorage StorageOf(bool bf16_layers) {
+  return bf16_layers ? LayerStorage::kBF16 : LayerStorage::kAsOperand;
+}
+
+// A sparse matrix that multiplies tables [rows, d] in fp32 or fp64. On the CPU by our own kernel
+// (nn/gather_sum.h), with threads over shares of equal work; elsewhere by LibTorch's CSR product.
 class SparseOperator {
  public:
-  // offsets I64 [rows+1], indices I64 [nnz], weights F32 [nnz]. The transpose is built for the
-  // backward pass unless the matrix is symmetric.
-  SparseOperator(HostTensor offsets, HostTensor indices, HostTensor weights, int64_t columns,
-                 bool symmetric);
+  // The transpose is built for the backward pass unless the matrix is symmetric.
+  explicit SparseOperator(Csr a, bool symmetric, LayerStorage storage = LayerStorage::kAsOperand);
   at::Tensor Multiply(const at::Tensor& x) const;  // [columns, d] -> [rows, d], differentiable in x
-  // How Multiply works on devices other than the CPU: LibTorch's CSR product. Runs on any device.
+  // (1/(L+1)) sum_{l=0..L} A^l x: ISRF equation 4, the layer mean of LightGCN (He et al. 2020),
+  // computed as (x + A (x + A (x + ...))) / (L + 1), with the same for the gradient. x [n,d] ->
+  // [n,d], A square.
+  at::Tensor LayerMean(const at::Tensor& x, int64_t layers) const;
+
+  // The same as other devices compute them, which runs on the CPU, too.
   at::Tensor MultiplyByOperators(const at::Tensor& x) const;
+  at::Tensor LayerMeanByOperators(const at::Tensor& x, int64_t layers) const;
 
  private:
-  struct Matrix;
+  class Matrix;
   std::shared_ptr<const Matrix> forward_, backward_;
 };
-
-// (1/(L+1)) sum_{l=0..L} A^l x: ISRF equation 4, the layer mean of LightGCN (He et al. 2020). x
-// [n,d] -> [n,d].
-at::Tensor LayerMean(const SparseOperator& a, const at::Tensor& x, int64_t layers);
 
 }  // namespace whyrec::nn

@@ -4,7 +4,7 @@
 #include <ATen/ops/tensor.h>
 
 #include "src/base/ragged.h"
-#include "src/ranking/graph_operator.h"
+#include "src/graph/graphs.h"
 #include "src/store/hdf5_file.h"
 #include "src/store/safetensors.h"
 #include "src/tensor/bridge.h"
@@ -39,13 +39,14 @@ at::Tensor NodeRows::Scores(std::span<const Query> queries, Range items) const {
   return at::matmul(Users(users), Items(items).t());
 }
 
-NodeTable::NodeTable(const BuildContext& context, int64_t dim)
+NodeTable::NodeTable(const BuildContext& context, int64_t dim, nn::LayerStorage storage)
     : users_(context.train.user_count()),
       items_(context.train.item_count()),
       parameters_(TypeOf(context), DeviceOf(context)),
-      graph_(Operator(graph::LoadCsr(store::Hdf5Reader(context.artefacts.at("graphs") / "graph.h5"),
-                                     "interactions"),
-                      true)) {
+      storage_(storage),
+      graph_(graph::LoadCsr(store::Hdf5Reader(context.artefacts.at("graphs") / "graph.h5"),
+                            "interactions"),
+             true, storage) {
   parameters_.Add("nodes", {users_ + items_ + 1, dim});
 }
 
@@ -54,11 +55,13 @@ void NodeTable::Initialise(uint64_t seed, double stddev) {
 }
 
 void NodeTable::SetEdges(const Ragged<int64_t>& positives) {
-  graph_ = Operator(graph::InteractionGraph(positives, items_), true);
+  graph_ = nn::SparseOperator(graph::InteractionGraph(positives, items_), true, storage_);
 }
 
 NodeTable::Layers NodeTable::Propagate(const Propagation& propagation) const {
   at::Tensor layer = parameters_.Get("nodes"), sum, kept = layer;
+  if (!propagation.each && propagation.first == 0 && propagation.keep == 0)
+    return {NodeRows(graph_.LayerMean(layer, propagation.count), users_), NodeRows(kept, users_)};
   if (propagation.first == 0) sum = layer;
   for (int64_t k = 1; k <= propagation.count; ++k) {
     layer = graph_.Multiply(layer);

@@ -1,8 +1,8 @@
 // Users and items as rows of one table that is propagated over their graph. Graph systems read rows
 // and never hold a tensor of all nodes, so that the table can be distributed over ranks.
 //
-// M = users + items + 1 nodes, numbered as in src/graph/csr.h: node 0 is isolated, then the users,
-// then the items. A is the graph's normalised adjacency.
+// M = users + items + 1 nodes, numbered as in src/graph/graphs.h: node 0 is isolated, then the
+// users, then the items. A is the graph's normalised adjacency.
 #pragma once
 
 #include <filesystem>
@@ -40,7 +40,8 @@ class NodeTable {
  public:
   // Z^0 [M, dim], the parameter "nodes"; edges from the artefact "graphs". In the type and on the
   // device that the configuration names.
-  NodeTable(const BuildContext& context, int64_t dim);
+  NodeTable(const BuildContext& context, int64_t dim,
+            nn::LayerStorage storage = nn::LayerStorage::kAsOperand);
 
   nn::Parameters& parameters() { return parameters_; }
   void Initialise(uint64_t seed, double stddev);    // normal
@@ -66,6 +67,7 @@ class NodeTable {
  private:
   int64_t users_, items_;
   nn::Parameters parameters_;
+  nn::LayerStorage storage_;
   nn::SparseOperator graph_;
 };
 

@@ -3,7 +3,7 @@
 
 #include "src/base/error.h"
 #include "src/data/split.h"
-#include "src/graph/csr.h"
+#include "src/graph/graphs.h"
 #include "src/nn/numeric.h"
 #include "src/stages/system_run.h"
 #include "src/store/hdf5_file.h"
@@ -13,12 +13,12 @@ namespace whyrec::stages {
 
 Stage GraphsStage(const config::RunConfig& config) {
   const bool embeddings = NeedsOfSystems(config).contains("embeddings");
-  Stage stage{.name = "graphs", .config_parts = {"graphs"}, .inputs = {"split"}};
+  Stage stage{.name = "graphs", .revision = 2, .config_parts = {"graphs"}, .inputs = {"split"}};
   if (embeddings) stage.inputs.push_back("embeddings");
   stage.run = [embeddings](const RunContext& context,
                            const std::filesystem::path& partial) -> Facts {
     const auto train = data::LoadTrainView(context.workspace.Of("split"));
-    const graph::Csr interactions = graph::InteractionGraph(train.histories, train.item_count());
+    const Csr interactions = graph::InteractionGraph(train.histories, train.item_count());
     store::Hdf5Writer file(partial / "graph.h5");
     graph::Save(interactions, file, "interactions");
     Facts facts = {{"interaction edges", Cat(interactions.indices.size() / 2)}};

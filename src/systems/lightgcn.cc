@@ -21,7 +21,8 @@ class LightGcn final : public ranking::Scorer {
       : layers_(context.knobs.Count("layers")),
         init_(context.knobs.Number("init")),
         l2_(context.knobs.Number("l2")),
-        nodes_(context, context.knobs.Count("dim")) {}
+        nodes_(context, context.knobs.Count("dim"),
+               nn::StorageOf(context.knobs.On("bf16_layers"))) {}
 
   nn::Parameters& parameters() override { return nodes_.parameters(); }
   void Initialise(uint64_t seed) override { nodes_.Initialise(seed, init_); }
@@ -80,6 +81,9 @@ const Registration kRegistration({
          knob::Number(
              "l2", 1e-4, {0, 1},
              "weight of the squared start vectors of a batch's nodes, per pair; the paper's value"),
+         knob::Switch("bf16_layers", false,
+                      "on CPUs, keep layers in bf16 between products (sums stay in fp32): half the "
+                      "bytes to read; ours"),
          knob::Switch("refit", false,
                       "train again from the start with validation items included, for the number "
                       "of steps that validated best; ours"),

@@ -16,7 +16,7 @@
 #include "src/config/run_config.h"
 #include "src/data/catalogue.h"
 #include "src/data/split.h"
-#include "src/graph/csr.h"
+#include "src/graph/graphs.h"
 #include "src/nn/numeric.h"
 #include "src/store/hdf5_file.h"
 #include "src/store/safetensors.h"

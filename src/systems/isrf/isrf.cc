@@ -9,7 +9,7 @@
 
 #include "src/base/log.h"
 #include "src/base/ragged.h"
-#include "src/graph/csr.h"
+#include "src/graph/graphs.h"
 #include "src/lm/candidate_scores.h"
 #include "src/store/hdf5_file.h"
 #include "src/store/safetensors.h"

@@ -11,7 +11,6 @@
 #include <cmath>
 
 #include "src/nn/losses.h"
-#include "src/ranking/graph_operator.h"
 #include "src/tensor/bridge.h"
 
 namespace whyrec::systems {
@@ -39,12 +38,14 @@ IsrfModel::IsrfModel(IsrfVariant variant, const IsrfConfig& config, const lm::T5
   parameters.Add("prompt", {3 * config.prompts_per_task(), d});
   parameters.Add("whole_word", {kWholeWordRows, d});
   if (variant_ == IsrfVariant::kPod) return;
-  a_hat_ = std::make_unique<nn::SparseOperator>(ranking::Operator(*inputs.interactions, true));
+  a_hat_ = std::make_unique<nn::SparseOperator>(*inputs.interactions, true,
+                                                nn::StorageOf(config.bf16_layers()));
   if (variant_ == IsrfVariant::kElmrec) {
     parameters.Add("nodes", {users_ + items_ + 1, d});
     return;
   }
-  s_hat_ = std::make_unique<nn::SparseOperator>(ranking::Operator(*inputs.user_graph, false));
+  s_hat_ = std::make_unique<nn::SparseOperator>(*inputs.user_graph, false,
+                                                nn::StorageOf(config.bf16_layers()));
   item_vectors_ = tensor::View(inputs.item_vectors).to(parameters.device(), parameters.dtype());
   const int64_t p = item_vectors_.size(1), h = (p + d) / 2;
   parameters.Add("user_nodes", {users_ + 1, d});      // P_user
@@ -97,13 +98,13 @@ at::Tensor IsrfModel::NodeTable() const {
   const at::Tensor start = variant_ == IsrfVariant::kElmrec
                                ? parameters_.Get("nodes")
                                : at::cat({parameters_.Get("user_nodes"), AdaptedItems()});
-  return nn::LayerMean(*a_hat_, start, config_.layers());
+  return a_hat_->LayerMean(start, config_.layers());
 }
 
 // Eq. 6 and 7: G = mean over l = 0..L_user of S_hat^l G_user.
 at::Tensor IsrfModel::UserTable() const {
   if (!s_hat_) return {};
-  return nn::LayerMean(*s_hat_, parameters_.Get("user_semantics"), config_.user_layers());
+  return s_hat_->LayerMean(parameters_.Get("user_semantics"), config_.user_layers());
 }
 
 at::Tensor IsrfModel::WordTable(IsrfConfig::Task task, const at::Tensor& nodes) const {

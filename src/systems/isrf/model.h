@@ -8,7 +8,7 @@
 #include <optional>
 
 #include "proto/isrf.pb.h"
-#include "src/graph/csr.h"
+#include "src/base/csr.h"
 #include "src/lm/t5.h"
 #include "src/nn/parameters.h"
 #include "src/nn/sparse.h"
@@ -23,9 +23,9 @@ inline constexpr int64_t kWholeWordRows = 512;
 // Frozen inputs. POD has none of them, ELMREC has the interactions, ISRF_CODE has all.
 struct IsrfInputs {
   int64_t users = 0, items = 0;
-  std::optional<graph::Csr> interactions;  // A_hat, [M, M], M = users + items + 1
-  std::optional<graph::Csr> user_graph;    // S_hat, [users + 1, users + 1]
-  HostTensor item_vectors;                 // C, F32 [items, p]
+  std::optional<Csr> interactions;  // A_hat, [M, M], M = users + items + 1
+  std::optional<Csr> user_graph;    // S_hat, [users + 1, users + 1]
+  HostTensor item_vectors;          // C, F32 [items, p]
 };
 
 // One batch on the device.

@@ -153,7 +153,7 @@ TEST(IsrfModel, NodeTableIsEquations2To4) {
     start.narrow(0, 0, kUsers + 1).copy_(net.Get("user_nodes").detach());
     start.narrow(0, kUsers + 1, kItems).copy_(AdaptedItems(net, relu).detach());
     const at::Tensor nodes = net.model.NodeTable();
-    ExpectNear(nodes, DenseMean(DenseInteractions(), start), 1e-6);  // graph weights are fp32
+    ExpectNear(nodes, DenseMean(DenseInteractions(), start), 1e-12);
     ExpectNear(nodes[0], net.Get("user_nodes")[0] / 5, 1e-12);       // row 0 is isolated
   }
   const Net elmrec(IsrfVariant::kElmrec);
@@ -344,10 +344,10 @@ TEST(IsrfModel, VariantsHaveTheirParameters) {
 // T5-small has 60,506,624 parameters; ISRF on it, on Beauty, 84.20 M.
 TEST(IsrfModel, PublishedSizes) {
   constexpr int64_t kBeautyUsers = 22363, kBeautyItems = 12101;
-  graph::Csr empty;
+  Csr empty;
   empty.columns = kBeautyUsers + kBeautyItems + 1;
   empty.offsets.assign(static_cast<size_t>(empty.columns) + 1, 0);
-  graph::Csr users;
+  Csr users;
   users.columns = kBeautyUsers + 1;
   users.offsets.assign(static_cast<size_t>(users.columns) + 1, 0);
   const IsrfInputs inputs{.users = kBeautyUsers,

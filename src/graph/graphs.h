@@ -1,10 +1,9 @@
-// Sparse matrices in compressed rows (CSR), and the two graphs of ISRF.
+// The two graphs of ISRF, normalised.
 #pragma once
 
-#include <cstdint>
-#include <filesystem>
-#include <vector>
+#include <string>
 
+#include "src/base/csr.h"
 #include "src/base/host_tensor.h"
 #include "src/base/ragged.h"
 
@@ -15,21 +14,9 @@ class Hdf5Writer;
 
 namespace whyrec::graph {
 
-// Row r holds the entries offsets[r] .. offsets[r + 1] of `indices` and `weights`.
-struct Csr {
-  int64_t columns = 0;
-  std::vector<int64_t> offsets{0};  // [rows + 1]
-  std::vector<int64_t> indices;     // column of each entry, ascending within a row
-  std::vector<float> weights;       // parallel to indices
-
-  int64_t rows() const { return static_cast<int64_t>(offsets.size()) - 1; }
-};
-
-Csr Transpose(const Csr& a);
-
 // ISRF equation 3: A_hat = D^-1/2 A D^-1/2, [M, M] over M = users + items + 1 nodes. Node 0 ("no
 // id") is isolated, node u + 1 is user row u, node users + 1 + i is item row i. One edge per
-// training interaction (repeats add up), no self loops.
+// training interaction (repeats add up), no self loops. Error(kData) beyond 2^31 - 1 nodes.
 Csr InteractionGraph(const Ragged<int64_t>& train_histories, int64_t items);
 
 // ISRF equations 6 and 7 as the published code has them: S_hat, [users + 1, users + 1]. Row 0 has
@@ -37,7 +24,7 @@ Csr InteractionGraph(const Ragged<int64_t>& train_histories, int64_t items);
 // with weight 1/(K + 1). `neighbours` I32 [users, K] holds user rows. Not symmetric.
 Csr UserGraph(const HostTensor& neighbours);
 
-// The group `name` of an HDF5 file: <name>/offsets, indices, weights, columns.
+// The group `name` of an HDF5 file; docs/formats.md lists its datasets.
 void Save(const Csr& graph, store::Hdf5Writer& file, const std::string& name);
 Csr LoadCsr(const store::Hdf5Reader& file, const std::string& name);
 

@@ -1,5 +1,5 @@
 // Graphs against dense arithmetic in double and closed forms.
-#include "src/graph/csr.h"
+#include "src/graph/graphs.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -24,14 +24,15 @@ Dense ToDense(const Csr& a) {
   for (size_t row = 0; row < out.size(); ++row)
     for (auto i = static_cast<size_t>(a.offsets[row]); i < static_cast<size_t>(a.offsets[row + 1]);
          ++i)
-      out[row][static_cast<size_t>(a.indices[i])] += a.weights[i];
+      out[row][static_cast<size_t>(a.indices[i])] +=
+          a.Weight(static_cast<int64_t>(row), static_cast<int64_t>(i));
   return out;
 }
 
 void ExpectSorted(const Csr& a) {
   for (size_t row = 0; row + 1 < a.offsets.size(); ++row)
     for (int64_t i = a.offsets[row] + 1; i < a.offsets[row + 1]; ++i)
-      ASSERT_LT(a.indices[static_cast<size_t>(i - 1)], a.indices[static_cast<size_t>(i)]);
+      ASSERT_LE(a.indices[static_cast<size_t>(i - 1)], a.indices[static_cast<size_t>(i)]);
 }
 
 Ragged<int64_t> Rows(const std::vector<std::vector<int64_t>>& rows) {
@@ -46,9 +47,11 @@ TEST(InteractionGraph, ToyGraph) {
   EXPECT_EQ(graph.rows(), 5);
   EXPECT_EQ(graph.columns, 5);
   EXPECT_EQ(graph.offsets, (std::vector<int64_t>{0, 0, 2, 3, 4, 6}));
-  EXPECT_EQ(graph.indices, (std::vector<int64_t>{3, 4, 4, 1, 1, 2}));
-  const float a = 1 / std::sqrt(2.0f), b = 0.5f;
-  EXPECT_EQ(graph.weights, (std::vector<float>{a, b, a, a, b, a}));
+  EXPECT_EQ(graph.indices, (std::vector<int32_t>{3, 4, 4, 1, 1, 2}));
+  EXPECT_TRUE(graph.values.empty());
+  const double a = 1 / std::sqrt(2.0);
+  EXPECT_EQ(graph.row_scale, (std::vector<double>{0, a, 1, 1, a}));
+  EXPECT_EQ(graph.column_scale, graph.row_scale);
 }
 
 TEST(InteractionGraph, EqualsDenseArithmeticAndIsSymmetric) {
@@ -72,9 +75,16 @@ TEST(InteractionGraph, EqualsDenseArithmeticAndIsSymmetric) {
   for (size_t i = 0; i < kNodes; ++i)
     for (size_t j = 0; j < kNodes; ++j) {
       const double want = a[i][j] == 0 ? 0 : a[i][j] / std::sqrt(degree[i] * degree[j]);
-      EXPECT_NEAR(got[i][j], want, 1e-7);
+      EXPECT_NEAR(got[i][j], want, 1e-15);
       EXPECT_EQ(got[i][j], transposed[i][j]);
     }
+}
+
+// A repeated interaction is an entry of its own, and counts in both degrees.
+TEST(InteractionGraph, RepeatsAreEntries) {
+  const Csr graph = InteractionGraph(Rows({{0, 0}, {0}}), 1);
+  EXPECT_EQ(graph.indices, (std::vector<int32_t>{3, 3, 3, 1, 1, 2}));
+  EXPECT_NEAR(ToDense(graph)[1][3], 2 / std::sqrt(6.0), 1e-15);
 }
 
 TEST(InteractionGraph, RefusesItemsOutside) {
@@ -87,30 +97,22 @@ TEST(UserGraph, RowsSumToOne) {
   const Csr graph = UserGraph(neighbours);
   ExpectSorted(graph);
   EXPECT_EQ(graph.offsets, (std::vector<int64_t>{0, 1, 4, 7, 10, 13}));
-  EXPECT_EQ(graph.indices, (std::vector<int64_t>{0, 1, 2, 4, 1, 2, 3, 1, 3, 4, 2, 3, 4}));
-  EXPECT_EQ(graph.weights[0], 1);
-  for (size_t i = 1; i < graph.weights.size(); ++i) EXPECT_EQ(graph.weights[i], 1.0f / 3);
+  EXPECT_EQ(graph.indices, (std::vector<int32_t>{0, 1, 2, 4, 1, 2, 3, 1, 3, 4, 2, 3, 4}));
+  EXPECT_EQ(graph.Weight(0, 0), 1);
+  for (int64_t row = 1; row < graph.rows(); ++row) EXPECT_EQ(graph.Weight(row, 3), 1.0 / 3);
   for (const auto& row : ToDense(graph)) {
     double sum = 0;
     for (double weight : row) sum += weight;
-    EXPECT_NEAR(sum, 1, 1e-7);
+    EXPECT_NEAR(sum, 1, 1e-15);
   }
   EXPECT_THROW(UserGraph(HostTensor::From<int32_t>({4}, {1, 1})), Error);
-}
-
-TEST(Transpose, OfARectangle) {
-  const Csr a{3, {0, 2, 2, 3}, {0, 2, 2}, {1, 2, 3}};
-  const Csr t = Transpose(a);
-  EXPECT_EQ(t.columns, 3);
-  EXPECT_EQ(t.offsets, (std::vector<int64_t>{0, 1, 1, 3}));
-  EXPECT_EQ(t.indices, (std::vector<int64_t>{0, 0, 2}));
-  EXPECT_EQ(t.weights, (std::vector<float>{1, 2, 3}));
 }
 
 TEST(Csr, FilesKeepEverything) {
   const auto file =
       std::filesystem::temp_directory_path() / ("whyrec_csr_" + std::to_string(getpid()) + ".h5");
-  const Csr graph = InteractionGraph(Rows({{0, 1}, {1}}), 2);
+  Csr graph = InteractionGraph(Rows({{0, 1}, {1}}), 2);
+  graph.values = {1, 2, 3, 4, 5, 6};
   {
     store::Hdf5Writer writer(file);
     Save(graph, writer, "interactions");
@@ -121,7 +123,9 @@ TEST(Csr, FilesKeepEverything) {
   EXPECT_EQ(loaded.columns, graph.columns);
   EXPECT_EQ(loaded.offsets, graph.offsets);
   EXPECT_EQ(loaded.indices, graph.indices);
-  EXPECT_EQ(loaded.weights, graph.weights);
+  EXPECT_EQ(loaded.values, graph.values);
+  EXPECT_EQ(loaded.row_scale, graph.row_scale);
+  EXPECT_EQ(loaded.column_scale, graph.column_scale);
 }
 
 }  // namespace
