@@ -44,46 +44,4 @@ HostTensor Pca(const HostTensor& z, int64_t p) {
   return tensor::ToHost(at::mm(centred, axes).to(at::kFloat));
 }
 
-namespace {
-
-// The k best of n scores without `self`, best first, equal ones by index.
-void Best(const float* scores, int64_t n, int64_t self, std::span<int32_t> out) {
-  std::vector<int32_t> order(static_cast<size_t>(n));
-  std::iota(order.begin(), order.end(), 0);
-  order.erase(order.begin() + self);
-  const auto better = [scores](int32_t a, int32_t b) {
-    return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
-  };
-  const auto end = order.begin() + static_cast<int64_t>(out.size());
-  std::nth_element(order.begin(), end - 1, order.end(), better);
-  std::sort(order.begin(), end, better);
-  std::copy(order.begin(), end, out.begin());
-}
-
-}  // namespace
-
-HostTensor TopKCosine(const HostTensor& x, int64_t k) { return TopKCosine(x, k, 0, x.dim(0)); }
-
-HostTensor TopKCosine(const HostTensor& x, int64_t k, int64_t begin, int64_t end) {
-  const int64_t n = x.dim(0);
-  WR_CHECK(k >= 1 && k < n, "k = ", k, " of ", n, " rows");
-  const c10::NoGradGuard no_grad;
-  // Products in double, compared in float: equal rows then tie exactly, whatever block they fall
-  // in.
-  const at::Tensor rows = tensor::View(x).to(at::kDouble);
-  const at::Tensor unit = rows / at::linalg_vector_norm(rows, 2, {1}, true).clamp_min(1e-30);
-  HostTensor out = HostTensor::Zeros(DType::kI32, {end - begin, k});
-  constexpr int64_t kBlock = 512;
-  for (int64_t first = begin; first < end; first += kBlock) {
-    const int64_t count = std::min(kBlock, end - first);
-    const at::Tensor scores = at::mm(unit.narrow(0, first, count), unit.t()).to(at::kFloat);
-    tensor::ParallelFor(count, [&](int64_t from, int64_t to) {
-      for (int64_t i = from; i < to; ++i)
-        Best(scores.const_data_ptr<float>() + i * n, n, first + i,
-             out.row<int32_t>(first - begin + i));
-    });
-  }
-  return out;
-}
-
 }  // namespace whyrec::nn

@@ -18,12 +18,4 @@ void UsePlainKernels();
 // magnitude is positive. p <= min(w, n - 1). Computed in double.
 HostTensor Pca(const HostTensor& z, int64_t p);
 
-// For every row the k other rows with the largest cosine, best first, ties to the smaller row; a
-// row is never its own neighbour. x F32 [n, w] need not be normalised (a row of zeros has cosine 0
-// with all), k < n. Returns I32 [n, k] of row indices. Exact, computed in blocks with products in
-// double.
-HostTensor TopKCosine(const HostTensor& x, int64_t k);
-// The same for the rows [begin, end) only: I32 [end - begin, k].
-HostTensor TopKCosine(const HostTensor& x, int64_t k, int64_t begin, int64_t end);
-
 }  // namespace whyrec::nn

@@ -4,7 +4,7 @@
 #include "src/base/error.h"
 #include "src/data/split.h"
 #include "src/graph/graphs.h"
-#include "src/nn/numeric.h"
+#include "src/nn/top_k.h"
 #include "src/stages/system_run.h"
 #include "src/store/hdf5_file.h"
 #include "src/store/safetensors.h"

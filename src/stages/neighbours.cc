@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "src/base/error.h"
-#include "src/nn/numeric.h"
+#include "src/nn/top_k.h"
 #include "src/stages/examples.h"
 #include "src/stages/system_run.h"
 #include "src/store/hdf5_file.h"

@@ -1,4 +1,4 @@
-// PCA against plain Jacobi rotations, top-K against sorting everything.
+// PCA against plain Jacobi rotations.
 #include "src/nn/numeric.h"
 
 #include <gtest/gtest.h>
@@ -88,44 +88,6 @@ TEST(Pca, EqualsPlainJacobi) {
     }
   }
   EXPECT_THROW(Pca(z, 9), Error);
-}
-
-TEST(TopKCosine, EqualsSortingEverything) {
-  const int64_t n = 700, width = 6, k = 9;  // more than one block
-  HostTensor x = RandomRows(n, width);
-  for (const int64_t copy : {5, 300, 513, 699}) {  // equal rows tie; the smaller index comes first
-    std::ranges::copy(x.row<float>(100), x.row<float>(copy).begin());
-  }
-  std::ranges::fill(x.row<float>(7), 0.0f);
-  const HostTensor got = TopKCosine(x, k);
-  Matrix unit(static_cast<size_t>(n), std::vector<double>(width));
-  for (int64_t i = 0; i < n; ++i) {
-    double norm = 0;
-    for (const float v : x.row<float>(i)) norm += static_cast<double>(v) * v;
-    for (size_t j = 0; j < width; ++j) {
-      unit[static_cast<size_t>(i)][j] = norm == 0 ? 0 : x.row<float>(i)[j] / std::sqrt(norm);
-    }
-  }
-  for (int64_t i = 0; i < n; ++i) {
-    std::vector<std::pair<float, int32_t>> all;
-    for (int64_t j = 0; j < n; ++j) {
-      double score = 0;
-      for (size_t d = 0; d < width; ++d) {
-        score += unit[static_cast<size_t>(i)][d] * unit[static_cast<size_t>(j)][d];
-      }
-      if (j != i) all.emplace_back(static_cast<float>(-score), static_cast<int32_t>(j));
-    }
-    std::sort(all.begin(), all.end());
-    for (size_t r = 0; r < k; ++r)
-      EXPECT_EQ(got.row<int32_t>(i)[r], all[r].second) << i << " " << r;
-  }
-  const auto row = got.row<int32_t>(100);
-  EXPECT_EQ((std::vector<int32_t>{row[0], row[1], row[2], row[3]}),
-            (std::vector<int32_t>{5, 300, 513, 699}));
-  const HostTensor part = TopKCosine(x, k, 90, 690);  // as one rank of several has it
-  ASSERT_EQ(part.dim(0), 600);
-  for (int64_t i = 0; i < 600; ++i)
-    EXPECT_TRUE(std::ranges::equal(part.row<int32_t>(i), got.row<int32_t>(90 + i))) << i;
 }
 
 }  // namespace

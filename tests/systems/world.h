@@ -18,6 +18,7 @@
 #include "src/data/split.h"
 #include "src/graph/graphs.h"
 #include "src/nn/numeric.h"
+#include "src/nn/top_k.h"
 #include "src/store/hdf5_file.h"
 #include "src/store/safetensors.h"
 #include "src/systems/system.h"
