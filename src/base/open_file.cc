@@ -26,6 +26,20 @@ void OpenFile::Write(std::string_view bytes) {
   }
 }
 
+void OpenFile::WriteAt(uint64_t offset, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = pwrite(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) Refuse("written");
+    offset += static_cast<uint64_t>(n);
+    bytes.remove_prefix(static_cast<size_t>(n));
+  }
+}
+
+void OpenFile::SetSize(uint64_t bytes) {
+  if (ftruncate(descriptor_, static_cast<off_t>(bytes)) != 0) Refuse("written");
+}
+
 void OpenFile::Sync() {
   if (fsync(descriptor_) != 0) Refuse("synced to disk");
 }

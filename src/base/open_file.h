@@ -1,6 +1,7 @@
 // A file (or folder) held open through a POSIX descriptor, closed with the object.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string_view>
 
@@ -18,7 +19,9 @@ class OpenFile {
   int descriptor() const { return descriptor_; }
 
   void Write(std::string_view bytes);  // all of them, at the descriptor's place
-  void Sync();                         // bytes and size are on the disk
+  void WriteAt(uint64_t offset, std::string_view bytes);
+  void SetSize(uint64_t bytes);
+  void Sync();  // bytes and size are on the disk
   // Error(kCannotWrite): "<path>: cannot be <what>: <reason of the last system call>".
   [[noreturn]] void Refuse(const char* what) const;
 

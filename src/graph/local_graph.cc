@@ -6,29 +6,15 @@
 
 namespace whyrec::graph {
 
-NodeMap MakeNodeMap(std::vector<int32_t> owner, int parts) {
-  NodeMap out{std::move(owner), {}, std::vector<std::vector<int32_t>>(static_cast<size_t>(parts))};
-  for (size_t node = 0; node < out.owner.size(); ++node) {
-    WR_CHECK(out.owner[node] >= 0 && out.owner[node] < parts, "node ", node, " belongs to part ",
-             out.owner[node], " of ", parts);
-    auto& nodes = out.nodes[static_cast<size_t>(out.owner[node])];
-    out.row.push_back(static_cast<int32_t>(nodes.size()));
-    nodes.push_back(static_cast<int32_t>(node));
-  }
-  return out;
-}
-
 LocalGraph Localise(const Csr& a, const NodeMap& map, int part) {
-  WR_CHECK(a.rows() == a.columns && a.rows() == std::ssize(map.owner), a.rows(), " rows, ",
-           map.owner.size(), " nodes");
+  WR_CHECK(a.rows() == a.columns && a.rows() == map.size(), a.rows(), " rows, ", map.size(),
+           " nodes");
   const auto& own = map.nodes[static_cast<size_t>(part)];
   const auto each_entry = [&](const auto& f) {
     for (const int32_t node : own)
       for (int64_t k = a.offsets[static_cast<size_t>(node)];
-           k < a.offsets[static_cast<size_t>(node) + 1]; ++k) {
-        const auto column = static_cast<size_t>(a.indices[static_cast<size_t>(k)]);
-        f(Place{map.owner[column], map.row[column]}, static_cast<size_t>(k));
-      }
+           k < a.offsets[static_cast<size_t>(node) + 1]; ++k)
+        f(map.Of(a.indices[static_cast<size_t>(k)]), static_cast<size_t>(k));
   };
   LocalGraph out;
   each_entry([&](const Place& place, size_t) {

@@ -16,19 +16,32 @@ namespace {
 constexpr int64_t kBlock = 1 << 14;
 
 template <typename Draw>
-void FillBlocks(at::Tensor parameter, const std::string& path, uint64_t seed, Draw draw) {
-  const int64_t n = parameter.numel();
-  const at::Tensor values = at::empty({n}, at::kDouble);
-  double* out = values.mutable_data_ptr<double>();
+void FillBlocks(const at::Tensor& parameter, const std::string& path, uint64_t seed,
+                const Shard* shard, Draw draw) {
+  const int64_t width = parameter.dim() == 2 ? parameter.size(1) : 1;
+  const int64_t n = shard ? shard->map->size() * width : parameter.numel();
+  const at::Tensor flat = parameter.detach().view(-1);
   tensor::ParallelFor((n + kBlock - 1) / kBlock, [&](int64_t begin, int64_t end) {
+    const c10::NoGradGuard no_grad;
+    const at::Tensor drawn = at::empty({kBlock}, at::kDouble);
+    double* out = drawn.mutable_data_ptr<double>();
     for (int64_t block = begin; block < end; ++block) {
       Rng rng(seed, path, 0, static_cast<uint64_t>(block));
-      const int64_t last = std::min(n, (block + 1) * kBlock);
-      for (int64_t i = block * kBlock; i < last; ++i) out[i] = draw(rng);
+      const int64_t first = block * kBlock, last = std::min(n, first + kBlock);
+      for (int64_t i = first; i < last; ++i) out[i - first] = draw(rng);
+      if (!shard) {
+        flat.narrow(0, first, last - first).copy_(drawn.narrow(0, 0, last - first));
+        continue;
+      }
+      for (int64_t row = first / width; row * width < last; ++row) {  // perhaps a part of it
+        const Place place = shard->map->Of(row);
+        if (place.owner != shard->part) continue;
+        const int64_t low = std::max(first, row * width), high = std::min(last, (row + 1) * width);
+        flat.narrow(0, place.row * width + low - row * width, high - low)
+            .copy_(drawn.narrow(0, low - first, high - low));
+      }
     }
   });
-  const c10::NoGradGuard no_grad;
-  parameter.copy_(values.view(parameter.sizes()));
 }
 
 size_t CommonPrefix(const std::string& a, const std::string& b) {
@@ -44,6 +57,17 @@ at::Tensor Parameters::Add(const std::string& path, at::IntArrayRef shape, bool 
   tensor.set_requires_grad(trainable);
   all_.emplace_back(path, tensor);
   return tensor;
+}
+
+at::Tensor Parameters::AddShard(const std::string& path, Shard shard, int64_t width) {
+  const at::Tensor out = Add(path, {std::ssize(shard.rows()), width});
+  shards_.emplace(path, std::move(shard));
+  return out;
+}
+
+const Shard* Parameters::ShardOf(const std::string& path) const {
+  const auto found = shards_.find(path);
+  return found == shards_.end() ? nullptr : &found->second;
 }
 
 at::Tensor Parameters::Get(const std::string& path) const {
@@ -63,16 +87,21 @@ bool Parameters::Has(const std::string& path) const { return index_.contains(pat
 
 int64_t Parameters::Count() const {
   int64_t count = 0;
-  for (const auto& [path, tensor] : all_) count += tensor.numel();
+  for (const auto& [path, tensor] : all_) {
+    const Shard* shard = ShardOf(path);
+    count += shard ? shard->map->size() * tensor.size(1) : tensor.numel();
+  }
   return count;
 }
 
-void FillNormal(at::Tensor parameter, const std::string& path, uint64_t seed, double stddev) {
-  FillBlocks(parameter, path, seed, [stddev](Rng& rng) { return rng.Normal() * stddev; });
+void FillNormal(at::Tensor parameter, const std::string& path, uint64_t seed, double stddev,
+                const Shard* shard) {
+  FillBlocks(parameter, path, seed, shard, [stddev](Rng& rng) { return rng.Normal() * stddev; });
 }
 
 void FillUniform(at::Tensor parameter, const std::string& path, uint64_t seed, double bound) {
-  FillBlocks(parameter, path, seed, [bound](Rng& rng) { return (2 * rng.Uniform() - 1) * bound; });
+  FillBlocks(parameter, path, seed, nullptr,
+             [bound](Rng& rng) { return (2 * rng.Uniform() - 1) * bound; });
 }
 
 void Fill(at::Tensor parameter, double value) {

@@ -75,6 +75,8 @@ T* Data(const at::Tensor& x) {
 
 class SparseOperator::Matrix {
  public:
+  using Fill = SparseOperator::Fill;
+
   Matrix(Csr a, LayerStorage storage)
       : a_(std::move(a)),
         begins_(ShareBegins(a_)),
@@ -90,13 +92,13 @@ class SparseOperator::Matrix {
     return x.scalar_type() == at::kDouble ? TimesOf<double>(x) : TimesOf<float>(x);
   }
 
-  at::Tensor LayerMean(const at::Tensor& x, int64_t layers) const {
-    if (!x.is_cpu()) return LayerMeanByOperators(x, layers);
-    Check(x);
-    WR_CHECK(a_.rows() == a_.columns, "layers of a rectangle");
-    if (x.scalar_type() == at::kDouble) return LayerMeanOf<double, double>(x, layers);
-    if (storage_ == LayerStorage::kBF16) return LayerMeanOf<BFloat16, float>(x, layers);
-    return LayerMeanOf<float, float>(x, layers);
+  at::Tensor LayerMean(const at::Tensor& x, int64_t layers, const Fill& fill = {}) const {
+    WR_CHECK(x.dim() == 2 && x.size(0) == a_.rows() && (fill || a_.rows() == a_.columns),
+             "layers [", x.size(0), ", ..] of a matrix [", a_.rows(), ", ", a_.columns, "]");
+    if (!x.is_cpu()) return LayerMeanByOperators(x, layers, fill);
+    if (x.scalar_type() == at::kDouble) return LayerMeanOf<double, double>(x, layers, fill);
+    if (storage_ == LayerStorage::kBF16) return LayerMeanOf<BFloat16, float>(x, layers, fill);
+    return LayerMeanOf<float, float>(x, layers, fill);
   }
 
   at::Tensor TimesByOperators(const at::Tensor& x) const {
@@ -104,9 +106,13 @@ class SparseOperator::Matrix {
     return at::mm(On(x.device(), x.scalar_type()), x);
   }
 
-  at::Tensor LayerMeanByOperators(const at::Tensor& x, int64_t layers) const {
+  at::Tensor LayerMeanByOperators(const at::Tensor& x, int64_t layers,
+                                  const Fill& fill = {}) const {
     at::Tensor z = x;
-    for (int64_t l = 0; l < layers; ++l) z = x + TimesByOperators(z);
+    for (int64_t l = 0; l < layers; ++l) {
+      if (fill) z = Filled(z, fill);
+      z = x + TimesByOperators(z);
+    }
     return z / static_cast<double>(layers + 1);
   }
 
@@ -145,16 +151,24 @@ class SparseOperator::Matrix {
 
   // scale * x of a panel, contiguous: what is gathered.
   template <typename Source, typename T>
-  void Pack(const Columns<const T>& x, const Columns<Source>& out) const {
+  void Pack(int64_t rows, const Columns<const T>& x, const Columns<Source>& out) const {
     const T* scale = column_.As<T>();
-    tensor::ParallelFor(a_.columns,
+    tensor::ParallelFor(rows,
                         [&](int64_t begin, int64_t end) { ScaleRows(x, scale, out, begin, end); });
+  }
+
+  at::Tensor Filled(const at::Tensor& own, const Fill& fill) const {
+    const int64_t rows = own.size(0);
+    at::Tensor all = at::empty({a_.columns, own.size(1)}, own.options());
+    all.narrow(0, 0, rows).copy_(own);
+    fill(all.narrow(0, 0, rows), all.narrow(0, rows, a_.columns - rows));
+    return all;
   }
 
   template <typename T>
   at::Tensor TimesOf(const at::Tensor& x) const;
   template <typename Source, typename T>
-  at::Tensor LayerMeanOf(const at::Tensor& x, int64_t layers) const;
+  at::Tensor LayerMeanOf(const at::Tensor& x, int64_t layers, const Fill& fill) const;
 
   at::Tensor On(at::Device device, at::ScalarType type) const;
 
@@ -178,7 +192,8 @@ at::Tensor SparseOperator::Matrix::TimesOf(const at::Tensor& x) const {
       as_it_is ? in : at::empty({a_.columns, std::min(width, kPanel)}, in.options());
   for (int64_t at = 0; at < width; at += kPanel) {
     const int64_t w = std::min(kPanel, width - at);
-    if (!as_it_is) Pack<T, T>({in.const_data_ptr<T>() + at, width, w}, {Data<T>(packed), w, w});
+    if (!as_it_is)
+      Pack<T, T>(a_.columns, {in.const_data_ptr<T>() + at, width, w}, {Data<T>(packed), w, w});
     RunAll(GatherSum<T, T, T>{.matrix = &a_,
                               .source = {packed.const_data_ptr<T>(), w, w},
                               .add = {},
@@ -191,18 +206,27 @@ at::Tensor SparseOperator::Matrix::TimesOf(const at::Tensor& x) const {
 // With y = C z, C the column scale and R the row scale: y <- C (x + R B y), at last
 // (x + R B y) / (L + 1).
 template <typename Source, typename T>
-at::Tensor SparseOperator::Matrix::LayerMeanOf(const at::Tensor& x, int64_t layers) const {
+at::Tensor SparseOperator::Matrix::LayerMeanOf(const at::Tensor& x, int64_t layers,
+                                               const Fill& fill) const {
   const at::Tensor in = x.contiguous();
   if (layers == 0) return in.clone();
-  const int64_t width = x.size(1), panel = std::min(width, kPanel);
+  const int64_t width = x.size(1), rows = a_.rows();
   const at::Tensor out = at::empty_like(in);
-  at::Tensor y = at::empty({a_.rows(), panel}, in.options().dtype(TypeOf<Source>()));
-  at::Tensor next = layers > 1 ? at::empty_like(y) : at::Tensor();
+  const auto table = [&] {
+    return at::empty({a_.columns * std::min(width, kPanel)}, in.options().dtype(TypeOf<Source>()));
+  };
+  at::Tensor y = table(), next = layers > 1 ? table() : at::Tensor();
   for (int64_t at = 0; at < width; at += kPanel) {
     const int64_t w = std::min(kPanel, width - at);
     const Columns<const T> start = {in.const_data_ptr<T>() + at, width, w};
-    Pack<Source, T>(start, {Data<Source>(y), w, w});
+    const auto bring = [&](const at::Tensor& panel) {
+      const at::Tensor own = panel.narrow(0, 0, rows * w).view({rows, w});
+      const int64_t others = a_.columns - rows;
+      if (fill) fill(own, panel.narrow(0, rows * w, others * w).view({others, w}));
+    };
+    Pack<Source, T>(rows, start, {Data<Source>(y), w, w});
     for (int64_t l = 1; l < layers; ++l) {
+      bring(y);
       RunAll(GatherSum<Source, T, Source>{.matrix = &a_,
                                           .source = {Data<Source>(y), w, w},
                                           .add = start,
@@ -211,6 +235,7 @@ at::Tensor SparseOperator::Matrix::LayerMeanOf(const at::Tensor& x, int64_t laye
                                           .out = {Data<Source>(next), w, w}});
       std::swap(y, next);
     }
+    bring(y);
     RunAll(GatherSum<Source, T, T>{.matrix = &a_,
                                    .source = {Data<Source>(y), w, w},
                                    .add = start,
@@ -261,6 +286,11 @@ at::Tensor SparseOperator::LayerMean(const at::Tensor& x, int64_t layers) const 
       [back = backward_, layers](const at::Tensor& gradient) {
         return back->LayerMean(gradient, layers);
       });
+}
+
+at::Tensor SparseOperator::PartLayerMean(const at::Tensor& x, int64_t layers,
+                                         const Fill& fill) const {
+  return forward_->LayerMean(x, layers, fill);
 }
 
 at::Tensor SparseOperator::MultiplyByOperators(const at::Tensor& x) const {

@@ -1,6 +1,7 @@
 // Graph propagation: differentiable products with a fixed sparse matrix, and LightGCN's layer mean.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "src/base/csr.h"
@@ -26,6 +27,13 @@ class SparseOperator {
   // computed as (x + A (x + A (x + ...))) / (L + 1), with the same for the gradient. x [n,d] ->
   // [n,d], A square.
   at::Tensor LayerMean(const at::Tensor& x, int64_t layers) const;
+
+  // The layer mean of a part of a square, symmetric matrix: columns are the part's own rows, then
+  // others. Before each product, fill(own, others) gets what is multiplied, [rows, w] and
+  // [columns - rows, w], own part complete, and brings the others, which their owners have. Not
+  // differentiable by itself: the gradient is the part's layer mean of the gradient.
+  using Fill = std::function<void(const at::Tensor& own, const at::Tensor& others)>;
+  at::Tensor PartLayerMean(const at::Tensor& x, int64_t layers, const Fill& fill) const;
 
   // The same as other devices compute them, which runs on the CPU, too.
   at::Tensor MultiplyByOperators(const at::Tensor& x) const;

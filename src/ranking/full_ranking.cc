@@ -106,7 +106,6 @@ int64_t TileItems(int64_t queries, int64_t items) {
 std::vector<Ranked> RankTiles(const TileScores& scores, std::span<const Query> queries,
                               std::span<const int64_t> targets, int64_t items,
                               const RankOptions& options, int64_t tile_items) {
-  if (queries.empty()) return {};
   Tiles tiles(queries, targets, options);
   const at::Tensor wanted = at::tensor(at::IntArrayRef(targets.data(), targets.size()), at::kLong);
   // The scores of the targets first; one tile is not computed twice.

@@ -18,6 +18,7 @@ using TileScores = std::function<at::Tensor(Range items)>;
 // The target of each query is counted against all items outside its history (with mask_history) or
 // all items; equal scores are ties, NaN loses. Lists hold the best options.list of the same items,
 // without NaN; equal scores in the order of the items.
+// `scores` is called for the same tiles whatever the queries, even for none.
 std::vector<Ranked> RankTiles(const TileScores& scores, std::span<const Query> queries,
                               std::span<const int64_t> targets, int64_t items,
                               const RankOptions& options, int64_t tile_items);

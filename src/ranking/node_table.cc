@@ -1,70 +1,111 @@
 #include "src/ranking/node_table.h"
 
-#include <ATen/ops/matmul.h>
-#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros_like.h>
+#include <c10/core/GradMode.h>
 
-#include "src/base/ragged.h"
+#include <numeric>
+
+#include "src/base/error.h"
 #include "src/graph/graphs.h"
+#include "src/graph/local_graph.h"
+#include "src/graph/partition.h"
 #include "src/store/hdf5_file.h"
 #include "src/store/safetensors.h"
 #include "src/tensor/bridge.h"
+#include "src/train/tensor_files.h"
 
 namespace whyrec::ranking {
 namespace {
 
-constexpr char kFile[] = "propagated.safetensors";
-
-at::Tensor Chosen(const at::Tensor& table, std::span<const int64_t> rows, int64_t first) {
-  const at::Tensor numbers = at::tensor(at::IntArrayRef(rows.data(), rows.size()), at::kLong);
-  return table.index_select(0, (numbers + first).to(table.device()));
-}
+constexpr char kFile[] = "propagated.safetensors", kNodes[] = "nodes";
 
 }  // namespace
 
-at::Tensor NodeRows::Users(std::span<const int64_t> users) const {
-  return Chosen(table_, users, 1);
-}
+// This rank's rows of the graph, what they read of others, and what a step has fetched.
+class NodeTable::Part {
+ public:
+  Part(const Csr& graph, std::shared_ptr<const NodeMap> map, cluster::Communicator& comm,
+       nn::LayerStorage storage)
+      : map(std::move(map)),
+        comm(comm),
+        local(graph::Localise(graph, *this->map, comm.rank())),
+        halo(comm, local.halo),
+        rows(local.matrix, true, storage) {}
 
-at::Tensor NodeRows::Items(std::span<const int64_t> items) const {
-  return Chosen(table_, items, users_ + 1);
-}
+  at::Tensor Mean(const at::Tensor& own, int64_t layers) {
+    return rows.PartLayerMean(
+        own, layers,
+        [this](const at::Tensor& mine, const at::Tensor& others) { halo.Get(mine, others); });
+  }
 
-at::Tensor NodeRows::Items(Range items) const {
-  return table_.narrow(0, users_ + 1 + items.begin, items.size());
-}
-
-at::Tensor NodeRows::Scores(std::span<const Query> queries, Range items) const {
-  std::vector<int64_t> users;
-  for (const Query& query : queries) users.push_back(query.user);
-  return at::matmul(Users(users), Items(items).t());
-}
+  const std::shared_ptr<const NodeMap> map;
+  cluster::Communicator& comm;
+  const graph::LocalGraph local;
+  train::RowExchange halo;
+  const nn::SparseOperator rows;
+  std::unique_ptr<NodeFetch> fetch;  // of the step under way
+  NodeRows mean, start;
+};
 
 NodeTable::NodeTable(const BuildContext& context, int64_t dim, nn::LayerStorage storage)
     : users_(context.train.user_count()),
       items_(context.train.item_count()),
-      parameters_(TypeOf(context), DeviceOf(context)),
+      file_(context.artefacts.at("graphs") / "graph.h5"),
       storage_(storage),
-      graph_(graph::LoadCsr(store::Hdf5Reader(context.artefacts.at("graphs") / "graph.h5"),
-                            "interactions"),
-             true, storage) {
-  parameters_.Add("nodes", {users_ + items_ + 1, dim});
+      placement_(context.config.graphs().placement()),
+      replicate_bytes_(int64_t{context.config.graphs().replicate_mb()} << 20),
+      parameters_(TypeOf(context), DeviceOf(context)) {
+  parameters_.Add(kNodes, {users_ + items_ + 1, dim});
+}
+
+NodeTable::~NodeTable() = default;
+
+Csr NodeTable::Edges() const {
+  return edges_ ? *edges_ : graph::LoadCsr(store::Hdf5Reader(file_), "interactions");
+}
+
+const nn::SparseOperator& NodeTable::Graph() const {
+  if (!graph_) graph_.emplace(Edges(), true, storage_);
+  return *graph_;
+}
+
+void NodeTable::Join(const train::Team& team) {
+  team_ = team;
+  const at::Tensor nodes = parameters_.Get(kNodes);
+  // The table, its gradient and two moments.
+  const auto bytes = static_cast<int64_t>(4 * nodes.nbytes());
+  const bool rows = placement_ == config::GraphsConfig::ROWS ||
+                    (placement_ == config::GraphsConfig::AUTO && team.comm().size() > 1 &&
+                     bytes > replicate_bytes_);
+  if (!rows) return;
+  const int parts = team.comm().size();
+  const Csr graph = Edges();
+  const auto map = std::make_shared<const NodeMap>(
+      MakeNodeMap(graph::Partition(graph, {.parts = parts}), parts));
+  const int64_t dim = nodes.size(1);
+  parameters_ = nn::Parameters(parameters_.dtype(), parameters_.device());
+  parameters_.AddShard(kNodes, {map, team.comm().rank()}, dim);
+  part_ = std::make_unique<Part>(graph, map, team.comm(), storage_);
 }
 
 void NodeTable::Initialise(uint64_t seed, double stddev) {
-  nn::FillNormal(parameters_.Get("nodes"), "nodes", seed, stddev);
+  nn::FillNormal(parameters_.Get(kNodes), kNodes, seed, stddev, parameters_.ShardOf(kNodes));
 }
 
 void NodeTable::SetEdges(const Ragged<int64_t>& positives) {
-  graph_ = nn::SparseOperator(graph::InteractionGraph(positives, items_), true, storage_);
+  edges_ = graph::InteractionGraph(positives, items_);
+  graph_.reset();
+  if (part_) part_ = std::make_unique<Part>(*edges_, part_->map, team_.comm(), storage_);
 }
 
 NodeTable::Layers NodeTable::Propagate(const Propagation& propagation) const {
-  at::Tensor layer = parameters_.Get("nodes"), sum, kept = layer;
+  WR_CHECK(!part_, "all nodes of a distributed table");
+  at::Tensor layer = parameters_.Get(kNodes), sum, kept = layer;
   if (!propagation.each && propagation.first == 0 && propagation.keep == 0)
-    return {NodeRows(graph_.LayerMean(layer, propagation.count), users_), NodeRows(kept, users_)};
+    return {NodeRows(Graph().LayerMean(layer, propagation.count), users_), NodeRows(kept, users_)};
   if (propagation.first == 0) sum = layer;
   for (int64_t k = 1; k <= propagation.count; ++k) {
-    layer = graph_.Multiply(layer);
+    layer = Graph().Multiply(layer);
     if (propagation.each) layer = propagation.each(layer, k);
     if (k >= propagation.first) sum = sum.defined() ? sum + layer : layer;
     if (k == propagation.keep) kept = layer;
@@ -74,15 +115,75 @@ NodeTable::Layers NodeTable::Propagate(const Propagation& propagation) const {
   return {NodeRows(sum / count, users_), NodeRows(kept, users_)};
 }
 
-NodeRows NodeTable::Start() const { return {parameters_.Get("nodes"), users_}; }
-
-void NodeTable::Save(const NodeRows& rows, const std::filesystem::path& folder) const {
-  store::WriteSafetensors(folder / kFile, {{"nodes", tensor::ToHost(rows.table_)}});
+void NodeTable::BeginStep(std::span<const int64_t> users, std::span<const int64_t> items,
+                          int64_t layers) {
+  layers_ = layers;
+  if (!part_) return;
+  const c10::NoGradGuard no_grad;
+  const at::Tensor own = parameters_.Get(kNodes).detach();
+  part_->fetch = std::make_unique<NodeFetch>(users, items, users_, *part_->map, part_->comm);
+  part_->mean = part_->fetch->Get(part_->Mean(own, layers), true);
+  part_->start = part_->fetch->Get(own, true);
 }
 
-NodeRows NodeTable::Load(const std::filesystem::path& folder) const {
-  const HostTensor table = store::ReadSafetensors(folder / kFile).at("nodes");
-  return {tensor::View(table).to(parameters_.device()), users_};
+// With g the gradient of the fetched means, brought to their owners, and h that of the fetched
+// starts: mean^T g + h, where the mean is its own transpose.
+void NodeTable::EndStep() {
+  if (!part_) return;
+  const c10::NoGradGuard no_grad;
+  at::Tensor own = parameters_.Get(kNodes);
+  const at::Tensor means = at::zeros_like(own.detach());
+  part_->fetch->Add(part_->mean, means);
+  const at::Tensor gradient = part_->Mean(means, layers_);
+  part_->fetch->Add(part_->start, gradient);
+  own.mutable_grad() = gradient;
+}
+
+NodeRows NodeTable::Mean() const {
+  return part_ ? part_->mean : Propagate({.count = layers_}).mean;
+}
+
+NodeRows NodeTable::Start() const {
+  return part_ ? part_->start : NodeRows(parameters_.Get(kNodes), users_);
+}
+
+void NodeTable::KeepMean(int64_t layers) {
+  if (part_)
+    kept_ = NodeRows(part_->Mean(parameters_.Get(kNodes).detach(), layers), users_);
+  else
+    kept_ = Propagate({.count = layers}).mean;
+}
+
+at::Tensor NodeTable::Scores(std::span<const Query> queries, Range items) const {
+  if (!part_) return kept_.Scores(queries, items);
+  std::vector<int64_t> users, range(static_cast<size_t>(items.size()));
+  for (const Query& query : queries) users.push_back(query.user);
+  std::iota(range.begin(), range.end(), items.begin);
+  return NodeFetch(users, range, users_, *part_->map, part_->comm)
+      .Get(kept_.table(), false)
+      .Scores(queries, items);
+}
+
+void NodeTable::Save(const std::filesystem::path& folder) const {
+  train::SaveTensors({{kNodes, kept_.table(), parameters_.ShardOf(kNodes)}}, folder / kFile,
+                     team_.comm());
+}
+
+void NodeTable::Load(const std::filesystem::path& folder) {
+  const HostTensor table = store::ReadSafetensors(folder / kFile).at(kNodes);
+  kept_ = NodeRows(tensor::View(table).to(parameters_.device()), users_);
+}
+
+Facts NodeTable::facts() const {
+  if (!part_) return {{"node table", "on every rank"}};
+  const int64_t parts = part_->map->parts();
+  std::vector<int64_t> most = {
+      std::ssize(part_->map->nodes[static_cast<size_t>(part_->comm.rank())]),
+      std::ssize(part_->local.halo)};
+  part_->comm.AllReduce(most.data(), 2, DType::kI64, cluster::Reduce::kMax);
+  return {{"node table", Cat("distributed over ", parts, " ranks")},
+          {"rows of a rank, at most", Cat(most[0], " of ", part_->map->size())},
+          {"rows of others that it reads, at most", Cat(most[1])}};
 }
 
 }  // namespace whyrec::ranking

@@ -1,40 +1,23 @@
 // Users and items as rows of one table that is propagated over their graph. Graph systems read rows
-// and never hold a tensor of all nodes, so that the table can be distributed over ranks.
-//
-// M = users + items + 1 nodes, numbered as in src/graph/graphs.h: node 0 is isolated, then the
-// users, then the items. A is the graph's normalised adjacency.
+// and never hold a tensor of all nodes, so that the table can be distributed over ranks
+// (graphs.placement). A is the graph's normalised adjacency.
 #pragma once
 
 #include <filesystem>
 #include <functional>
+#include <memory>
+#include <optional>
 #include <span>
 
+#include "src/base/csr.h"
+#include "src/base/facts.h"
 #include "src/base/ragged.h"
-#include "src/nn/at.h"
 #include "src/nn/parameters.h"
 #include "src/nn/sparse.h"
-#include "src/ranking/recommender.h"
-#include "src/ranking/scorer.h"
+#include "src/ranking/node_rows.h"
+#include "src/train/team.h"
 
 namespace whyrec::ranking {
-
-// Rows of a table, by row of the catalogue.
-class NodeRows {
- public:
-  NodeRows() = default;
-  NodeRows(at::Tensor table, int64_t users) : table_(std::move(table)), users_(users) {}
-
-  at::Tensor Users(std::span<const int64_t> users) const;  // [n, d], differentiable
-  at::Tensor Items(std::span<const int64_t> items) const;  // [n, d], differentiable
-  at::Tensor Items(Range items) const;                     // [items.size(), d]
-  // Z_u . Z_i of the queries' users, [Q, items.size()].
-  at::Tensor Scores(std::span<const Query> queries, Range items) const;
-
- private:
-  friend class NodeTable;
-  at::Tensor table_;  // [M, d]
-  int64_t users_ = 0;
-};
 
 class NodeTable {
  public:
@@ -42,8 +25,12 @@ class NodeTable {
   // device that the configuration names.
   NodeTable(const BuildContext& context, int64_t dim,
             nn::LayerStorage storage = nn::LayerStorage::kAsOperand);
+  ~NodeTable();
 
   nn::Parameters& parameters() { return parameters_; }
+  // Under ROWS every rank keeps the rows of its part of the graph from here on. By all ranks,
+  // before Initialise.
+  void Join(const train::Team& team);
   void Initialise(uint64_t seed, double stddev);    // normal
   void SetEdges(const Ragged<int64_t>& positives);  // in place of the artefact's
 
@@ -57,18 +44,41 @@ class NodeTable {
     int64_t count = 3, first = 0, keep = 0;
     EachLayer each = {};
   };
+  // On one rank, of all nodes.
   Layers Propagate(const Propagation& propagation) const;
-  NodeRows Start() const;  // Z^0
 
-  // Rows for prediction as a file of the training folder, and back.
-  void Save(const NodeRows& rows, const std::filesystem::path& folder) const;
-  NodeRows Load(const std::filesystem::path& folder) const;
+  // The mean over k = 0 .. layers of A^k Z^0, and Z^0, for training where the table may be
+  // distributed: BeginStep with the users and items that the step's losses read, Mean and Start in
+  // the losses, EndStep when all passes are done, which completes the gradient.
+  void BeginStep(std::span<const int64_t> users, std::span<const int64_t> items, int64_t layers);
+  void EndStep();
+  NodeRows Mean() const;
+  NodeRows Start() const;
+
+  // For prediction: the mean kept, scores from it, and the file of the training folder. By all
+  // ranks together, but for Load.
+  void KeepMean(int64_t layers);
+  at::Tensor Scores(std::span<const Query> queries, Range items) const;
+  void Save(const std::filesystem::path& folder) const;
+  void Load(const std::filesystem::path& folder);
+  Facts facts() const;
 
  private:
-  int64_t users_, items_;
-  nn::Parameters parameters_;
+  class Part;  // what this rank holds under ROWS
+  Csr Edges() const;
+  const nn::SparseOperator& Graph() const;  // of all nodes; made when it is first asked for
+
+  int64_t users_, items_, layers_ = 0;
+  std::filesystem::path file_;
+  std::optional<Csr> edges_;  // SetEdges'
   nn::LayerStorage storage_;
-  nn::SparseOperator graph_;
+  config::GraphsConfig::Placement placement_;
+  int64_t replicate_bytes_;
+  nn::Parameters parameters_;
+  mutable std::optional<nn::SparseOperator> graph_;
+  train::Team team_ = train::Team::Alone();
+  std::unique_ptr<Part> part_;
+  NodeRows kept_;  // for prediction; under ROWS this rank's rows
 };
 
 }  // namespace whyrec::ranking

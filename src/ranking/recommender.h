@@ -53,6 +53,9 @@ struct BuildContext {
   std::map<std::string, std::filesystem::path> artefacts = {};  // folders of what it asked for
 };
 
+// Error(kUsage) where graphs.placement is ROWS: of graph systems that keep all nodes on every rank.
+void RefuseRows(const BuildContext& context, const std::string& system);
+
 // What training may use besides: validation targets for early stopping, the items that negatives
 // avoid, and the communicator of its ranks.
 struct TrainContext {

@@ -16,11 +16,11 @@ namespace whyrec::ranking {
 
 // B samples with n targets in all; rows of users and items, by sample.
 struct Examples {
-  std::vector<int64_t> users;        // [B]
-  Ragged<int64_t> inputs;     // [B] items that are read, oldest first; none in pairs
-  Ragged<int64_t> positives;  // [B] targets: what follows each of the last inputs
-  std::vector<int64_t> negatives;    // [n, k] of each target in turn
-  int64_t step = 0, batch = 0;       // whose they are, and the samples of its global batch
+  std::vector<int64_t> users;      // [B]
+  Ragged<int64_t> inputs;          // [B] items that are read, oldest first; none in pairs
+  Ragged<int64_t> positives;       // [B] targets: what follows each of the last inputs
+  std::vector<int64_t> negatives;  // [n, k] of each target in turn
+  int64_t step = 0, batch = 0;     // whose they are, and the samples of its global batch
 
   int64_t size() const { return std::ssize(users); }
   int64_t targets() const { return std::ssize(positives.values); }

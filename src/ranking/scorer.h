@@ -12,11 +12,13 @@
 #include <utility>
 #include <vector>
 
+#include "src/base/facts.h"
 #include "src/base/ragged.h"
 #include "src/nn/dropout.h"
 #include "src/nn/parameters.h"
 #include "src/ranking/recommender.h"
 #include "src/ranking/samplers.h"
+#include "src/train/team.h"
 
 namespace whyrec::ranking {
 
@@ -46,6 +48,15 @@ class Scorer {
   // Whether LossSum reads the distinct users and items of the whole batch.
   virtual bool contrasts() const { return false; }
 
+  // Scorers whose tables can be distributed over ranks (graphs.placement). Join is called by all
+  // ranks before Initialise; then BeginStep, with all examples of this rank, and EndStep around the
+  // calls of LossSum; Prepare, Scores and Save are called by all ranks together, too.
+  virtual bool distributes() const { return false; }
+  virtual void Join(const train::Team& /*team*/) {}
+  virtual void BeginStep(const Examples& /*own*/) {}
+  virtual void EndStep() {}
+  virtual Facts facts() const { return {}; }  // about training, for the manifest; by all ranks
+
   // A sum over the examples, scalar; the loss of a step is the sum over its passes divided by the
   // targets of the global batch. `draws`: one stream for each sample.
   virtual at::Tensor LossSum(const Examples& examples, const nn::Draws& draws) = 0;
@@ -55,7 +66,8 @@ class Scorer {
   // Called after parameters have changed, before Scores: computes what all queries share.
   virtual void Prepare() {}
 
-  // Called at the end of training with the best parameters: writes files besides model.safetensors.
+  // Called at the end of training, by all ranks, with the best parameters: writes files besides
+  // model.safetensors.
   virtual void Save(const std::filesystem::path& /*folder*/) {}
   // Called with the trained parameters, before prediction.
   virtual void Load(const std::filesystem::path& /*folder*/) { Prepare(); }

@@ -1,6 +1,9 @@
 // What every recommender around a scorer does once training has ended.
 #include <c10/core/GradMode.h>
 
+#include <algorithm>
+#include <iterator>
+
 #include "src/ranking/full_ranking.h"
 #include "src/ranking/training.h"
 #include "src/tensor/bridge.h"
@@ -19,13 +22,13 @@ class ScoringRecommender final : public Recommender {
         train_(std::move(train)) {}
 
   Facts Train(TrainContext& context) override {
+    scorer_->Join(train::Team(context.comm));
     scorer_->Initialise(seed_);
     Facts facts = train_(*scorer_, context);
-    train::Team(context.comm).Once([&] {
-      const c10::NoGradGuard no_grad;
-      train::LoadParameters(scorer_->parameters(), context.folder / "model.safetensors");
-      scorer_->Save(context.folder);
-    });
+    const c10::NoGradGuard no_grad;
+    train::LoadParameters(scorer_->parameters(), context.folder / "model.safetensors");
+    scorer_->Save(context.folder);
+    std::ranges::copy(scorer_->facts(), std::back_inserter(facts));
     return facts;
   }
 
@@ -69,6 +72,12 @@ std::unique_ptr<Recommender> MakeScoring(const BuildContext& context,
 
 at::ScalarType TypeOf(const BuildContext& context) {
   return context.config.train().dtype() == config::TrainConfig::FP64 ? at::kDouble : at::kFloat;
+}
+
+void RefuseRows(const BuildContext& context, const std::string& system) {
+  if (context.config.graphs().placement() == config::GraphsConfig::ROWS)
+    Fail(Exit::kUsage, "graphs.placement is ROWS, but ", system,
+         " keeps all nodes on every rank: set it to AUTO or REPLICATED");
 }
 
 at::Device DeviceOf(const BuildContext& context) {

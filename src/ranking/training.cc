@@ -15,6 +15,8 @@ namespace {
 using config::TrainConfig;
 using Loss = Scorer::Loss;
 
+constexpr int64_t kUnit = 64;  // users that are validated together
+
 const char* NameOf(Loss loss) {
   switch (loss) {
     case Loss::kBce:
@@ -68,6 +70,10 @@ Examples ScorerTraining::ExamplesOf(const train::Share& share) {
   return examples;
 }
 
+void ScorerTraining::BeginStep(const train::Share& whole) {
+  if (scorer_.distributes()) scorer_.BeginStep(ExamplesOf(whole));
+}
+
 train::StepLoss ScorerTraining::Loss(const train::Share& share) {
   const int64_t first = share.first();
   const int64_t targets = parts_.sampler.CountTargets(first, first + share.global_batch);
@@ -95,8 +101,10 @@ train::Validation ScorerTraining::Validate(int64_t step) {
     }
     return metric ? Hits(queries, targets) : Losses(queries, targets);
   };
-  const double value =
-      team_.SumOverUnits(std::ssize(users), 64, unit) / static_cast<double>(users.size());
+  const double value = team_.SumOverUnits(std::ssize(users), kUnit, unit,
+                                          scorer_.distributes() ? train::Team::Calls::kTogether
+                                                                : train::Team::Calls::kOwn) /
+                       static_cast<double>(users.size());
   return {value, !metric, {{metric ? "sequential HR@10" : NameOf(scorer_.loss()), value}}};
 }
 
@@ -107,8 +115,7 @@ double ScorerTraining::Hits(std::span<const Query> queries,
   double hits = 0;
   for (const Ranked& ranked :
        RankTiles([&](Range tile) { return scorer_.Scores(queries, tile); }, queries, targets, items,
-                 {.mask_history = MasksHistory(parts_.build), .list = 0},
-                 TileItems(std::ssize(queries), items)))
+                 {.mask_history = MasksHistory(parts_.build), .list = 0}, TileItems(kUnit, items)))
     hits += eval::HitRate(*ranked.rank, 10, eval::Ties::kPessimistic);
   return hits;
 }

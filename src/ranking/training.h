@@ -27,6 +27,8 @@ class ScorerTraining final : public train::Trainable {
 
   nn::Parameters& parameters() override { return scorer_.parameters(); }
   int64_t steps_per_epoch() const override;
+  void BeginStep(const train::Share& whole) override;
+  void EndStep() override { scorer_.EndStep(); }
   train::StepLoss Loss(const train::Share& share) override;
   train::Validation Validate(int64_t step) override;
 

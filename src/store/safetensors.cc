@@ -14,6 +14,7 @@
 #include "src/base/durable_file.h"
 #include "src/base/error.h"
 #include "src/base/log.h"
+#include "src/base/open_file.h"
 #include "src/base/text_file.h"
 
 namespace whyrec::store {
@@ -230,31 +231,65 @@ TensorMap ReadSafetensors(const fs::path& file) {
   return fs::is_directory(file) ? ReadFolder(file) : Reader(file).Read();
 }
 
-void WriteSafetensors(const fs::path& file, const TensorMap& tensors) {
+SafetensorsParts::SafetensorsParts(fs::path file, const std::map<std::string, Shape>& shapes)
+    : file_(std::move(file)) {
   // Wide elements first, so that every tensor is aligned whatever the sizes.
-  std::vector<const TensorMap::value_type*> order;
-  for (const auto& tensor : tensors) order.push_back(&tensor);
+  std::vector<const std::pair<const std::string, Shape>*> order;
+  for (const auto& shape : shapes) order.push_back(&shape);
   std::stable_sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
-    return SizeOf(a->second.dtype()) > SizeOf(b->second.dtype());
+    return SizeOf(a->second.dtype) > SizeOf(b->second.dtype);
   });
   nlohmann::ordered_json header;
   header[kMetadata] = {{"format", "pt"}};
-  uint64_t at = 0;
   for (const auto* tensor : order) {
-    const auto& [name, values] = *tensor;
-    WR_CHECK(values.defined() && name != kMetadata, file.string(), ": ", name);
-    header[name] = {{"dtype", NameOf(values.dtype())},
-                    {"shape", values.shape()},
-                    {"data_offsets", {at, at + values.nbytes()}}};
-    at += values.nbytes();
+    const auto& [name, shape] = *tensor;
+    WR_CHECK(name != kMetadata, file_.string(), ": ", name);
+    uint64_t bytes = SizeOf(shape.dtype);
+    for (const int64_t dim : shape.dims) bytes *= static_cast<uint64_t>(dim);
+    header[name] = {{"dtype", NameOf(shape.dtype)},
+                    {"shape", shape.dims},
+                    {"data_offsets", {size_, size_ + bytes}}};
+    order_.push_back(name);
+    begins_[name] = size_;
+    size_ += bytes;
   }
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');
   const uint64_t length = text.size();
-  std::vector<std::string_view> parts{{reinterpret_cast<const char*>(&length), 8}, text};
-  for (const auto* tensor : order)
-    parts.emplace_back(static_cast<const char*>(tensor->second.bytes()), tensor->second.nbytes());
-  WriteDurably(file, parts);
+  header_ = std::string(reinterpret_cast<const char*>(&length), 8) + text;
+  for (auto& [name, begin] : begins_) begin += header_.size();
+  size_ += header_.size();
+}
+
+void SafetensorsParts::Create() const {
+  OpenFile out(file_, O_WRONLY | O_CREAT | O_TRUNC);
+  out.Write(header_);
+  out.SetSize(size_);
+}
+
+void SafetensorsParts::Write(const std::string& name, int64_t first,
+                             const HostTensor& values) const {
+  OpenFile out(file_, O_WRONLY);
+  const uint64_t skipped = static_cast<uint64_t>(first) * SizeOf(values.dtype());
+  out.WriteAt(begins_.at(name) + skipped,
+              {static_cast<const char*>(values.bytes()), values.nbytes()});
+}
+
+void SafetensorsParts::Sync() const { SyncToDisk(file_); }
+
+void WriteSafetensors(const fs::path& file, const TensorMap& tensors) {
+  std::map<std::string, SafetensorsParts::Shape> shapes;
+  for (const auto& [name, values] : tensors) {
+    WR_CHECK(values.defined(), file.string(), ": ", name);
+    shapes[name] = {values.dtype(), values.shape()};
+  }
+  const SafetensorsParts layout(file, shapes);
+  std::vector<std::string_view> bytes{layout.header()};
+  for (const std::string& name : layout.order()) {
+    const HostTensor& values = tensors.at(name);
+    bytes.emplace_back(static_cast<const char*>(values.bytes()), values.nbytes());
+  }
+  WriteDurably(file, bytes);
 }
 
 }  // namespace whyrec::store

@@ -28,14 +28,21 @@ class LightGcn final : public ranking::Scorer {
   void Initialise(uint64_t seed) override { nodes_.Initialise(seed, init_); }
   Loss loss() const override { return Loss::kBpr; }
 
-  // Eq. 3 and 4: Z = mean over k = 0..K of A^k Z^0.
-  ranking::NodeRows Propagated() const { return nodes_.Propagate({.count = layers_}).mean; }
+  bool distributes() const override { return true; }
+  void Join(const train::Team& team) override { nodes_.Join(team); }
+  void BeginStep(const Examples& pairs) override {
+    std::vector<int64_t> items = pairs.positives.values;
+    items.insert(items.end(), pairs.negatives.begin(), pairs.negatives.end());
+    nodes_.BeginStep(pairs.users, items, layers_);
+  }
+  void EndStep() override { nodes_.EndStep(); }
 
+  // Eq. 3 and 4: Z = mean over k = 0..K of A^k Z^0.
   // Eq. 15: the sum over the pairs of -log s(Z_u . Z_+ - Z_u . Z_-) + l2/2 |Z^0_u, Z^0_+, Z^0_-|^2.
   at::Tensor LossSum(const Examples& pairs, const nn::Draws&) override {
     const std::vector<int64_t>&users = pairs.users, &liked = pairs.positives.values,
           &others = pairs.negatives;
-    const ranking::NodeRows z = Propagated(), start = nodes_.Start();
+    const ranking::NodeRows z = nodes_.Mean(), start = nodes_.Start();
     const at::Tensor u = z.Users(users);
     const at::Tensor bpr =
         nn::BprLossSum((u * z.Items(liked)).sum(1), (u * z.Items(others)).sum(1));
@@ -43,13 +50,17 @@ class LightGcn final : public ranking::Scorer {
                      (l2_ / 2);
   }
 
-  void Prepare() override { table_ = Propagated(); }
+  void Prepare() override { nodes_.KeepMean(layers_); }
   at::Tensor Scores(std::span<const Query> queries, Range items) override {
-    return table_.Scores(queries, items);
+    return nodes_.Scores(queries, items);
   }
 
-  void Save(const std::filesystem::path& folder) override { nodes_.Save(Propagated(), folder); }
-  void Load(const std::filesystem::path& folder) override { table_ = nodes_.Load(folder); }
+  void Save(const std::filesystem::path& folder) override {
+    Prepare();
+    nodes_.Save(folder);
+  }
+  void Load(const std::filesystem::path& folder) override { nodes_.Load(folder); }
+  Facts facts() const override { return nodes_.facts(); }
 
   void SetEdges(const Ragged<int64_t>& positives) { nodes_.SetEdges(positives); }
 
@@ -57,7 +68,6 @@ class LightGcn final : public ranking::Scorer {
   int64_t layers_;
   double init_, l2_;
   ranking::NodeTable nodes_;
-  ranking::NodeRows table_;  // Z
 };
 
 std::unique_ptr<Recommender> Build(const BuildContext& context) {

@@ -25,6 +25,7 @@ XSimGcl::XSimGcl(const BuildContext& context)
       l2_(context.knobs.Number("l2")),
       seed_(context.config.seed()),
       nodes_(context, context.knobs.Count("dim")) {
+  ranking::RefuseRows(context, "xsimgcl");
   if (view_ > layers_)
     Fail(Exit::kUsage, "system xsimgcl: view is layer ", view_, " of ", layers_,
          "; it must be one of them");

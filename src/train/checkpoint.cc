@@ -1,37 +1,15 @@
 #include "src/train/checkpoint.h"
 
-#include <c10/core/GradMode.h>
-
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "src/base/durable_file.h"
 #include "src/base/text_file.h"
-#include "src/store/safetensors.h"
-#include "src/tensor/bridge.h"
+#include "src/train/tensor_files.h"
 
 namespace whyrec::train {
 namespace fs = std::filesystem;
 namespace {
-
-using Named = std::vector<std::pair<std::string, at::Tensor>>;
-
-void LoadTensors(const Named& tensors, const fs::path& file) {
-  c10::NoGradGuard no_grad;
-  const store::TensorMap map = store::ReadSafetensors(file);
-  for (const auto& [name, value] : tensors) {
-    const auto found = map.find(name);
-    if (found == map.end()) Fail(Exit::kData, file.string(), ": no tensor \"", name, "\"");
-    if (found->second.shape() != value.sizes().vec())
-      Fail(Exit::kData, file.string(), ": tensor \"", name, "\" has shape ",
-           ShapeString(found->second.shape()), "; the model has ",
-           ShapeString(value.sizes().vec()));
-    at::Tensor(value).copy_(tensor::View(found->second));
-  }
-  if (map.size() != tensors.size())
-    Fail(Exit::kData, file.string(), ": holds ", map.size(), " tensors; the model has ",
-         tensors.size());
-}
 
 std::string StepName(const char* prefix, int64_t step) {
   char name[40];
@@ -52,12 +30,13 @@ std::vector<fs::path> StepFolders(const fs::path& folder) {
 
 }  // namespace
 
-void SaveParameters(const nn::Parameters& parameters, const fs::path& file) {
-  store::WriteSafetensors(file, tensor::ToHost(parameters.all()));
+void SaveParameters(const nn::Parameters& parameters, const fs::path& file,
+                    cluster::Communicator& comm) {
+  SaveTensors(Named(parameters), file, comm);
 }
 
 void LoadParameters(nn::Parameters& parameters, const fs::path& file) {
-  LoadTensors(parameters.all(), file);
+  LoadTensors(Named(parameters), file);
 }
 
 Checkpoints::Checkpoints(fs::path folder) : folder_(std::move(folder) / ".checkpoint") {
@@ -69,15 +48,20 @@ fs::path Checkpoints::BestFile(int64_t step) const {
 }
 
 void Checkpoints::Save(const Progress& progress, const nn::Parameters& parameters,
-                       const AdamW& optimizer) const {
-  const std::vector<fs::path> before = StepFolders(folder_);
+                       const AdamW& optimizer, cluster::Communicator& comm) const {
+  const bool root = comm.rank() == 0;
+  const std::vector<fs::path> before = root ? StepFolders(folder_) : std::vector<fs::path>();
   const fs::path final = folder_ / StepName("step", progress.step);
   fs::path partial = final;
   partial += ".tmp";
-  fs::remove_all(partial);
-  fs::create_directories(partial);
-  SaveParameters(parameters, partial / "model.safetensors");
-  store::WriteSafetensors(partial / "optimizer.safetensors", tensor::ToHost(optimizer.State()));
+  if (root) {
+    fs::remove_all(partial);
+    fs::create_directories(partial);
+  }
+  comm.Barrier();
+  SaveParameters(parameters, partial / "model.safetensors", comm);
+  SaveTensors(optimizer.State(), partial / "optimizer.safetensors", comm);
+  if (!root) return;
   const nlohmann::json state = {{"step", progress.step},
                                 {"best", progress.best},
                                 {"best_step", progress.best_step},

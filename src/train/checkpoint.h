@@ -22,8 +22,9 @@ struct Progress {
 class Checkpoints {
  public:
   explicit Checkpoints(std::filesystem::path folder);
-  void Save(const Progress& progress, const nn::Parameters& parameters,
-            const AdamW& optimizer) const;
+  // All ranks call it; complete when rank 0 has returned.
+  void Save(const Progress& progress, const nn::Parameters& parameters, const AdamW& optimizer,
+            cluster::Communicator& comm) const;
   // Copies the newest complete checkpoint into parameters and optimizer; false when there is none.
   bool Load(Progress& progress, nn::Parameters& parameters, AdamW& optimizer) const;
   // The best model so far, by its step; older ones go with the next Save.
@@ -36,7 +37,9 @@ class Checkpoints {
 
 // Parameters as a safetensors file under their paths, and back. Missing, unknown or misshapen:
 // Error(kData).
-void SaveParameters(const nn::Parameters& parameters, const std::filesystem::path& file);
+// SaveParameters is called by all ranks.
+void SaveParameters(const nn::Parameters& parameters, const std::filesystem::path& file,
+                    cluster::Communicator& comm);
 void LoadParameters(nn::Parameters& parameters, const std::filesystem::path& file);
 
 }  // namespace whyrec::train

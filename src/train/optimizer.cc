@@ -56,33 +56,47 @@ void AdamW::ZeroGrad() {
   for (const auto& [path, p] : parameters_.all()) p.mutable_grad() = at::Tensor();
 }
 
-std::vector<std::pair<std::string, at::Tensor>> AdamW::State() const {
-  std::vector<std::pair<std::string, at::Tensor>> state;
+NamedTensors AdamW::State() const {
+  NamedTensors state;
   for (size_t i = 0; i < moments_.size(); ++i) {
     const std::string& path = parameters_.all()[i].first;
-    state.emplace_back(path + ".mean", moments_[i].mean);
-    state.emplace_back(path + ".square", moments_[i].square);
-    state.emplace_back(path + ".steps", moments_[i].steps);
+    const nn::Shard* shard = parameters_.ShardOf(path);
+    state.push_back({path + ".mean", moments_[i].mean, shard});
+    state.push_back({path + ".square", moments_[i].square, shard});
+    state.push_back({path + ".steps", moments_[i].steps});
   }
   return state;
 }
 
+namespace {
+
+// Read back at once, added in fp64 in their order.
+double SumOfSquares(const std::vector<at::Tensor>& gradients) {
+  double squares = 0;
+  if (gradients.empty()) return squares;
+  const at::Tensor norms = at::stack(at::_foreach_norm(gradients)).to(at::kDouble).cpu();
+  const double* each = norms.const_data_ptr<double>();
+  for (int64_t i = 0; i < norms.numel(); ++i) squares += std::pow(each[i], 2);
+  return squares;
+}
+
+}  // namespace
+
 double ClipGradients(const nn::Parameters& parameters, double limit, cluster::Communicator& comm) {
   c10::NoGradGuard no_grad;
-  std::vector<at::Tensor> gradients;
+  std::vector<at::Tensor> equal, sharded;
   for (const auto& [path, p] : parameters.all())
-    if (p.grad().defined()) gradients.push_back(p.grad());
-  double squares = 0;
-  if (!gradients.empty()) {  // read back at once, added in fp64 in their order
-    const at::Tensor norms = at::stack(at::_foreach_norm(gradients)).to(at::kDouble).cpu();
-    const double* each = norms.const_data_ptr<double>();
-    for (int64_t i = 0; i < norms.numel(); ++i) squares += std::pow(each[i], 2);
-  }
-  double norm = std::sqrt(squares);
-  // The gradients are equal on all ranks, but a rank with more threads adds in another order.
-  comm.AllReduce(&norm, 1, DType::kF64, cluster::Reduce::kMax);
+    if (p.grad().defined()) (parameters.ShardOf(path) ? sharded : equal).push_back(p.grad());
+  // Equal gradients are so on all ranks, but a rank with more threads adds in another order.
+  double squares = SumOfSquares(equal), others = SumOfSquares(sharded);
+  comm.AllReduce(&squares, 1, DType::kF64, cluster::Reduce::kMax);
+  comm.AllReduce(&others, 1, DType::kF64, cluster::Reduce::kSum);
+  const double norm = std::sqrt(squares + others);
   const double factor = limit / (norm + 1e-6);
-  if (factor < 1) at::_foreach_mul_(gradients, factor);
+  if (factor < 1) {
+    if (!equal.empty()) at::_foreach_mul_(equal, factor);
+    if (!sharded.empty()) at::_foreach_mul_(sharded, factor);
+  }
   return norm;
 }
 

@@ -7,6 +7,7 @@
 
 #include "cluster/collective/communicator.h"
 #include "src/nn/parameters.h"
+#include "src/train/tensor_files.h"
 
 namespace whyrec::train {
 
@@ -31,7 +32,7 @@ class AdamW {
   void ZeroGrad();                    // to none
 
   // Moments and step counts by parameter path, for checkpoints.
-  std::vector<std::pair<std::string, at::Tensor>> State() const;
+  NamedTensors State() const;
 
  private:
   struct Moments {
@@ -51,7 +52,8 @@ class AdamW {
 
 // Scales all gradients by one factor so that their norm, taken over all parameters together, is at
 // most `limit` (Pascanu et al. 2013), with 1e-6 added to the norm as torch does. Called after the
-// sum over ranks; every rank uses the same bits. Returns the norm before. 0: no gradient.
+// sum over ranks; of a distributed table, the ranks' norms count together. Every rank uses the same
+// bits. Returns the norm before. 0: no gradient.
 double ClipGradients(const nn::Parameters& parameters, double limit, cluster::Communicator& comm);
 
 }  // namespace whyrec::train

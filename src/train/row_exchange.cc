@@ -24,11 +24,11 @@ cluster::Sizes Times(cluster::Sizes sizes, int64_t factor) {
 
 }  // namespace
 
-RowExchange::RowExchange(cluster::Communicator& comm, std::span<const graph::Place> wanted)
+RowExchange::RowExchange(cluster::Communicator& comm, std::span<const Place> wanted)
     : comm_(comm), asks_(static_cast<size_t>(comm.size()), 0), serves_(asks_) {
   WR_CHECK(std::ranges::is_sorted(wanted), "wanted rows are not in order");
   std::vector<int64_t> rows;
-  for (const graph::Place& place : wanted) {
+  for (const Place& place : wanted) {
     ++asks_.at(static_cast<size_t>(place.owner));
     rows.push_back(place.row);
   }

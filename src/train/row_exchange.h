@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "cluster/collective/communicator.h"
-#include "src/graph/local_graph.h"
+#include "src/base/node_map.h"
 #include "src/nn/at.h"
 
 namespace whyrec::train {
@@ -16,7 +16,7 @@ namespace whyrec::train {
 class RowExchange {
  public:
   // `wanted`: ascending; a rank may want its own rows, or none.
-  RowExchange(cluster::Communicator& comm, std::span<const graph::Place> wanted);
+  RowExchange(cluster::Communicator& comm, std::span<const Place> wanted);
 
   int64_t wanted() const;
   // own [rows of this rank, w] -> out [wanted, w], row i the i-th wanted one. `out` is contiguous.

@@ -15,12 +15,15 @@ Team Team::Alone() {
 
 Slice Team::Own(int64_t n) const { return RankSlice(n, comm_->rank(), comm_->size()); }
 
-double Team::SumOverUnits(int64_t n, int64_t unit,
-                          const std::function<double(int64_t, int64_t)>& f) const {
-  std::vector<double> sums;
-  for (int64_t begin = 0; begin < n; begin += unit) {
-    const bool own = std::ssize(sums) % comm_->size() == comm_->rank();
-    sums.push_back(own ? f(begin, std::min(begin + unit, n)) : 0.0);
+double Team::SumOverUnits(int64_t n, int64_t unit, const std::function<double(int64_t, int64_t)>& f,
+                          Calls calls) const {
+  std::vector<double> sums(static_cast<size_t>((n + unit - 1) / unit));
+  for (int64_t round = 0; round < std::ssize(sums); round += comm_->size()) {
+    const int64_t own = round + comm_->rank();
+    if (own < std::ssize(sums))
+      sums[static_cast<size_t>(own)] = f(own * unit, std::min((own + 1) * unit, n));
+    else if (calls == Calls::kTogether)
+      f(n, n);
   }
   comm_->AllReduce(sums.data(), std::ssize(sums), DType::kF64, cluster::Reduce::kSum);
   double sum = 0;

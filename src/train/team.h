@@ -22,8 +22,12 @@ class Team {
   Slice Own(int64_t n) const;
   // Divides n things into units [begin, end) of at most `unit` and returns the sum of f over them.
   // Each unit is computed on one rank; the sum is in unit order, so it is the same on every rank.
+  // Together: f is called on every rank for every unit of a round, on those that have none with
+  // begin = end, so that it may call what all ranks must.
+  enum class Calls { kOwn, kTogether };
   double SumOverUnits(int64_t n, int64_t unit,
-                      const std::function<double(int64_t begin, int64_t end)>& f) const;
+                      const std::function<double(int64_t begin, int64_t end)>& f,
+                      Calls calls = Calls::kOwn) const;
   // [n_rank, ..] -> [sum of n_rank, ..] in rank order; the gradient of a rank's rows comes back to
   // it, summed over the ranks' losses.
   at::Tensor Gather(const at::Tensor& rows) const;

@@ -33,6 +33,10 @@ class Trainable {
   virtual nn::Parameters& parameters() = 0;
   virtual ParameterRule RuleFor(const std::string& /*path*/) const { return {}; }
   virtual int64_t steps_per_epoch() const = 0;
+  // Around the passes of a step, called on every rank: the place for what ranks do together. The
+  // share is the rank's whole one. EndStep completes the gradients of distributed tables.
+  virtual void BeginStep(const Share& /*whole*/) {}
+  virtual void EndStep() {}
   // Of samples [share.begin, share.end) of step 0, 1, ...; with dropout. Divided by what the global
   // batch counts, so that the losses of all shares add up to the step's.
   virtual StepLoss Loss(const Share& share) = 0;

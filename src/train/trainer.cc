@@ -152,6 +152,7 @@ class Loop {
   std::pair<std::string, std::pair<double, double>> Backward() {
     std::string task;
     double own = 0, shared = 0;
+    model_.BeginStep(Share(progress_.step, config_.global_batch(), comm_.rank(), comm_.size(), {}));
     for (Part part{.index = 0, .count = Passes()}; part.index < part.count; ++part.index) {
       const Share share(progress_.step, config_.global_batch(), comm_.rank(), comm_.size(), part);
       const StepLoss loss = model_.Loss(share);
@@ -162,6 +163,7 @@ class Loop {
       task = loss.task;
     }
     reducer_.Finish();
+    model_.EndStep();
     return {task, {own, shared}};
   }
 
@@ -196,7 +198,7 @@ class Loop {
     if (improved) {
       progress_.best = v.value;
       progress_.best_step = progress_.step;
-      if (root()) SaveParameters(model_.parameters(), checkpoints_.BestFile(progress_.step));
+      SaveParameters(model_.parameters(), checkpoints_.BestFile(progress_.step), comm_);
     }
     progress_.stopped = !patience_.Continue(improved, progress_.endured);
   }
@@ -208,7 +210,7 @@ class Loop {
   }
 
   void Save() {
-    if (root()) checkpoints_.Save(progress_, model_.parameters(), optimizer_);
+    checkpoints_.Save(progress_, model_.parameters(), optimizer_, comm_);
     comm_.Barrier();
     saved_ = progress_.step;
   }
@@ -220,6 +222,7 @@ class Loop {
                     fs::copy_options::overwrite_existing);
       checkpoints_.Drop();
     }
+    comm_.Barrier();
     return {{"steps", Cat(progress_.step)},
             {"best step", Cat(progress_.best_step)},
             {"best validation", Cat(progress_.best)},

@@ -60,6 +60,26 @@ std::vector<stages::Stage> MakeReasons(const World& world) {
 
 class TinyRanks : public testing::TestWithParam<Case> {};
 
+// The node table distributed over 1 to 4 ranks against all of it on one: losses and weights, with
+// clipping, penalties, micro-batches, and ranks that own nothing.
+TEST(TinyRanks, RowsGiveTheRunOfReplicatedTables) {
+  for (const bool fp64 : {true, false}) {
+    const Names shared = {"train.clip_norm=0.5", "train.micro_batch=3"};
+    Case whole{"", "lightgcn", fp64, shared}, rows{"", "lightgcn", fp64, shared};
+    rows.overrides.push_back("graphs.placement=ROWS");
+    const World world(Load(whole)), distributed(Load(rows));
+    const Trained one = TrainOn(world, "lightgcn", 1);
+    for (const int ranks : {1, 2, 3, 4}) {
+      const Trained run = TrainOn(distributed, "lightgcn", ranks);
+      const double far_total = Furthest(one.total, run.total), far = FurthestWeights(one, run);
+      EXPECT_LT(far_total, fp64 ? 1e-8 : 1e-5) << ranks << " ranks";  // the file has nine digits
+      EXPECT_LT(far, fp64 ? 1e-9 : 1e-4) << ranks << " ranks";
+      std::cout << "  ROWS" << (fp64 ? "64, " : "32, ") << ranks << " ranks: losses " << far_total
+                << ", weights " << far << "\n";
+    }
+  }
+}
+
 TEST_P(TinyRanks, GiveTheSameRun) {
   const World world(Load(GetParam()));
   const std::string system = world.config.system(0).name();

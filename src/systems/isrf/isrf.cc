@@ -85,7 +85,9 @@ class IsrfRecommender final : public Recommender {
         batches_(IsrfVariantOf(context.variant), train_, config_.isrf(), prompts_, *tokenizer_),
         model_(IsrfVariantOf(context.variant), config_.isrf(), BackboneConfig(config_),
                LoadInputs(context), parameters_),
-        decoder_(train_, config_, batches_, *tokenizer_) {}
+        decoder_(train_, config_, batches_, *tokenizer_) {
+    if (context.artefacts.contains("graphs")) ranking::RefuseRows(context, "isrf");
+  }
 
   Facts Train(TrainContext& context) override;
 

@@ -1,0 +1,81 @@
+#include "src/ranking/node_rows.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros_like.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "src/base/error.h"
+
+namespace whyrec::ranking {
+
+at::Tensor NodeRows::Chosen(std::span<const int64_t> rows, int64_t first) const {
+  if (!some_) {
+    const at::Tensor numbers = at::tensor(at::IntArrayRef(rows.data(), rows.size()), at::kLong);
+    return table_.index_select(0, (numbers + first).to(table_.device()));
+  }
+  std::vector<int64_t> places;
+  for (const int64_t row : rows) {
+    const auto found = std::ranges::lower_bound(some_->nodes, row + first);
+    WR_CHECK(found != some_->nodes.end() && *found == row + first, "node ", row + first,
+             " was not fetched");
+    places.push_back(some_->at[static_cast<size_t>(found - some_->nodes.begin())]);
+  }
+  return table_.index_select(0, at::tensor(places, at::kLong).to(table_.device()));
+}
+
+at::Tensor NodeRows::Users(std::span<const int64_t> users) const { return Chosen(users, 1); }
+
+at::Tensor NodeRows::Items(std::span<const int64_t> items) const {
+  return Chosen(items, users_ + 1);
+}
+
+at::Tensor NodeRows::Items(Range items) const {
+  if (!some_) return table_.narrow(0, users_ + 1 + items.begin, items.size());
+  std::vector<int64_t> all(static_cast<size_t>(items.size()));
+  std::iota(all.begin(), all.end(), items.begin);
+  return Items(all);
+}
+
+at::Tensor NodeRows::Scores(std::span<const Query> queries, Range items) const {
+  std::vector<int64_t> users;
+  for (const Query& query : queries) users.push_back(query.user);
+  return at::matmul(Users(users), Items(items).t());
+}
+
+NodeFetch::NodeFetch(std::span<const int64_t> users, std::span<const int64_t> items,
+                     int64_t user_count, const NodeMap& map, cluster::Communicator& comm)
+    : users_(user_count) {
+  std::vector<int64_t>& nodes = some_->nodes;
+  for (const int64_t user : users) nodes.push_back(user + 1);
+  for (const int64_t item : items) nodes.push_back(user_count + 1 + item);
+  std::ranges::sort(nodes);
+  nodes.erase(std::unique(nodes.begin(), nodes.end()), nodes.end());
+  std::vector<size_t> order(nodes.size());  // of the places
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::ranges::sort(order, {}, [&](size_t i) { return map.Of(nodes[i]); });
+  std::vector<Place> wanted;
+  some_->at.resize(nodes.size());
+  for (const size_t i : order) {
+    some_->at[i] = std::ssize(wanted);
+    wanted.push_back(map.Of(nodes[i]));
+  }
+  exchange_ = std::make_unique<train::RowExchange>(comm, wanted);
+}
+
+NodeRows NodeFetch::Get(const at::Tensor& own, bool trainable) {
+  at::Tensor rows = at::empty({exchange_->wanted(), own.size(1)}, own.options());
+  exchange_->Get(own, rows);
+  rows.set_requires_grad(trainable);
+  return {rows, users_, some_};
+}
+
+void NodeFetch::Add(const NodeRows& rows, const at::Tensor& own) {
+  const at::Tensor gradient = rows.table().grad();
+  exchange_->Add(gradient.defined() ? gradient : at::zeros_like(rows.table().detach()), own);
+}
+
+}  // namespace whyrec::ranking
