@@ -50,7 +50,8 @@ class NodeTable::Part {
 NodeTable::NodeTable(const BuildContext& context, int64_t dim, nn::LayerStorage storage)
     : users_(context.train.user_count()),
       items_(context.train.item_count()),
-      file_(context.artefacts.at("graphs") / "graph.h5"),
+      edges_(graph::LoadCsr(store::Hdf5Reader(context.artefacts.at("graphs") / "graph.h5"),
+                            "interactions")),
       storage_(storage),
       placement_(context.config.graphs().placement()),
       replicate_bytes_(int64_t{context.config.graphs().replicate_mb()} << 20),
@@ -60,12 +61,9 @@ NodeTable::NodeTable(const BuildContext& context, int64_t dim, nn::LayerStorage 
 
 NodeTable::~NodeTable() = default;
 
-Csr NodeTable::Edges() const {
-  return edges_ ? *edges_ : graph::LoadCsr(store::Hdf5Reader(file_), "interactions");
-}
-
 const nn::SparseOperator& NodeTable::Graph() const {
-  if (!graph_) graph_.emplace(Edges(), true, storage_);
+  if (!graph_) graph_.emplace(std::move(*edges_), true, storage_);
+  edges_.reset();
   return *graph_;
 }
 
@@ -79,13 +77,13 @@ void NodeTable::Join(const train::Team& team) {
                      bytes > replicate_bytes_);
   if (!rows) return;
   const int parts = team.comm().size();
-  const Csr graph = Edges();
   const auto map = std::make_shared<const NodeMap>(
-      MakeNodeMap(graph::Partition(graph, {.parts = parts}), parts));
+      MakeNodeMap(graph::Partition(*edges_, {.parts = parts}), parts));
   const int64_t dim = nodes.size(1);
   parameters_ = nn::Parameters(parameters_.dtype(), parameters_.device());
   parameters_.AddShard(kNodes, {map, team.comm().rank()}, dim);
-  part_ = std::make_unique<Part>(graph, map, team.comm(), storage_);
+  part_ = std::make_unique<Part>(*edges_, map, team.comm(), storage_);
+  edges_.reset();
 }
 
 void NodeTable::Initialise(uint64_t seed, double stddev) {
@@ -95,7 +93,9 @@ void NodeTable::Initialise(uint64_t seed, double stddev) {
 void NodeTable::SetEdges(const Ragged<int64_t>& positives) {
   edges_ = graph::InteractionGraph(positives, items_);
   graph_.reset();
-  if (part_) part_ = std::make_unique<Part>(*edges_, part_->map, team_.comm(), storage_);
+  if (!part_) return;
+  part_ = std::make_unique<Part>(*edges_, part_->map, team_.comm(), storage_);
+  edges_.reset();
 }
 
 NodeTable::Layers NodeTable::Propagate(const Propagation& propagation) const {

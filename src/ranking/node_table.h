@@ -65,12 +65,10 @@ class NodeTable {
 
  private:
   class Part;  // what this rank holds under ROWS
-  Csr Edges() const;
   const nn::SparseOperator& Graph() const;  // of all nodes; made when it is first asked for
 
   int64_t users_, items_, layers_ = 0;
-  std::filesystem::path file_;
-  std::optional<Csr> edges_;  // SetEdges'
+  mutable std::optional<Csr> edges_;  // until graph_ or part_ is made of them
   nn::LayerStorage storage_;
   config::GraphsConfig::Placement placement_;
   int64_t replicate_bytes_;
