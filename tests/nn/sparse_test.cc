@@ -3,8 +3,10 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/allclose.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
@@ -14,6 +16,7 @@
 #include "src/base/ragged.h"
 #include "src/base/rng.h"
 #include "src/graph/graphs.h"
+#include "src/graph/local_graph.h"
 
 namespace whyrec::nn {
 namespace {
@@ -203,6 +206,50 @@ TEST(SparseOperator, RefusesBrokenMatrices) {
   EXPECT_THROW(
       SparseOperator({.columns = 1, .offsets = {0, 1}, .indices = {0}, .row_scale = {1, 1}}, false),
       Error);
+}
+
+// Two parts that bring each other's rows before each product make up the whole.
+TEST(SparseOperator, PartsGiveTheLayerMeanOfTheWhole) {
+  constexpr int64_t kRows = 30, kFirst = 13, kLayers = 3;
+  Ragged<int64_t> histories;
+  for (int64_t u = 0; u < 18; ++u) histories.Append(std::vector<int64_t>{u % 11, (3 * u) % 11});
+  const Csr whole = graph::InteractionGraph(histories, 11);
+  ASSERT_EQ(whole.rows(), kRows);
+  std::vector<int32_t> owner(kRows);
+  for (int32_t node = 0; node < kRows; ++node) owner[static_cast<size_t>(node)] = node >= kFirst;
+  const NodeMap map = MakeNodeMap(owner, 2);
+  for (const auto& [type, storage, bound] :
+       {std::tuple(at::kDouble, LayerStorage::kAsOperand, 1e-15),
+        {at::kFloat, LayerStorage::kAsOperand, 1e-7},
+        {at::kFloat, LayerStorage::kBF16, 0.0}}) {
+    const at::Tensor x = at::randn({kRows, 70}, type);
+    const at::Tensor want = SparseOperator(whole, true, storage).LayerMean(x, kLayers);
+    // Each part's operands of every product, which the other one reads: 2 panels x 3 layers.
+    std::vector<std::vector<at::Tensor>> sent(2);
+    std::vector<at::Tensor> means(2);
+    for (int round = 0; round < 2 * kLayers + 1; ++round) {  // one operand more is right each time
+      for (int part = 0; part < 2; ++part) {
+        const graph::LocalGraph local = graph::Localise(whole, map, part);
+        const auto& other = sent[static_cast<size_t>(1 - part)];
+        std::vector<at::Tensor> own;
+        means[static_cast<size_t>(part)] =
+            SparseOperator(local.matrix, true, storage)
+                .PartLayerMean(x.narrow(0, part * kFirst, part ? kRows - kFirst : kFirst), kLayers,
+                               [&](const at::Tensor& mine, const at::Tensor& others) {
+                                 const size_t at = own.size();
+                                 own.push_back(mine.clone());
+                                 at::Tensor(others).zero_();
+                                 if (at >= other.size()) return;
+                                 std::vector<int64_t> rows;
+                                 for (const Place& place : local.halo) rows.push_back(place.row);
+                                 at::Tensor(others).copy_(
+                                     other[at].index_select(0, at::tensor(rows, at::kLong)));
+                               });
+        sent[static_cast<size_t>(part)] = own;
+      }
+    }
+    EXPECT_LE(Far(at::cat({means[0], means[1]}), want), bound);
+  }
 }
 
 // A node without edges, and a graph without any: what is left is the start divided by L + 1.
