@@ -1,5 +1,6 @@
 #include "src/base/csr.h"
 
+#include <cstddef>
 #include <numeric>
 
 namespace whyrec {

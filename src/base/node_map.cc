@@ -1,5 +1,7 @@
 #include "src/base/node_map.h"
 
+#include <utility>
+
 #include "src/base/error.h"
 
 namespace whyrec {

@@ -13,7 +13,6 @@ namespace {
 // Eight floats or four doubles; compilers split them where a CPU has shorter vectors.
 using Floats = float __attribute__((vector_size(32), aligned(4), may_alias));
 using Doubles = double __attribute__((vector_size(32), aligned(8), may_alias));
-using Halves = uint16_t __attribute__((vector_size(16), aligned(2), may_alias));
 using Words = uint32_t __attribute__((vector_size(32), aligned(4), may_alias));
 
 WR_INLINE float Value(float x) { return x; }
@@ -27,17 +26,6 @@ WR_INLINE void Store(float x, BFloat16& out) {  // to nearest, ties to even
   out.bits = static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
-WR_INLINE void Load(const float* from, Floats& out) {
-  out = *reinterpret_cast<const Floats*>(from);
-}
-WR_INLINE void Load(const double* from, Doubles& out) {
-  out = *reinterpret_cast<const Doubles*>(from);
-}
-WR_INLINE void Load(const BFloat16* from, Floats& out) {
-  const Words words = __builtin_convertvector(*reinterpret_cast<const Halves*>(from), Words) << 16;
-  out = reinterpret_cast<const Floats&>(words);
-}
-
 template <typename T>
 struct VectorOf;
 template <>
@@ -49,29 +37,58 @@ struct VectorOf<double> {
   using Type = Doubles;
 };
 
-// sums[0 .. 8 vectors) over entries [begin, end): the sums stay in registers.
-template <bool kValues, typename Source, typename T>
-WR_INLINE void SumWide(const Csr& a, int64_t begin, int64_t end, const Source* source,
-                       int64_t stride, T* sums) {
+// Most rows are short, so the CPU waits for the first lines of the next row, unless they are asked
+// for early: those of entry k + kAhead.
+template <int kLines, typename Source>
+WR_INLINE void Prefetch(const Csr& a, int64_t k, const Source* source, int64_t stride) {
+  constexpr int64_t kAhead = 8;
+  const auto next = static_cast<size_t>(std::min(k + kAhead, a.entries() - 1));
+  const auto* row = reinterpret_cast<const char*>(source + a.indices[next] * stride);
+#pragma GCC unroll 4
+  for (int line = 0; line < kLines; ++line) __builtin_prefetch(row + 64 * line);
+}
+
+// sums[0 .. kVectors vectors) over entries [begin, end): the sums stay in registers.
+template <int kVectors, bool kValues, typename T>
+WR_INLINE void SumWide(const Csr& a, int64_t begin, int64_t end, const T* source, int64_t stride,
+                       T* sums) {
   using V = typename VectorOf<T>::Type;
-  constexpr int64_t kLanes = sizeof(V) / sizeof(T);
-  V s0{}, s1{}, s2{}, s3{}, s4{}, s5{}, s6{}, s7{};
+  V sum[kVectors] = {};
   for (int64_t k = begin; k < end; ++k) {
-    const Source* row = source + a.indices[static_cast<size_t>(k)] * stride;
-    V x0, x1, x2, x3, x4, x5, x6, x7;
-    Load(row, x0), Load(row + kLanes, x1), Load(row + 2 * kLanes, x2), Load(row + 3 * kLanes, x3);
-    row += 4 * kLanes;
-    Load(row, x4), Load(row + kLanes, x5), Load(row + 2 * kLanes, x6), Load(row + 3 * kLanes, x7);
-    if constexpr (kValues) {
-      const auto value = static_cast<T>(a.values[static_cast<size_t>(k)]);
-      x0 *= value, x1 *= value, x2 *= value, x3 *= value;
-      x4 *= value, x5 *= value, x6 *= value, x7 *= value;
-    }
-    s0 += x0, s1 += x1, s2 += x2, s3 += x3, s4 += x4, s5 += x5, s6 += x6, s7 += x7;
+    Prefetch<kVectors / 2>(a, k, source, stride);
+    const auto* row =
+        reinterpret_cast<const V*>(source + a.indices[static_cast<size_t>(k)] * stride);
+    const T value = kValues ? static_cast<T>(a.values[static_cast<size_t>(k)]) : T(1);
+#pragma GCC unroll 8
+    for (int i = 0; i < kVectors; ++i) sum[i] += kValues ? row[i] * value : row[i];
   }
-  auto* out = reinterpret_cast<V*>(sums);
-  out[0] = s0, out[1] = s1, out[2] = s2, out[3] = s3, out[4] = s4, out[5] = s5, out[6] = s6;
-  out[7] = s7;
+  for (int i = 0; i < kVectors; ++i) reinterpret_cast<V*>(sums)[i] = sum[i];
+}
+
+// The same from bf16: a word holds an even column in its lower half and an odd one in its upper.
+template <int kVectors, bool kValues>
+WR_INLINE void SumWide(const Csr& a, int64_t begin, int64_t end, const BFloat16* source,
+                       int64_t stride, float* sums) {
+  constexpr int kPairs = kVectors / 2;
+  Floats even[kPairs] = {}, odd[kPairs] = {};
+  for (int64_t k = begin; k < end; ++k) {
+    Prefetch<kVectors / 4>(a, k, source, stride);
+    const auto* row =
+        reinterpret_cast<const Words*>(source + a.indices[static_cast<size_t>(k)] * stride);
+    const float value = kValues ? a.values[static_cast<size_t>(k)] : 1.0f;
+#pragma GCC unroll 4
+    for (int i = 0; i < kPairs; ++i) {
+      const Words low = row[i] << 16, high = row[i] & 0xffff0000u;
+      Floats x = reinterpret_cast<const Floats&>(low), y = reinterpret_cast<const Floats&>(high);
+      if constexpr (kValues) x *= value, y *= value;
+      even[i] += x, odd[i] += y;
+    }
+  }
+  for (int i = 0; i < kPairs; ++i)
+    for (int lane = 0; lane < 8; ++lane) {
+      sums[16 * i + 2 * lane] = even[i][lane];
+      sums[16 * i + 2 * lane + 1] = odd[i][lane];
+    }
 }
 
 // The last columns, fewer than a block.
@@ -95,13 +112,20 @@ WR_INLINE void RunRows(const GatherSum<Source, T, Out>& g, int64_t begin, int64_
     const int64_t to = g.matrix->offsets[static_cast<size_t>(row) + 1];
     const T before = g.before ? g.before[row] : T(1);
     const T after = (g.after ? g.after[row] : T(1)) * g.factor;
-    for (int64_t column = 0; column < g.source.width; column += kBlock) {
-      const int64_t width = std::min(kBlock, g.source.width - column);
+    int64_t width = 0;
+    for (int64_t column = 0; column < g.source.width; column += width) {
+      const int64_t left = g.source.width - column;
       const Source* source = g.source.data + column;
-      if (width == kBlock)
-        SumWide<kValues>(*g.matrix, from, to, source, g.source.stride, sums);
-      else
-        SumNarrow<kValues>(*g.matrix, from, to, source, g.source.stride, width, sums);
+      if (left >= kBlock) {
+        SumWide<8, kValues>(*g.matrix, from, to, source, g.source.stride, sums);
+        width = kBlock;
+      } else if (left >= kBlock / 2) {
+        SumWide<4, kValues>(*g.matrix, from, to, source, g.source.stride, sums);
+        width = kBlock / 2;
+      } else {
+        SumNarrow<kValues>(*g.matrix, from, to, source, g.source.stride, left, sums);
+        width = left;
+      }
       Out* out = g.out.data + row * g.out.stride + column;
       if (g.add.data) {
         const T* add = g.add.data + row * g.add.stride + column;

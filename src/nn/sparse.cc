@@ -157,6 +157,16 @@ class SparseOperator::Matrix {
                         [&](int64_t begin, int64_t end) { ScaleRows(x, scale, out, begin, end); });
   }
 
+  // x without gaps, in `to`: rows are read once a layer.
+  template <typename T>
+  Columns<const T> Compact(const Columns<const T>& x, const at::Tensor& to) const {
+    const Columns<T> out = {Data<T>(to), x.width, x.width};
+    tensor::ParallelFor(a_.rows(), [&](int64_t begin, int64_t end) {
+      ScaleRows(x, static_cast<const T*>(nullptr), out, begin, end);
+    });
+    return {out.data, out.stride, out.width};
+  }
+
   at::Tensor Filled(const at::Tensor& own, const Fill& fill) const {
     const int64_t rows = own.size(0);
     at::Tensor all = at::empty({a_.columns, own.size(1)}, own.options());
@@ -216,9 +226,11 @@ at::Tensor SparseOperator::Matrix::LayerMeanOf(const at::Tensor& x, int64_t laye
     return at::empty({a_.columns * std::min(width, kPanel)}, in.options().dtype(TypeOf<Source>()));
   };
   at::Tensor y = table(), next = layers > 1 ? table() : at::Tensor();
+  const at::Tensor kept = width > kPanel ? at::empty({rows * kPanel}, in.options()) : at::Tensor();
   for (int64_t at = 0; at < width; at += kPanel) {
     const int64_t w = std::min(kPanel, width - at);
-    const Columns<const T> start = {in.const_data_ptr<T>() + at, width, w};
+    Columns<const T> start = {in.const_data_ptr<T>() + at, width, w};
+    if (width > kPanel) start = Compact(start, kept);
     const auto bring = [&](const at::Tensor& panel) {
       const at::Tensor own = panel.narrow(0, 0, rows * w).view({rows, w});
       const int64_t others = a_.columns - rows;

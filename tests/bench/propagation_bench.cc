@@ -13,6 +13,8 @@
 #include <ATen/ops/randn.h>
 #include <ATen/ops/tensor.h>
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -160,6 +162,8 @@ int main(int count, char** words) {
     std::cerr << "propagation_bench THREADS REPEATS [P5_FILE]\n";
     return 2;
   }
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);  // as the program does
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
   at::set_num_threads(std::atoi(words[1]));
   const int repeats = std::atoi(words[2]);
   std::vector<std::pair<std::string, whyrec::Histories>> graphs;

@@ -78,7 +78,7 @@ TEST(AdamW, EqualsThePlainLoop) {
       }
   }
   std::map<std::string, at::Tensor> state;
-  for (const auto& [name, value] : pair.optimizer->State()) state[name] = value;
+  for (const NamedTensor& t : pair.optimizer->State()) state[t.name] = t.value;
   EXPECT_EQ(state.at("a.steps").item<double>(), 20);
   EXPECT_EQ(state.at("b.steps").item<double>(), 7);
 }
@@ -102,8 +102,8 @@ TEST(AdamW, StateIsAllThereIs) {
   const auto from = one.optimizer->State(), to = two.optimizer->State();
   ASSERT_EQ(from.size(), 6u);
   for (size_t i = 0; i < from.size(); ++i) {
-    EXPECT_EQ(from[i].first, to[i].first);
-    at::Tensor(to[i].second).copy_(from[i].second);
+    EXPECT_EQ(from[i].name, to[i].name);
+    at::Tensor(to[i].value).copy_(from[i].value);
   }
   for (const char* path : {"a", "b"})
     two.parameters.Get(path).detach().copy_(one.parameters.Get(path).detach());

@@ -1,0 +1,1 @@
+// Only carries plain.h.
