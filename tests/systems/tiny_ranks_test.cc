@@ -80,6 +80,34 @@ TEST(TinyRanks, RowsGiveTheRunOfReplicatedTables) {
   }
 }
 
+// Broken on 3 ranks, continued on 2 with the table on every rank, then broken and continued on 1.
+TEST(TinyRanks, CheckpointsOfRowsContinueAnywhere) {
+  const Names shared = {"train.checkpoint_steps=3"};
+  Case whole{"", "lightgcn", true, shared}, rows = whole;
+  rows.overrides.push_back("graphs.placement=ROWS");
+  const World world(Load(whole)), distributed(Load(rows));
+  const Trained one = TrainOn(world, "lightgcn", 1);
+  const Temporary folder;
+  const auto train = [&](const World& as, int ranks, int64_t operations) {
+    std::vector<std::unique_ptr<Recommender>> systems;
+    for (int i = 0; i < ranks; ++i) systems.push_back(as.Build("lightgcn"));
+    cluster::RunThreads(ranks, [&](cluster::Communicator& comm) {
+      Spy spy(comm, operations);
+      as.Train(*systems[static_cast<size_t>(comm.rank())], spy, folder.path());
+    });
+  };
+  EXPECT_THROW(train(distributed, 3, 15), Spy::Broken);
+  ASSERT_TRUE(fs::exists(folder / ".checkpoint"));
+  EXPECT_THROW(train(world, 2, 15), Spy::Broken);
+  train(distributed, 1, -1);
+  Trained run;
+  ReadLosses(folder.path(), run);
+  for (const auto& [path, tensor] : store::ReadSafetensors(folder / "model.safetensors"))
+    run.weights[path] = Doubles(tensor);
+  EXPECT_LT(Furthest(one.total, run.total), 1e-8);
+  EXPECT_LT(FurthestWeights(one, run), 1e-9);
+}
+
 TEST_P(TinyRanks, GiveTheSameRun) {
   const World world(Load(GetParam()));
   const std::string system = world.config.system(0).name();
