@@ -64,7 +64,7 @@ class NodeTable {
   Facts facts() const;
 
  private:
-  class Part;  // what this rank holds under ROWS
+  class Part;                               // what this rank holds under ROWS
   const nn::SparseOperator& Graph() const;  // of all nodes; made when it is first asked for
 
   int64_t users_, items_, layers_ = 0;

@@ -13,7 +13,8 @@ namespace whyrec::stages {
 
 Stage GraphsStage(const config::RunConfig& config) {
   const bool embeddings = NeedsOfSystems(config).contains("embeddings");
-  Stage stage{.name = "graphs", .revision = 2, .config_parts = {"graphs.neighbours"}, .inputs = {"split"}};
+  Stage stage{
+      .name = "graphs", .revision = 2, .config_parts = {"graphs.neighbours"}, .inputs = {"split"}};
   if (embeddings) stage.inputs.push_back("embeddings");
   stage.run = [embeddings](const RunContext& context,
                            const std::filesystem::path& partial) -> Facts {

@@ -2,7 +2,7 @@
 reference in fp64, written from the equations; the noise is given.
 
 users, items [1] i64: U and I. edges i64 [E,2]: user row, item row. Node 0 stands alone, user row u is node u + 1, item
-row i is node U + 1 + i. adjacency f32 [M,M]: 1/sqrt(degree degree) of each edge.
+row i is node U + 1 + i. adjacency f64 [M,M]: 1/sqrt(degree degree) of each edge.
 nodes [M,d]: Z^0. noise.1, noise.2 [M,d]: uniform numbers on [0,1) of each layer, u^k below.
 batch.users, batch.positives, batch.negatives i64 [B]: rows; unique.users, unique.items i64: distinct rows of
 batch.users and batch.positives, ascending.
@@ -42,7 +42,7 @@ def normalised_adjacency():
     for user, item in EDGES.tolist():
         a[1 + user, 1 + USERS + item] = a[1 + USERS + item, 1 + user] = 1
     degree = a.sum(1).clamp_min(1)
-    return (a / (degree[:, None] * degree[None, :]).sqrt()).float()  # weights are kept in fp32
+    return a / (degree[:, None] * degree[None, :]).sqrt()
 
 
 def propagate(nodes, noises):

@@ -86,11 +86,10 @@ struct World {
     config::SystemConfig chosen;
     for (const auto& given : config.system())
       if (given.name() == name) chosen = given;
-    BuildContext context{
-        .config = config,
-        .train = split.train,
-        .knobs = KnobValues(system, chosen),
-        .variant = chosen.variant()};
+    BuildContext context{.config = config,
+                         .train = split.train,
+                         .knobs = KnobValues(system, chosen),
+                         .variant = chosen.variant()};
     for (const std::string& need : system.needs(config, chosen.variant()))
       context.artefacts[need] = folder / need;
     return system.build(context);

@@ -14,9 +14,10 @@
 #include <array>
 #include <cmath>
 #include <set>
-#include "src/base/ragged.h"
 
+#include "src/base/ragged.h"
 #include "src/base/rng.h"
+#include "src/graph/graphs.h"
 #include "src/tensor/bridge.h"
 
 namespace whyrec::systems {
@@ -154,7 +155,7 @@ TEST(IsrfModel, NodeTableIsEquations2To4) {
     start.narrow(0, kUsers + 1, kItems).copy_(AdaptedItems(net, relu).detach());
     const at::Tensor nodes = net.model.NodeTable();
     ExpectNear(nodes, DenseMean(DenseInteractions(), start), 1e-12);
-    ExpectNear(nodes[0], net.Get("user_nodes")[0] / 5, 1e-12);       // row 0 is isolated
+    ExpectNear(nodes[0], net.Get("user_nodes")[0] / 5, 1e-12);  // row 0 is isolated
   }
   const Net elmrec(IsrfVariant::kElmrec);
   ExpectNear(elmrec.model.NodeTable(), DenseMean(DenseInteractions(), elmrec.Get("nodes")), 1e-6);
