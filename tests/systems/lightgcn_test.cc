@@ -222,9 +222,10 @@ TEST(LightGcn, SeesHeldOutItemsOnlyInARefit) {
     const std::string want = table(kSmall, &facts);
     EXPECT_EQ(table(other_test), want);
     EXPECT_EQ(table(other_validation) != want, refit);
-    EXPECT_EQ(facts.back().first, "edges");
-    EXPECT_EQ(facts.back().second, refit ? "training and validation items: 23 (refit, 4 steps)"
-                                         : "training items only: 17");
+    const std::map<std::string, std::string> named(facts.begin(), facts.end());
+    EXPECT_EQ(named.at("edges"), refit ? "training and validation items: 23 (refit, 4 steps)"
+                                       : "training items only: 17");
+    EXPECT_EQ(named.at("node table"), "on every rank");
   }
 }
 
