@@ -85,13 +85,20 @@ double SumOfSquares(const std::vector<at::Tensor>& gradients) {
 double ClipGradients(const nn::Parameters& parameters, double limit, cluster::Communicator& comm) {
   c10::NoGradGuard no_grad;
   std::vector<at::Tensor> equal, sharded;
-  for (const auto& [path, p] : parameters.all())
-    if (p.grad().defined()) (parameters.ShardOf(path) ? sharded : equal).push_back(p.grad());
+  bool shards = false;  // on all ranks alike
+  for (const auto& [path, p] : parameters.all()) {
+    const bool shard = parameters.ShardOf(path) != nullptr;
+    shards |= shard;
+    if (p.grad().defined()) (shard ? sharded : equal).push_back(p.grad());
+  }
   // Equal gradients are so on all ranks, but a rank with more threads adds in another order.
-  double squares = SumOfSquares(equal), others = SumOfSquares(sharded);
-  comm.AllReduce(&squares, 1, DType::kF64, cluster::Reduce::kMax);
-  comm.AllReduce(&others, 1, DType::kF64, cluster::Reduce::kSum);
-  const double norm = std::sqrt(squares + others);
+  double norm = std::sqrt(SumOfSquares(equal));
+  comm.AllReduce(&norm, 1, DType::kF64, cluster::Reduce::kMax);
+  if (shards) {
+    double squares = SumOfSquares(sharded);
+    comm.AllReduce(&squares, 1, DType::kF64, cluster::Reduce::kSum);
+    norm = std::sqrt(norm * norm + squares);
+  }
   const double factor = limit / (norm + 1e-6);
   if (factor < 1) {
     if (!equal.empty()) at::_foreach_mul_(equal, factor);
