@@ -68,7 +68,7 @@ struct Scoring {
   std::unique_ptr<ScorerPrompts> prompts;
 };
 
-inline double Furthest(const std::vector<double>& a, const std::vector<double>& b) {
+inline double FurthestLogit(const std::vector<double>& a, const std::vector<double>& b) {
   EXPECT_EQ(a.size(), b.size());
   double far = 0;
   for (size_t i = 0; i < a.size(); ++i) far = std::max(far, std::abs(a[i] - b[i]));

@@ -29,7 +29,7 @@ TEST(PulseScorer, PackedIsPointwise) {
     const Scoring scoring(overrides);
     const auto prompts = scoring.Drawn();
     const auto packed = scoring.Logits("SCALAR_PACKED", prompts);
-    const double far = Furthest(packed, scoring.Logits("SCALAR_POINTWISE", prompts));
+    const double far = FurthestLogit(packed, scoring.Logits("SCALAR_POINTWISE", prompts));
     const auto [low, high] = std::ranges::minmax(packed);
     EXPECT_GT(high - low, 1e-3);
     EXPECT_LT(far, tolerance) << overrides[0];
@@ -46,7 +46,7 @@ TEST(PulseScorer, TheOrderOfCandidatesDoesNotMatter) {
     for (size_t begin = 0; begin < turned.size(); begin += 10)
       std::reverse(turned.begin() + static_cast<std::ptrdiff_t>(begin),
                    turned.begin() + static_cast<std::ptrdiff_t>(begin) + 10);
-    EXPECT_LT(Furthest(straight, turned), 1e-12) << kind;
+    EXPECT_LT(FurthestLogit(straight, turned), 1e-12) << kind;
   }
 }
 
@@ -56,7 +56,7 @@ TEST(PulseScorer, UsersOfOnePassAreApart) {
   const auto prompts = scoring.Drawn();
   const auto together = scoring.Logits("SCALAR_PACKED", prompts);
   const auto alone = scoring.Logits("SCALAR_PACKED", {prompts[3]});
-  EXPECT_LT(Furthest({together.begin() + 30, together.begin() + 40}, alone), 1e-12);
+  EXPECT_LT(FurthestLogit({together.begin() + 30, together.begin() + 40}, alone), 1e-12);
 }
 
 TEST(PulseScorer, DropoutOfOnePassIsApart) {
@@ -65,12 +65,12 @@ TEST(PulseScorer, DropoutOfOnePassIsApart) {
   const auto prompts = scoring.Drawn();
   for (const char* kind : {"SCALAR_PACKED", "SCALAR_POINTWISE", "TITLE_LL"}) {
     const auto together = scoring.Logits(kind, prompts, nn::DrawsOf(1, 0, 0, 5));
-    EXPECT_GT(Furthest(together, scoring.Logits(kind, prompts)), 1e-4) << kind;
+    EXPECT_GT(FurthestLogit(together, scoring.Logits(kind, prompts)), 1e-4) << kind;
     for (int64_t i = 0; i < 5; ++i) {
       const auto alone =
           scoring.Logits(kind, {prompts[static_cast<size_t>(i)]}, nn::DrawsOf(1, 0, i, 1));
       const auto own = together.begin() + 10 * i;
-      EXPECT_LT(Furthest({own, own + 10}, alone), 1e-12) << kind << " " << i;
+      EXPECT_LT(FurthestLogit({own, own + 10}, alone), 1e-12) << kind << " " << i;
     }
   }
 }
