@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -34,7 +35,12 @@ class Parameters {
   // other rank has one for these rows.
   at::Tensor AddShard(const std::string& path, Shard shard, int64_t width);
   const Shard* ShardOf(const std::string& path) const;  // null: every rank holds all of it
-  at::Tensor Get(const std::string& path) const;        // Error(kInternal) names the nearest path
+  // Of a table that every rank holds: its gradient is the sum over the ranks already, because the
+  // system adds up the few rows that were read.
+  void MarkSummed(const std::string& path) { summed_.insert(path); }
+  // Whether the sum of gradients over the ranks leaves it out: a shard, or summed already.
+  bool IsApart(const std::string& path) const { return ShardOf(path) || summed_.contains(path); }
+  at::Tensor Get(const std::string& path) const;  // Error(kInternal) names the nearest path
   bool Has(const std::string& path) const;
   const std::vector<std::pair<std::string, at::Tensor>>& all() const { return all_; }
   int64_t Count() const;  // values, those of other ranks' shards included
@@ -48,6 +54,7 @@ class Parameters {
   std::vector<std::pair<std::string, at::Tensor>> all_;
   std::map<std::string, size_t> index_;  // path to place in all_
   std::map<std::string, Shard> shards_;
+  std::set<std::string> summed_;
 };
 
 // Initial values from the counter-based generator, keyed by seed and path: they do not depend on

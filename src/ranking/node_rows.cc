@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "src/base/error.h"
+#include "src/train/row_sums.h"
 
 namespace whyrec::ranking {
 
@@ -46,19 +47,46 @@ at::Tensor NodeRows::Scores(std::span<const Query> queries, Range items) const {
   return at::matmul(Users(users), Items(items).t());
 }
 
-NodeFetch::NodeFetch(std::span<const int64_t> users, std::span<const int64_t> items,
-                     int64_t user_count, const NodeMap& map, cluster::Communicator& comm)
-    : users_(user_count) {
-  std::vector<int64_t>& nodes = some_->nodes;
+std::shared_ptr<NodeRows::Some> Distinct(std::span<const int64_t> users,
+                                         std::span<const int64_t> items, int64_t user_count) {
+  auto some = std::make_shared<NodeRows::Some>();
+  std::vector<int64_t>& nodes = some->nodes;
   for (const int64_t user : users) nodes.push_back(user + 1);
   for (const int64_t item : items) nodes.push_back(user_count + 1 + item);
   std::ranges::sort(nodes);
   nodes.erase(std::unique(nodes.begin(), nodes.end()), nodes.end());
+  some->at.resize(nodes.size());
+  std::iota(some->at.begin(), some->at.end(), 0);
+  return some;
+}
+
+NodeRows PickRows(const at::Tensor& table, int64_t user_count,
+                  std::shared_ptr<const NodeRows::Some> some) {
+  at::Tensor rows =
+      table.index_select(0, at::tensor(some->nodes, at::kLong).to(table.device())).detach();
+  rows.set_requires_grad(true);
+  return {rows, user_count, std::move(some)};
+}
+
+void AddRows(const NodeRows& rows, const at::Tensor& table, cluster::Communicator& comm) {
+  const at::Tensor nodes = at::tensor(rows.some()->nodes, at::kLong).to(table.device());
+  const at::Tensor gradient = rows.table().grad();
+  if (gradient.defined()) at::Tensor(table).index_add_(0, nodes, gradient);
+  if (comm.size() == 1) return;
+  cluster::Sizes counts(static_cast<size_t>(comm.size()));
+  const int64_t own = nodes.size(0);
+  comm.AllGatherInto(&own, counts.data(), cluster::Sizes(counts.size(), sizeof own));
+  train::SumRows(table, nodes, counts, table.scalar_type(), comm);
+}
+
+NodeFetch::NodeFetch(std::span<const int64_t> users, std::span<const int64_t> items,
+                     int64_t user_count, const NodeMap& map, cluster::Communicator& comm)
+    : users_(user_count), some_(Distinct(users, items, user_count)) {
+  const std::vector<int64_t>& nodes = some_->nodes;
   std::vector<size_t> order(nodes.size());  // of the places
   std::iota(order.begin(), order.end(), size_t{0});
   std::ranges::sort(order, {}, [&](size_t i) { return map.Of(nodes[i]); });
   std::vector<Place> wanted;
-  some_->at.resize(nodes.size());
   for (const size_t i : order) {
     some_->at[i] = std::ssize(wanted);
     wanted.push_back(map.Of(nodes[i]));

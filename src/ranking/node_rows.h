@@ -33,6 +33,7 @@ class NodeRows {
   // Z_u . Z_i of the queries' users, [Q, items.size()].
   at::Tensor Scores(std::span<const Query> queries, Range items) const;
   const at::Tensor& table() const { return table_; }
+  const Some* some() const { return some_.get(); }
 
  private:
   at::Tensor Chosen(std::span<const int64_t> rows, int64_t first) const;
@@ -41,6 +42,16 @@ class NodeRows {
   int64_t users_ = 0;
   std::shared_ptr<const Some> some_;
 };
+
+// The nodes of these users and items, ascending, one row each.
+std::shared_ptr<NodeRows::Some> Distinct(std::span<const int64_t> users,
+                                         std::span<const int64_t> items, int64_t user_count);
+// Rows of a table that this rank holds, as a leaf that requires a gradient.
+NodeRows PickRows(const at::Tensor& table, int64_t user_count,
+                  std::shared_ptr<const NodeRows::Some> some);
+// table += the gradients of `rows` (of PickRows), of every rank in rank order: equal on all. Only
+// the rows travel. By all ranks together.
+void AddRows(const NodeRows& rows, const at::Tensor& table, cluster::Communicator& comm);
 
 // A set of nodes, fetched from their owners; gradients go the other way. All ranks together.
 class NodeFetch {
@@ -54,7 +65,7 @@ class NodeFetch {
 
  private:
   int64_t users_;
-  std::shared_ptr<NodeRows::Some> some_ = std::make_shared<NodeRows::Some>();
+  std::shared_ptr<NodeRows::Some> some_;
   std::unique_ptr<train::RowExchange> exchange_;
 };
 

@@ -44,7 +44,6 @@ class NodeTable::Part {
   train::RowExchange halo;
   const nn::SparseOperator rows;
   std::unique_ptr<NodeFetch> fetch;  // of the step under way
-  NodeRows mean, start;
 };
 
 NodeTable::NodeTable(const BuildContext& context, int64_t dim, nn::LayerStorage storage)
@@ -75,7 +74,10 @@ void NodeTable::Join(const train::Team& team) {
   const bool rows = placement_ == config::GraphsConfig::ROWS ||
                     (placement_ == config::GraphsConfig::AUTO && team.comm().size() > 1 &&
                      bytes > replicate_bytes_);
-  if (!rows) return;
+  if (!rows) {
+    parameters_.MarkSummed(kNodes);
+    return;
+  }
   const int parts = team.comm().size();
   const auto map = std::make_shared<const NodeMap>(
       MakeNodeMap(graph::Partition(*edges_, {.parts = parts}), parts));
@@ -118,33 +120,36 @@ NodeTable::Layers NodeTable::Propagate(const Propagation& propagation) const {
 void NodeTable::BeginStep(std::span<const int64_t> users, std::span<const int64_t> items,
                           int64_t layers) {
   layers_ = layers;
-  if (!part_) return;
   const c10::NoGradGuard no_grad;
   const at::Tensor own = parameters_.Get(kNodes).detach();
+  if (!part_) {
+    const auto some = Distinct(users, items, users_);
+    mean_ = PickRows(Graph().LayerMean(own, layers), users_, some);
+    start_ = PickRows(own, users_, some);
+    return;
+  }
   part_->fetch = std::make_unique<NodeFetch>(users, items, users_, *part_->map, part_->comm);
-  part_->mean = part_->fetch->Get(part_->Mean(own, layers), true);
-  part_->start = part_->fetch->Get(own, true);
+  mean_ = part_->fetch->Get(part_->Mean(own, layers), true);
+  start_ = part_->fetch->Get(own, true);
 }
 
-// With g the gradient of the fetched means, brought to their owners, and h that of the fetched
-// starts: mean^T g + h, where the mean is its own transpose.
+// With g the gradient of the means that were read, in the table's rows, and h that of the starts:
+// mean^T g + h, where the mean is its own transpose.
 void NodeTable::EndStep() {
-  if (!part_) return;
   const c10::NoGradGuard no_grad;
   at::Tensor own = parameters_.Get(kNodes);
   const at::Tensor means = at::zeros_like(own.detach());
-  part_->fetch->Add(part_->mean, means);
-  const at::Tensor gradient = part_->Mean(means, layers_);
-  part_->fetch->Add(part_->start, gradient);
-  own.mutable_grad() = gradient;
-}
-
-NodeRows NodeTable::Mean() const {
-  return part_ ? part_->mean : Propagate({.count = layers_}).mean;
-}
-
-NodeRows NodeTable::Start() const {
-  return part_ ? part_->start : NodeRows(parameters_.Get(kNodes), users_);
+  if (part_) {
+    part_->fetch->Add(mean_, means);
+    own.mutable_grad() = part_->Mean(means, layers_);
+    part_->fetch->Add(start_, own.grad());
+    return;
+  }
+  AddRows(mean_, means, team_.comm());
+  own.mutable_grad() = Graph().LayerMean(means, layers_);
+  const at::Tensor starts = at::zeros_like(means);
+  AddRows(start_, starts, team_.comm());
+  own.mutable_grad() += starts;
 }
 
 void NodeTable::KeepMean(int64_t layers) {

@@ -47,13 +47,14 @@ class NodeTable {
   // On one rank, of all nodes.
   Layers Propagate(const Propagation& propagation) const;
 
-  // The mean over k = 0 .. layers of A^k Z^0, and Z^0, for training where the table may be
-  // distributed: BeginStep with the users and items that the step's losses read, Mean and Start in
-  // the losses, EndStep when all passes are done, which completes the gradient.
+  // The mean over k = 0 .. layers of A^k Z^0, and Z^0, for training. BeginStep, with the users and
+  // items that the step's losses read on this rank, propagates once; the losses take Mean and
+  // Start; EndStep, after all passes, propagates their gradients back and adds up the ranks': the
+  // rows that were read, not the table. By all ranks together.
   void BeginStep(std::span<const int64_t> users, std::span<const int64_t> items, int64_t layers);
   void EndStep();
-  NodeRows Mean() const;
-  NodeRows Start() const;
+  const NodeRows& Mean() const { return mean_; }
+  const NodeRows& Start() const { return start_; }
 
   // For prediction: the mean kept, scores from it, and the file of the training folder. By all
   // ranks together, but for Load.
@@ -76,7 +77,8 @@ class NodeTable {
   mutable std::optional<nn::SparseOperator> graph_;
   train::Team team_ = train::Team::Alone();
   std::unique_ptr<Part> part_;
-  NodeRows kept_;  // for prediction; under ROWS this rank's rows
+  NodeRows mean_, start_;  // of the step under way: what it reads
+  NodeRows kept_;          // for prediction; under ROWS this rank's rows
 };
 
 }  // namespace whyrec::ranking

@@ -38,14 +38,14 @@ Reducer::Reducer(const nn::Parameters& parameters, cluster::Communicator& comm,
     : parameters_(parameters), comm_(comm), options_(options) {
   if (comm.size() == 1) return;
   for (size_t p = 0; p < parameters.all().size(); ++p)
-    if (Parameter(p).requires_grad() && !Sharded(p))
+    if (Parameter(p).requires_grad() && !Apart(p))
       tensor::OnGradient(Parameter(p), [this, p] { Arrived(p); });
 }
 
 Reducer::~Reducer() {
   if (comm_.size() == 1) return;
   for (size_t p = 0; p < parameters_.all().size(); ++p)
-    if (Parameter(p).requires_grad() && !Sharded(p)) tensor::ForgetOnGradient(Parameter(p));
+    if (Parameter(p).requires_grad() && !Apart(p)) tensor::ForgetOnGradient(Parameter(p));
 }
 
 void Reducer::Begin(const std::string& task) {
@@ -118,7 +118,7 @@ Reducer::Task Reducer::Agree() {
   own[2 * n] = NumberOf(name_);
   for (size_t p = 0; p < n; ++p) {
     const at::Tensor parameter = Parameter(p), gradient = parameter.grad();
-    if (!gradient.defined() || Sharded(p)) continue;
+    if (!gradient.defined() || Apart(p)) continue;
     // A parameter whose hook has not fired waits for Finish, so it comes last.
     own[p] = options_.fixed_order || places_[p] < 0 ? arrived_ + static_cast<int64_t>(n - p)
                                                     : places_[p];

@@ -41,8 +41,9 @@ struct Traffic {
 // different parameters. A later step without a gradient for a member counts as zero; a gradient for
 // a parameter outside the set is
 // an Error(kInternal), and so are ranks that work on different tasks. Nothing happens at one rank,
-// and to the rows of distributed tables (nn::Shard), whose gradients their owner completes. Belongs
-// to one thread, besides those of autograd; parameters have one Reducer at a time.
+// and to parameters that stand apart (nn::Parameters::IsApart): distributed tables, and those whose
+// rows a system adds up. Belongs to one thread, besides those of autograd; parameters have one
+// Reducer at a time.
 class Reducer {
  public:
   Reducer(const nn::Parameters& parameters, cluster::Communicator& comm,
@@ -74,7 +75,7 @@ class Reducer {
   at::Tensor Buffer(size_t bucket);
   at::ScalarType Wire(const at::Tensor& parameter) const;
   const std::string& Path(size_t parameter) const { return parameters_.all()[parameter].first; }
-  bool Sharded(size_t parameter) const { return parameters_.ShardOf(Path(parameter)) != nullptr; }
+  bool Apart(size_t parameter) const { return parameters_.IsApart(Path(parameter)); }
   at::Tensor Parameter(size_t parameter) const { return parameters_.all()[parameter].second; }
 
   const nn::Parameters& parameters_;
