@@ -1,74 +1,48 @@
 // lightgcn: matrix factorisation after linear propagation over the user-item graph, trained on
 // pairs (He et al., SIGIR 2020; BPR: Rendle et al., UAI 2009). U users, I items, d width, n pairs.
+#include "src/systems/lightgcn.h"
+
 #include <ATen/core/Tensor.h>
 
 #include "src/base/ragged.h"
 #include "src/nn/losses.h"
 #include "src/nn/ranking_losses.h"
-#include "src/ranking/node_table.h"
-#include "src/ranking/scorer.h"
 #include "src/systems/system.h"
 
 namespace whyrec::systems {
-namespace {
 
 using ranking::Examples;
-using ranking::Range;
 
-class LightGcn final : public ranking::Scorer {
- public:
-  explicit LightGcn(const BuildContext& context)
-      : layers_(context.knobs.Count("layers")),
-        init_(context.knobs.Number("init")),
-        l2_(context.knobs.Number("l2")),
-        nodes_(context, context.knobs.Count("dim"),
-               nn::StorageOf(context.knobs.On("bf16_layers"))) {}
+LightGcn::LightGcn(const BuildContext& context)
+    : layers_(context.knobs.Count("layers")),
+      init_(context.knobs.Number("init")),
+      l2_(context.knobs.Number("l2")),
+      nodes_(context, context.knobs.Count("dim"), nn::StorageOf(context.knobs.On("bf16_layers"))) {}
 
-  nn::Parameters& parameters() override { return nodes_.parameters(); }
-  void Initialise(uint64_t seed) override { nodes_.Initialise(seed, init_); }
-  Loss loss() const override { return Loss::kBpr; }
+// Eq. 3 and 4: Z = mean over k = 0..K of A^k Z^0, of the nodes that the pairs read.
+void LightGcn::BeginStep(const Examples& pairs) {
+  std::vector<int64_t> items = pairs.positives.values;
+  items.insert(items.end(), pairs.negatives.begin(), pairs.negatives.end());
+  nodes_.BeginStep(pairs.users, items, layers_);
+}
 
-  bool distributes() const override { return true; }
-  void Join(const train::Team& team) override { nodes_.Join(team); }
-  void BeginStep(const Examples& pairs) override {
-    std::vector<int64_t> items = pairs.positives.values;
-    items.insert(items.end(), pairs.negatives.begin(), pairs.negatives.end());
-    nodes_.BeginStep(pairs.users, items, layers_);
-  }
-  void EndStep() override { nodes_.EndStep(); }
+// Eq. 15: the sum over the pairs of -log s(Z_u . Z_+ - Z_u . Z_-) + l2/2 |Z^0_u, Z^0_+, Z^0_-|^2.
+at::Tensor LightGcn::LossSum(const Examples& pairs, const nn::Draws&) {
+  const std::vector<int64_t>&users = pairs.users, &liked = pairs.positives.values,
+        &others = pairs.negatives;
+  const ranking::NodeRows &z = nodes_.Mean(), &start = nodes_.Start();
+  const at::Tensor u = z.Users(users);
+  const at::Tensor bpr = nn::BprLossSum((u * z.Items(liked)).sum(1), (u * z.Items(others)).sum(1));
+  return bpr + nn::SumOfSquares({start.Users(users), start.Items(liked), start.Items(others)}) *
+                   (l2_ / 2);
+}
 
-  // Eq. 3 and 4: Z = mean over k = 0..K of A^k Z^0.
-  // Eq. 15: the sum over the pairs of -log s(Z_u . Z_+ - Z_u . Z_-) + l2/2 |Z^0_u, Z^0_+, Z^0_-|^2.
-  at::Tensor LossSum(const Examples& pairs, const nn::Draws&) override {
-    const std::vector<int64_t>&users = pairs.users, &liked = pairs.positives.values,
-          &others = pairs.negatives;
-    const ranking::NodeRows z = nodes_.Mean(), start = nodes_.Start();
-    const at::Tensor u = z.Users(users);
-    const at::Tensor bpr =
-        nn::BprLossSum((u * z.Items(liked)).sum(1), (u * z.Items(others)).sum(1));
-    return bpr + nn::SumOfSquares({start.Users(users), start.Items(liked), start.Items(others)}) *
-                     (l2_ / 2);
-  }
+void LightGcn::Save(const std::filesystem::path& folder) {
+  Prepare();
+  nodes_.Save(folder);
+}
 
-  void Prepare() override { nodes_.KeepMean(layers_); }
-  at::Tensor Scores(std::span<const Query> queries, Range items) override {
-    return nodes_.Scores(queries, items);
-  }
-
-  void Save(const std::filesystem::path& folder) override {
-    Prepare();
-    nodes_.Save(folder);
-  }
-  void Load(const std::filesystem::path& folder) override { nodes_.Load(folder); }
-  Facts facts() const override { return nodes_.facts(); }
-
-  void SetEdges(const Ragged<int64_t>& positives) { nodes_.SetEdges(positives); }
-
- private:
-  int64_t layers_;
-  double init_, l2_;
-  ranking::NodeTable nodes_;
-};
+namespace {
 
 std::unique_ptr<Recommender> Build(const BuildContext& context) {
   auto scorer = std::make_unique<LightGcn>(context);
