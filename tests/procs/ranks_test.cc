@@ -1,4 +1,5 @@
 // launch/run.sh with two ranks on this host, against one rank.
+#include "src/base/text_file.h"
 #include "tests/procs/process.h"
 
 namespace whyrec {
@@ -29,8 +30,9 @@ class RanksOfThisHost : public TinyRuns {
   }
 
   // The losses of the training, in order.
-  std::vector<double> Losses(const std::string& workspace) const {
-    std::ifstream in(folder_ / workspace / "train.isrf.isrf_code/losses.csv");
+  std::vector<double> Losses(const std::string& workspace,
+                             const std::string& stage = "train.isrf.isrf_code") const {
+    std::ifstream in(folder_ / workspace / stage / "losses.csv");
     std::vector<double> out;
     std::string line;
     for (std::getline(in, line); std::getline(in, line);)
@@ -86,6 +88,32 @@ TEST_F(RanksOfThisHost, AgreeWithOneAndSurviveKills) {
     EXPECT_NE(Said().find("exit code 137): restart 1 of 3"), std::string::npos) << Said();
   }
   EXPECT_EQ(Contents(folder_ / "ended"), Contents(folder_ / "two"));
+}
+
+// Over MPI, and read again by the leased prediction.
+TEST_F(RanksOfThisHost, DistributeANodeTable) {
+  const Words settings = {"system[0].name=lightgcn", "system[1].name=markov", "train.steps=60",
+                          "train.epoch_steps=20", "execution.threads=1"};
+  Words rows = settings;
+  rows.push_back("graphs.placement=ROWS");
+  ASSERT_EQ(Finish(Program("one", settings)), 0) << Said();
+  ASSERT_EQ(Finish(TwoRanks("two", rows)), 0) << Said();
+  const auto one = Losses("one", "train.lightgcn"), two = Losses("two", "train.lightgcn");
+  ASSERT_EQ(one.size(), 60u);
+  ASSERT_EQ(two.size(), one.size());
+  for (size_t i = 0; i < one.size(); ++i) EXPECT_NEAR(two[i] / one[i], 1, 1e-5) << "step " << i + 1;
+  const auto facts = [&](const char* workspace) {
+    return ReadFile(folder_ / workspace / "train.lightgcn/manifest.txtpb");
+  };
+  EXPECT_NE(facts("two").find("distributed over 2 ranks"), std::string::npos) << facts("two");
+  EXPECT_NE(facts("one").find("on every rank"), std::string::npos) << facts("one");
+  int tables = 0;
+  for (const auto& [file, bytes] : Contents(folder_ / "one"))
+    if (file.starts_with("metrics.lightgcn/")) {
+      EXPECT_EQ(Contents(folder_ / "two").at(file), bytes) << file;
+      ++tables;
+    }
+  EXPECT_GT(tables, 0);
 }
 
 TEST_F(RanksOfThisHost, RunBothProtocols) {
