@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
+#include <span>
 #include <vector>
 
 #include "src/base/error.h"
@@ -68,6 +70,7 @@ class Shortlist {
   }
 
   void Cut(int64_t k, float margin) {
+    if (std::ssize(found_) < k) return;
     std::nth_element(found_.begin(), found_.begin() + (k - 1), found_.end(), Better);
     least_ = found_[static_cast<size_t>(k - 1)].score - margin;
     std::erase_if(found_, [&](const Scored& x) { return x.score < least_; });
@@ -127,47 +130,102 @@ class Cosines {
 
 HostTensor TopKCosine(const HostTensor& x, int64_t k) { return TopKCosine(x, k, 0, x.dim(0)); }
 
+namespace {
+
+struct Block {
+  int64_t begin, end;
+};
+
+std::vector<Block> BlocksOf(int64_t begin, int64_t end) {
+  std::vector<Block> out;
+  for (int64_t at = begin; at < end; at += kBlock) out.push_back({at, std::min(end, at + kBlock)});
+  return out;
+}
+
+// The shortlists of the rows [begin, end).
+class Screening {
+ public:
+  Screening(const Cosines& cosines, int64_t k, int64_t begin, int64_t end)
+      : cosines_(cosines), k_(k), begin_(begin), lists_(static_cast<size_t>(end - begin)) {
+    const std::vector<Block> own = BlocksOf(begin, end);
+    std::vector<Block> others = BlocksOf(0, begin);
+    std::ranges::copy(BlocksOf(end, cosines.rows()), std::back_inserter(others));
+    const auto count = std::ssize(own);
+    tensor::ParallelForSerialOps(count, [&](int64_t from, int64_t to) {
+      const c10::NoGradGuard no_grad;
+      for (int64_t i = from; i < to; ++i) {
+        const Block& rows = own[static_cast<size_t>(i)];
+        Add(rows, rows, Products(rows, rows));
+        for (const Block& columns : others) Add(rows, columns, Products(rows, columns));
+      }
+    });
+    // A tournament: in each round every block meets one other, so that no two threads work on one
+    // list. With an odd number of blocks one rests.
+    const int64_t players = count + count % 2;
+    for (int64_t round = 0; round + 1 < players; ++round)
+      tensor::ParallelForSerialOps(players / 2, [&](int64_t from, int64_t to) {
+        const c10::NoGradGuard no_grad;
+        for (int64_t pair = from; pair < to; ++pair) {
+          const auto seat = [&](int64_t i) {
+            return i == 0 ? 0 : 1 + (i - 1 + round) % (players - 1);
+          };
+          const int64_t a = seat(pair), b = seat(players - 1 - pair);
+          if (std::max(a, b) >= count) continue;
+          const Block &rows = own[static_cast<size_t>(a)], &columns = own[static_cast<size_t>(b)];
+          const at::Tensor scores = Products(rows, columns);
+          Add(rows, columns, scores);
+          Add(columns, rows, scores.t().contiguous());
+        }
+      });
+  }
+
+  // The k best of a row of [begin, end), best first.
+  void Best(int64_t row, std::span<int32_t> out) {
+    auto& list = lists_[static_cast<size_t>(row - begin_)];
+    list.Cut(k_, cosines_.margin());
+    std::vector<Scored>& found = list.found();
+    std::ranges::sort(found, Better);
+    // Runs of rows that the margin cannot tell apart.
+    for (size_t from = 0, to = 0; from < found.size(); from = to) {
+      for (to = from + 1; to < found.size(); ++to)
+        if (found[to - 1].score - found[to].score > cosines_.margin()) break;
+      if (to - from == 1 || from >= out.size()) continue;
+      for (size_t i = from; i < to; ++i) found[i].score = cosines_.Exact(row, found[i].row);
+      std::sort(found.begin() + static_cast<int64_t>(from),
+                found.begin() + static_cast<int64_t>(to), Better);
+    }
+    for (size_t i = 0; i < out.size(); ++i) out[i] = found[i].row;
+  }
+
+ private:
+  at::Tensor Products(const Block& rows, const Block& columns) const {
+    return at::mm(cosines_.Unit(rows.begin, rows.end),
+                  cosines_.Unit(columns.begin, columns.end).t());
+  }
+
+  void Add(const Block& rows, const Block& columns, const at::Tensor& scores) {
+    const int64_t width = scores.size(1);
+    for (int64_t i = rows.begin; i < rows.end; ++i)
+      lists_[static_cast<size_t>(i - begin_)].Add(
+          scores.const_data_ptr<float>() + (i - rows.begin) * width, width, columns.begin, i, k_,
+          cosines_.margin());
+  }
+
+  const Cosines& cosines_;
+  const int64_t k_, begin_;
+  std::vector<Shortlist> lists_;
+};
+
+}  // namespace
+
 HostTensor TopKCosine(const HostTensor& x, int64_t k, int64_t begin, int64_t end) {
   WR_CHECK(k >= 1 && k < x.dim(0), "k = ", k, " of ", x.dim(0), " rows");
   const c10::NoGradGuard no_grad;
   const Cosines cosines(x);
-  std::vector<Shortlist> lists(static_cast<size_t>(end - begin));
-  const float margin = cosines.margin();
-  // `scores` [rows, columns] of rows first_row .. and columns first_column ..
-  const auto add = [&](const at::Tensor& scores, int64_t first_row, int64_t first_column) {
-    tensor::ParallelFor(scores.size(0), [&](int64_t from, int64_t to) {
-      for (int64_t i = from; i < to; ++i)
-        lists[static_cast<size_t>(first_row + i - begin)].Add(
-            scores.const_data_ptr<float>() + i * scores.size(1), scores.size(1), first_column,
-            first_row + i, k, margin);
-    });
-  };
-  for (int64_t rows = begin; rows < end; rows += kBlock) {
-    const int64_t row_end = std::min(end, rows + kBlock);
-    const at::Tensor left = cosines.Unit(rows, row_end);
-    const auto block = [&](int64_t columns, int64_t column_end, bool both) {
-      const at::Tensor scores = at::mm(left, cosines.Unit(columns, column_end).t());
-      add(scores, rows, columns);
-      if (both) add(scores.t().contiguous(), columns, rows);
-    };
-    // Columns outside [begin, end) serve the rows alone; of those inside, the later ones serve
-    // both.
-    for (int64_t at = 0; at < begin; at += kBlock) block(at, std::min(begin, at + kBlock), false);
-    block(rows, row_end, false);
-    for (int64_t at = row_end; at < end; at += kBlock) block(at, std::min(end, at + kBlock), true);
-    for (int64_t at = end; at < cosines.rows(); at += kBlock)
-      block(at, std::min(cosines.rows(), at + kBlock), false);
-  }
+  Screening screening(cosines, k, begin, end);
   HostTensor out = HostTensor::Zeros(DType::kI32, {end - begin, k});
   tensor::ParallelFor(end - begin, [&](int64_t from, int64_t to) {
-    for (int64_t i = from; i < to; ++i) {
-      auto& list = lists[static_cast<size_t>(i)];
-      list.Cut(k, margin);
-      for (Scored& one : list.found()) one.score = cosines.Exact(begin + i, one.row);
-      std::partial_sort(list.found().begin(), list.found().begin() + k, list.found().end(), Better);
-      std::transform(list.found().begin(), list.found().begin() + k, out.row<int32_t>(i).begin(),
-                     [](const Scored& one) { return one.row; });
-    }
+    for (int64_t i = from; i < to; ++i) screening.Best(begin + i, out.row<int32_t>(i));
   });
   return out;
 }

@@ -11,7 +11,8 @@ namespace whyrec::nn {
 //
 // Exact, and the same on every CPU: cosines are compared as the exact ones, rounded to fp32.
 // Products of blocks in fp32 only say which rows may be among the k best, with a margin that no
-// rounding can exceed; each block of a pair of blocks serves its rows and its columns.
+// rounding can exceed; each product of two blocks serves the rows of both. Only rows that the
+// margin cannot tell apart are computed exactly.
 // Takes n (w + 4 k) floats and about 8 k + 2,048 bytes a row.
 HostTensor TopKCosine(const HostTensor& x, int64_t k);
 // The same for the rows [begin, end) only: I32 [end - begin, k].
