@@ -201,6 +201,11 @@ TEST(LightGcn, LossAndGradientEqualDenseOnes) {
   }
 }
 
+// Z of the stored start table, dense.
+at::Tensor TrainedTable(const at::Tensor& graph, const fs::path& model) {
+  return DenseMean(graph, tensor::View(store::ReadSafetensors(model).at("nodes")), 3);
+}
+
 TEST(LightGcn, ScoresAreProductsOfPropagatedRows) {
   const World world(MakeCatalogue(kSmall, kItems),
                     Settings({Cat("dim=", kWidth)}, {"train.steps=5", "train.dtype=FP64"}));
