@@ -59,6 +59,12 @@ int64_t ScorerTraining::steps_per_epoch() const {
 }
 
 Examples ScorerTraining::ExamplesOf(const train::Share& share) {
+  const bool known = drawn_ && drawn_->first.step == share.step &&
+                     drawn_->first.begin == share.begin && drawn_->first.end == share.end;
+  return known ? drawn_->second : Draw(share);
+}
+
+Examples ScorerTraining::Draw(const train::Share& share) {
   const int64_t first = share.first();
   Examples examples = parts_.sampler.Draw(first + share.begin, first + share.end);
   examples.step = share.step;
@@ -71,7 +77,9 @@ Examples ScorerTraining::ExamplesOf(const train::Share& share) {
 }
 
 void ScorerTraining::BeginStep(const train::Share& whole) {
-  if (scorer_.distributes()) scorer_.BeginStep(ExamplesOf(whole));
+  if (!scorer_.distributes()) return;
+  drawn_.emplace(whole, Draw(whole));
+  scorer_.BeginStep(drawn_->second);
 }
 
 train::StepLoss ScorerTraining::Loss(const train::Share& share) {

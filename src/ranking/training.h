@@ -3,7 +3,9 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "src/base/facts.h"
 #include "src/ranking/scorer.h"
@@ -34,12 +36,14 @@ class ScorerTraining final : public train::Trainable {
 
  private:
   Examples ExamplesOf(const train::Share& share);
+  Examples Draw(const train::Share& share);
   double Hits(std::span<const Query> queries, std::span<const int64_t> targets) const;
   double Losses(std::span<const Query> queries, std::span<const int64_t> targets) const;
 
   Scorer& scorer_;
   const TrainingParts parts_;
   train::Team team_;
+  std::optional<std::pair<train::Share, Examples>> drawn_;  // by BeginStep, for a step of one pass
 };
 
 // Whether items of the history are left out of rankings: the knob mask_history, at validation and
