@@ -59,10 +59,13 @@ at::Tensor Parameters::Add(const std::string& path, at::IntArrayRef shape, bool 
   return tensor;
 }
 
-at::Tensor Parameters::AddShard(const std::string& path, Shard shard, int64_t width) {
-  const at::Tensor out = Add(path, {std::ssize(shard.rows()), width});
+void Parameters::Distribute(const std::string& path, Shard shard) {
+  at::Tensor& tensor = all_[index_.at(path)].second;
+  WR_CHECK(tensor.size(0) == shard.map->size(), "'", path, "' has ", tensor.size(0), " rows");
+  const bool trainable = tensor.requires_grad();
+  tensor = at::zeros({std::ssize(shard.rows()), tensor.size(1)}, tensor.options());
+  tensor.set_requires_grad(trainable);
   shards_.emplace(path, std::move(shard));
-  return out;
 }
 
 const Shard* Parameters::ShardOf(const std::string& path) const {

@@ -31,9 +31,9 @@ class Parameters {
   // A zero-filled leaf, which requires a gradient if trainable. Error(kInternal) when the path is
   // taken.
   at::Tensor Add(const std::string& path, at::IntArrayRef shape, bool trainable = true);
-  // This rank's rows of a table [shard.map->size(), width]. Its gradient is this rank's affair: no
-  // other rank has one for these rows.
-  at::Tensor AddShard(const std::string& path, Shard shard, int64_t width);
+  // Before anything is stored in it: of the table [shard.map->size(), width] only this rank's rows
+  // are kept. Its gradient is this rank's affair: no other rank has one for these rows.
+  void Distribute(const std::string& path, Shard shard);
   const Shard* ShardOf(const std::string& path) const;  // null: every rank holds all of it
   // Of a table that every rank holds: its gradient is the sum over the ranks already, because the
   // system adds up the few rows that were read.

@@ -1,7 +1,9 @@
 #include "src/ranking/node_rows.h"
 
+#include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/matmul.h>
+#include <ATen/ops/searchsorted.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros_like.h>
 
@@ -47,15 +49,31 @@ at::Tensor NodeRows::Scores(std::span<const Query> queries, Range items) const {
   return at::matmul(Users(users), Items(items).t());
 }
 
-std::shared_ptr<NodeRows::Some> Distinct(std::span<const int64_t> users,
-                                         std::span<const int64_t> items, int64_t user_count) {
-  auto some = std::make_shared<NodeRows::Some>();
-  std::vector<int64_t>& nodes = some->nodes;
+at::Tensor NodeRows::Nodes(const at::Tensor& nodes) const {
+  if (!some_) return at::embedding(table_, nodes);
+  const at::Tensor known = at::tensor(some_->nodes, at::kLong), wanted = nodes.cpu().contiguous();
+  const at::Tensor found = at::searchsorted(known, wanted).clamp_max(known.size(0) - 1);
+  WR_CHECK(known.index_select(0, found.view(-1)).view_as(wanted).equal(wanted),
+           "a node was not fetched");
+  const at::Tensor rows = at::tensor(some_->at, at::kLong).index_select(0, found.view(-1));
+  return at::embedding(table_, rows.view_as(wanted).to(table_.device()));
+}
+
+std::vector<int64_t> NodesOf(std::span<const int64_t> users, std::span<const int64_t> items,
+                             int64_t user_count) {
+  std::vector<int64_t> nodes;
+  nodes.reserve(users.size() + items.size());
   for (const int64_t user : users) nodes.push_back(user + 1);
   for (const int64_t item : items) nodes.push_back(user_count + 1 + item);
+  return nodes;
+}
+
+std::shared_ptr<NodeRows::Some> Distinct(std::vector<int64_t> nodes) {
+  auto some = std::make_shared<NodeRows::Some>();
   std::ranges::sort(nodes);
   nodes.erase(std::unique(nodes.begin(), nodes.end()), nodes.end());
-  some->at.resize(nodes.size());
+  some->nodes = std::move(nodes);
+  some->at.resize(some->nodes.size());
   std::iota(some->at.begin(), some->at.end(), 0);
   return some;
 }
@@ -79,9 +97,9 @@ void AddRows(const NodeRows& rows, const at::Tensor& table, cluster::Communicato
   train::SumRows(table, nodes, counts, table.scalar_type(), comm);
 }
 
-NodeFetch::NodeFetch(std::span<const int64_t> users, std::span<const int64_t> items,
-                     int64_t user_count, const NodeMap& map, cluster::Communicator& comm)
-    : users_(user_count), some_(Distinct(users, items, user_count)) {
+NodeFetch::NodeFetch(std::shared_ptr<NodeRows::Some> some, int64_t user_count, const NodeMap& map,
+                     cluster::Communicator& comm)
+    : users_(user_count), some_(std::move(some)) {
   const std::vector<int64_t>& nodes = some_->nodes;
   std::vector<size_t> order(nodes.size());  // of the places
   std::iota(order.begin(), order.end(), size_t{0});

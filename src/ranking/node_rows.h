@@ -30,6 +30,7 @@ class NodeRows {
   at::Tensor Users(std::span<const int64_t> users) const;  // [n, d], differentiable
   at::Tensor Items(std::span<const int64_t> items) const;  // [n, d], differentiable
   at::Tensor Items(Range items) const;                     // [items.size(), d]
+  at::Tensor Nodes(const at::Tensor& nodes) const;         // [..] -> [.., d], differentiable
   // Z_u . Z_i of the queries' users, [Q, items.size()].
   at::Tensor Scores(std::span<const Query> queries, Range items) const;
   const at::Tensor& table() const { return table_; }
@@ -43,9 +44,10 @@ class NodeRows {
   std::shared_ptr<const Some> some_;
 };
 
-// The nodes of these users and items, ascending, one row each.
-std::shared_ptr<NodeRows::Some> Distinct(std::span<const int64_t> users,
-                                         std::span<const int64_t> items, int64_t user_count);
+std::vector<int64_t> NodesOf(std::span<const int64_t> users, std::span<const int64_t> items,
+                             int64_t user_count);
+// Each node once, ascending, and its row.
+std::shared_ptr<NodeRows::Some> Distinct(std::vector<int64_t> nodes);
 // Rows of a table that this rank holds, as a leaf that requires a gradient.
 NodeRows PickRows(const at::Tensor& table, int64_t user_count,
                   std::shared_ptr<const NodeRows::Some> some);
@@ -56,8 +58,8 @@ void AddRows(const NodeRows& rows, const at::Tensor& table, cluster::Communicato
 // A set of nodes, fetched from their owners; gradients go the other way. All ranks together.
 class NodeFetch {
  public:
-  NodeFetch(std::span<const int64_t> users, std::span<const int64_t> items, int64_t user_count,
-            const NodeMap& map, cluster::Communicator& comm);
+  NodeFetch(std::shared_ptr<NodeRows::Some> some, int64_t user_count, const NodeMap& map,
+            cluster::Communicator& comm);
   // own [rows of this rank, d] -> the wanted rows, a leaf that requires a gradient if `trainable`.
   NodeRows Get(const at::Tensor& own, bool trainable);
   // own += the gradients of `rows`, of every rank.

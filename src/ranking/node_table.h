@@ -5,17 +5,11 @@
 
 #include <filesystem>
 #include <functional>
-#include <memory>
-#include <optional>
 #include <span>
 
-#include "src/base/csr.h"
 #include "src/base/facts.h"
 #include "src/base/ragged.h"
-#include "src/nn/parameters.h"
-#include "src/nn/sparse.h"
-#include "src/ranking/node_rows.h"
-#include "src/train/team.h"
+#include "src/ranking/node_graph.h"
 
 namespace whyrec::ranking {
 
@@ -25,7 +19,6 @@ class NodeTable {
   // device that the configuration names.
   NodeTable(const BuildContext& context, int64_t dim,
             nn::LayerStorage storage = nn::LayerStorage::kAsOperand);
-  ~NodeTable();
 
   nn::Parameters& parameters() { return parameters_; }
   // Under ROWS every rank keeps the rows of its part of the graph from here on. By all ranks,
@@ -53,8 +46,8 @@ class NodeTable {
   // rows that were read, not the table. By all ranks together.
   void BeginStep(std::span<const int64_t> users, std::span<const int64_t> items, int64_t layers);
   void EndStep();
-  const NodeRows& Mean() const { return mean_; }
-  const NodeRows& Start() const { return start_; }
+  const NodeRows& Mean() const { return graph_.Mean(); }
+  const NodeRows& Start() const { return graph_.Start(); }
 
   // For prediction: the mean kept, scores from it, and the file of the training folder. By all
   // ranks together, but for Load.
@@ -65,20 +58,13 @@ class NodeTable {
   Facts facts() const;
 
  private:
-  class Part;                               // what this rank holds under ROWS
-  const nn::SparseOperator& Graph() const;  // of all nodes; made when it is first asked for
-
   int64_t users_, items_, layers_ = 0;
-  mutable std::optional<Csr> edges_;  // until graph_ or part_ is made of them
+  config::GraphsConfig graphs_;
   nn::LayerStorage storage_;
-  config::GraphsConfig::Placement placement_;
-  int64_t replicate_bytes_;
   nn::Parameters parameters_;
-  mutable std::optional<nn::SparseOperator> graph_;
+  NodeGraph graph_;
   train::Team team_ = train::Team::Alone();
-  std::unique_ptr<Part> part_;
-  NodeRows mean_, start_;  // of the step under way: what it reads
-  NodeRows kept_;          // for prediction; under ROWS this rank's rows
+  at::Tensor kept_;  // for prediction; under ROWS this rank's rows
 };
 
 }  // namespace whyrec::ranking

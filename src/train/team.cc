@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "src/base/error.h"
+#include "src/tensor/bridge.h"
 #include "src/tensor/dist_ops.h"
 
 namespace whyrec::train {
@@ -37,6 +39,12 @@ at::Tensor Team::Gather(const at::Tensor& rows) const {
 
 at::Tensor Team::CountOnce(const at::Tensor& parameter) const {
   return comm_->rank() == 0 ? parameter : parameter.detach();
+}
+
+void Team::Sum(const at::Tensor& values) const {
+  WR_CHECK(values.is_contiguous(), "a sum over ranks in place");
+  comm_->AllReduce(values.mutable_data_ptr(), values.numel(), tensor::DTypeOf(values.scalar_type()),
+                   cluster::Reduce::kSum, tensor::PlaceOf(values));
 }
 
 void Team::Once(const std::function<void()>& f) const {

@@ -34,6 +34,8 @@ class Team {
   // For a parameter that every rank's loss uses in the same way: lets its gradient flow on one rank
   // only, so that the sum over the ranks counts it once.
   at::Tensor CountOnce(const at::Tensor& parameter) const;
+  // Every rank's values become their sum over the ranks, with the same bits on each.
+  void Sum(const at::Tensor& values) const;
   // f on one rank, while the others wait.
   void Once(const std::function<void()>& f) const;
 

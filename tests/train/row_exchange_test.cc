@@ -118,7 +118,9 @@ TEST(Shards, InitialValuesAreThoseOfTheTable) {
     const auto map = std::make_shared<const NodeMap>(Drawn(kNodes, parts));
     for (int part = 0; part < parts; ++part) {
       nn::Parameters parameters;
-      const at::Tensor own = parameters.AddShard("nodes", {map, part}, kWidth);
+      parameters.Add("nodes", {kNodes, kWidth});
+      parameters.Distribute("nodes", {map, part});
+      const at::Tensor own = parameters.Get("nodes");
       EXPECT_EQ(parameters.Count(), kNodes * kWidth);
       nn::FillNormal(own, "nodes", 3, 0.1, parameters.ShardOf("nodes"));
       EXPECT_TRUE(at::equal(own.detach(), RowsOf(whole, *map, part)));

@@ -85,25 +85,17 @@ class IsrfRecommender final : public Recommender {
         batches_(IsrfVariantOf(context.variant), train_, config_.isrf(), prompts_, *tokenizer_),
         model_(IsrfVariantOf(context.variant), config_.isrf(), BackboneConfig(config_),
                LoadInputs(context), parameters_),
-        decoder_(train_, config_, batches_, *tokenizer_) {
-    if (context.artefacts.contains("graphs")) ranking::RefuseRows(context, "isrf");
-  }
+        decoder_(train_, config_, batches_, *tokenizer_) {}
 
   Facts Train(TrainContext& context) override;
 
   void Load(const std::filesystem::path& folder) override {
     train::LoadParameters(parameters_, folder / "model.safetensors");
-    nodes_ = at::Tensor();
+    model_.Load(folder);
   }
 
+  // By all ranks together while they train.
   std::vector<Prediction> Predict(Task task, const std::vector<Query>& queries) override;
-
-  // E, computed once after loading: it does not change between batches of queries.
-  const at::Tensor& Nodes() {
-    if (!nodes_.defined()) nodes_ = model_.NodeTable();
-    return nodes_;
-  }
-  void ForgetNodes() { nodes_ = at::Tensor(); }
 
   const config::RunConfig& config_;
   const data::TrainView& train_;
@@ -120,8 +112,6 @@ class IsrfRecommender final : public Recommender {
                                                         const std::vector<Query>& queries);
   std::vector<std::vector<decode::Hypothesis>> RankedCandidates(const IsrfModel::Encoded& encoded,
                                                                 const std::vector<Query>& queries);
-
-  at::Tensor nodes_;
 };
 
 std::vector<Prediction> IsrfRecommender::Predict(Task task, const std::vector<Query>& queries) {
@@ -140,7 +130,9 @@ std::vector<Prediction> IsrfRecommender::Predict(Task task, const std::vector<Qu
   }
   const IsrfBatch batch =
       ToDevice(batches_.Make(t5_task, samples), 0, std::ssize(samples), parameters_.device());
-  const auto encoded = model_.Encode(batch, Nodes(), /*draws=*/{});
+  const ranking::NodeRows nodes = model_.Nodes(batch);
+  if (queries.empty()) return {};  // other ranks read nodes
+  const auto encoded = model_.Encode(batch, nodes, /*draws=*/{});
   const auto hypotheses =
       decoder_.Exact(task) ? RankedCandidates(encoded, queries) : Searched(task, encoded, queries);
   std::vector<Prediction> out;
@@ -194,35 +186,33 @@ class IsrfTraining final : public train::Trainable {
 
   // The tasks take turns, one a step. Every rank renders the whole global batch, so that padding
   // and the count of target tokens are global, and works on its slice.
-  train::StepLoss Loss(const train::Share& share) override {
-    system_.ForgetNodes();
+  void BeginStep(const train::Share& whole) override {
     const auto& tasks = source_.tasks();
-    const T5Task task = tasks[static_cast<size_t>(share.step) % tasks.size()];
-    const int64_t turn = share.step / std::ssize(tasks), size = share.global_batch;
+    const T5Task task = tasks[static_cast<size_t>(whole.step) % tasks.size()];
+    const int64_t turn = whole.step / std::ssize(tasks), size = whole.global_batch;
     std::vector<Sample> samples;
     for (int64_t i = 0; i < size; ++i) samples.push_back(source_.Draw(task, turn * size + i));
-    const Batch global = system_.batches_.Make(task, samples);
-    const at::Device device = system_.parameters_.device();
-    const IsrfBatch batch = ToDevice(global, share.begin, share.end, device);
-    const at::Tensor nodes =
-        task == IsrfConfig::SEQUENTIAL ? at::Tensor() : system_.model_.NodeTable();
-    train::StepLoss loss{.own = {}, .shared = {}, .task = IsrfConfig::Task_Name(task)};
+    batch_ = system_.batches_.Make(task, samples);
+    slice_ = OnDevice(batch_, whole.rank);
+    rows_ = system_.model_.BeginStep(slice_);
+  }
+
+  train::StepLoss Loss(const train::Share& share) override {
+    train::StepLoss loss{.own = {}, .shared = {}, .task = IsrfConfig::Task_Name(batch_.task)};
+    const IsrfBatch part = OnDevice(batch_, {share.begin, share.end});
     const nn::Draws draws = share.draws(config_.seed());
-    const auto encoded = system_.model_.Encode(batch, nodes, draws);
-    loss.own = system_.model_.TextLossSum(batch, encoded, draws) /
-               system_.model_.CountedTokens(tensor::View(global.target));
-    if (share.last())
-      loss.shared = system_.model_.AlignmentLoss(
-          share.size() == share.rank.size()
-              ? batch
-              : ToDevice(global, share.rank.begin, share.rank.end, device),
-          nodes, team_);
+    const auto encoded = system_.model_.Encode(part, rows_.nodes, draws);
+    loss.own = system_.model_.TextLossSum(part, encoded, draws) /
+               system_.model_.CountedTokens(tensor::View(batch_.target));
+    if (share.last()) loss.shared = system_.model_.AlignmentLoss(slice_, rows_, team_);
     return loss;
   }
 
+  void EndStep() override { system_.model_.EndStep(); }
+
   train::Validation Validate(int64_t step) override {
     c10::NoGradGuard no_grad;
-    system_.ForgetNodes();
+    system_.model_.KeepNodes();
     return config_.train().stop() == TrainConfig::METRIC ? HitRate() : MeanLoss(step);
   }
 
@@ -236,9 +226,9 @@ class IsrfTraining final : public train::Trainable {
     const auto hits = [&](int64_t begin, int64_t end) {
       return Hits(task, {users.begin() + begin, users.begin() + end});
     };
-    const double value =
-        team_.SumOverUnits(std::ssize(users), config_.predict().batch_users(), hits) /
-        static_cast<double>(users.size());
+    const double value = team_.SumOverUnits(std::ssize(users), config_.predict().batch_users(),
+                                            hits, train::Team::Calls::kTogether) /
+                         static_cast<double>(users.size());
     return {value, false, {{std::string(NameOf(task)) + " HR@10", value}}};
   }
 
@@ -278,13 +268,16 @@ class IsrfTraining final : public train::Trainable {
     const auto unit = [&](int64_t begin, int64_t end) {
       const std::span<const Sample> part(samples.begin() + begin, samples.begin() + end);
       const Batch host = system_.batches_.Make(task, part);
-      const IsrfBatch batch = ToDevice(host, 0, std::ssize(part), system_.parameters_.device());
-      const auto encoded = system_.model_.Encode(batch, system_.Nodes(), {});
+      const IsrfBatch batch = OnDevice(host, {0, std::ssize(part)});
+      const ranking::NodeRows nodes = system_.model_.Nodes(batch);
+      if (part.empty()) return 0.0;  // other ranks read nodes
+      const auto encoded = system_.model_.Encode(batch, nodes, {});
       const double sum = system_.model_.TextLossSum(batch, encoded, {}).item<double>();
       return sum / static_cast<double>(system_.model_.CountedTokens(tensor::View(host.target))) *
              static_cast<double>(part.size());
     };
-    return team_.SumOverUnits(std::ssize(samples), 64, unit) / static_cast<double>(samples.size());
+    return team_.SumOverUnits(std::ssize(samples), 64, unit, train::Team::Calls::kTogether) /
+           static_cast<double>(samples.size());
   }
 
   std::vector<Sample> ValidationSamples(T5Task task, int64_t step) {
@@ -318,19 +311,32 @@ class IsrfTraining final : public train::Trainable {
     return samples;
   }
 
+  IsrfBatch OnDevice(const Batch& batch, train::Slice samples) const {
+    return ToDevice(batch, samples.begin, samples.end, system_.parameters_.device());
+  }
+
   IsrfRecommender& system_;
   const config::RunConfig& config_;
   const data::LabelStore& labels_;
   const Ragged<int64_t>& exclusion_;
   const train::Team team_;
   SampleSource source_;
+  // Of the step under way: the global batch, this rank's samples of it, and the rows they read.
+  Batch batch_;
+  IsrfBatch slice_;
+  IsrfModel::Rows rows_;
 };
 
 Facts IsrfRecommender::Train(TrainContext& context) {
+  model_.Join(train::Team(context.comm), config_.graphs());
   model_.Initialise(config_.seed());
   if (config_.isrf().backbone().has_folder()) model_.t5().Load(config_.isrf().backbone().folder());
   IsrfTraining training(*this, context);
   Facts facts = train::Run(training, config_.train(), context.folder, context.comm);
+  train::LoadParameters(parameters_, context.folder / "model.safetensors");
+  model_.KeepNodes();
+  model_.Save(context.folder);
+  std::ranges::copy(model_.facts(), std::back_inserter(facts));
   if (train_.explanations.empty())
     facts.emplace_back("explanation task", "off: the data hold no review texts");
   return facts;
@@ -377,7 +383,7 @@ const Registration kRegistration({
                      "predict.direct_decode", "predict.fill", "predict.sequential_beams",
                      "predict.sequential_extra", "predict.direct_beams", "predict.max_new_tokens",
                      "predict.length_penalty", "predict.batch_users"},
-    .revision = 2,  // dropout by sample
+    .revision = 3,  // writes the propagated table
     .variants = Variants(),
     .needs = Needs,
     .files = ExternalFiles,

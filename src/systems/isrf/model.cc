@@ -6,12 +6,17 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/relu.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
+#include <c10/core/GradMode.h>
 
 #include <cmath>
 
+#include "src/base/error.h"
 #include "src/nn/losses.h"
+#include "src/store/safetensors.h"
 #include "src/tensor/bridge.h"
+#include "src/train/tensor_files.h"
 
 namespace whyrec::systems {
 namespace {
@@ -24,10 +29,19 @@ at::Tensor Activate(const at::Tensor& x, config::AdapterConfig::Activation activ
   return x;
 }
 
+std::vector<int64_t> Numbers(const at::Tensor& rows) {  // i64, of any shape
+  const at::Tensor flat = rows.cpu().contiguous().view(-1);
+  const auto* data = flat.const_data_ptr<int64_t>();
+  return {data, data + flat.numel()};
+}
+
+constexpr const char* kAdapter[] = {"adapter.w1", "adapter.b1", "adapter.w2", "adapter.b2"};
+constexpr char kPropagated[] = "propagated.safetensors";
+
 }  // namespace
 
 IsrfModel::IsrfModel(IsrfVariant variant, const IsrfConfig& config, const lm::T5Config& t5,
-                     const IsrfInputs& inputs, nn::Parameters& parameters)
+                     IsrfInputs inputs, nn::Parameters& parameters)
     : variant_(variant),
       config_(config),
       parameters_(parameters),
@@ -38,14 +52,13 @@ IsrfModel::IsrfModel(IsrfVariant variant, const IsrfConfig& config, const lm::T5
   parameters.Add("prompt", {3 * config.prompts_per_task(), d});
   parameters.Add("whole_word", {kWholeWordRows, d});
   if (variant_ == IsrfVariant::kPod) return;
-  a_hat_ = std::make_unique<nn::SparseOperator>(*inputs.interactions, true,
-                                                nn::StorageOf(config.bf16_layers()));
+  const nn::LayerStorage storage = nn::StorageOf(config.bf16_layers());
+  a_hat_.emplace(std::move(*inputs.interactions), true, users_, storage);
   if (variant_ == IsrfVariant::kElmrec) {
     parameters.Add("nodes", {users_ + items_ + 1, d});
     return;
   }
-  s_hat_ = std::make_unique<nn::SparseOperator>(*inputs.user_graph, false,
-                                                nn::StorageOf(config.bf16_layers()));
+  s_hat_.emplace(std::move(*inputs.user_graph), false, users_, storage);
   item_vectors_ = tensor::View(inputs.item_vectors).to(parameters.device(), parameters.dtype());
   const int64_t p = item_vectors_.size(1), h = (p + d) / 2;
   parameters.Add("user_nodes", {users_ + 1, d});      // P_user
@@ -59,7 +72,7 @@ IsrfModel::IsrfModel(IsrfVariant variant, const IsrfConfig& config, const lm::T5
 void IsrfModel::Initialise(uint64_t seed) {
   t5_.Initialise(seed);
   const auto normal = [&](const std::string& path, double stddev) {
-    nn::FillNormal(parameters_.Get(path), path, seed, stddev);
+    nn::FillNormal(parameters_.Get(path), path, seed, stddev, parameters_.ShardOf(path));
   };
   const auto uniform = [&](const std::string& path, double bound) {
     nn::FillUniform(parameters_.Get(path), path, seed, bound);
@@ -81,43 +94,146 @@ void IsrfModel::Initialise(uint64_t seed) {
   }
 }
 
+void IsrfModel::Join(const train::Team& team, const config::GraphsConfig& graphs) {
+  team_ = team;
+  if (!a_hat_) return;
+  // The graphs bring the sums of all ranks.
+  if (variant_ == IsrfVariant::kElmrec) {
+    parameters_.MarkSummed("nodes");
+  } else {
+    for (const char* path : {"user_nodes", "user_semantics"}) parameters_.MarkSummed(path);
+    for (const char* path : kAdapter) parameters_.MarkSummed(path);
+  }
+  const int64_t table = (users_ + items_ + 1) * t5_.config().d_model *
+                        static_cast<int64_t>(c10::elementSize(parameters_.dtype()));
+  if (!ranking::Distributes(graphs, 4 * table, team)) {
+    a_hat_->Join(team);
+    if (s_hat_) s_hat_->Join(team);
+    return;
+  }
+  const auto map = a_hat_->Partition(team.comm().size());
+  a_hat_->Join(team, map);
+  if (variant_ == IsrfVariant::kElmrec) {
+    parameters_.Distribute("nodes", a_hat_->shard());
+    return;
+  }
+  // Users have the same owner in both graphs. Node 0 stands before them in both.
+  const auto users = std::make_shared<const NodeMap>(
+      MakeNodeMap({map->owner.begin(), map->owner.begin() + users_ + 1}, team.comm().size()));
+  s_hat_->Join(team, users);
+  parameters_.Distribute("user_nodes", s_hat_->shard());
+  parameters_.Distribute("user_semantics", s_hat_->shard());
+  std::vector<int64_t> items;
+  for (const int64_t node : a_hat_->shard().rows())
+    if (node > users_) items.push_back(node - users_ - 1);
+  item_vectors_ =
+      item_vectors_.index_select(0, at::tensor(items, at::kLong).to(item_vectors_.device()));
+}
+
 // POD adds its whole-word vectors with weight 1.
 double IsrfModel::Alpha() const { return variant_ == IsrfVariant::kPod ? 1.0 : config_.alpha(); }
 
-// Eq. 2: X_item = (C W1^T + b1) W2^T + b2, [items, d].
-at::Tensor IsrfModel::AdaptedItems() const {
+// Eq. 2: X_item = (C W1^T + b1) W2^T + b2, [rows of C, d].
+at::Tensor IsrfModel::AdaptedItems(const at::Tensor& vectors) const {
   const at::Tensor hidden =
-      at::linear(item_vectors_, parameters_.Get("adapter.w1"), parameters_.Get("adapter.b1"));
+      at::linear(vectors, parameters_.Get("adapter.w1"), parameters_.Get("adapter.b1"));
   return at::linear(Activate(hidden, config_.adapter().activation()), parameters_.Get("adapter.w2"),
                     parameters_.Get("adapter.b2"));
 }
 
-// Eq. 3 and 4: E = mean over l = 0..L of A_hat^l E^(0).
-at::Tensor IsrfModel::NodeTable() const {
-  if (!a_hat_) return {};
-  const at::Tensor start = variant_ == IsrfVariant::kElmrec
-                               ? parameters_.Get("nodes")
-                               : at::cat({parameters_.Get("user_nodes"), AdaptedItems()});
-  return a_hat_->LayerMean(start, config_.layers());
+// E^(0), the rows of this rank: users, then items.
+at::Tensor IsrfModel::StartTable() const {
+  const c10::NoGradGuard no_grad;
+  return variant_ == IsrfVariant::kElmrec
+             ? parameters_.Get("nodes")
+             : at::cat({parameters_.Get("user_nodes"), AdaptedItems(item_vectors_)});
 }
 
-// Eq. 6 and 7: G = mean over l = 0..L_user of S_hat^l G_user.
-at::Tensor IsrfModel::UserTable() const {
-  if (!s_hat_) return {};
-  return s_hat_->LayerMean(parameters_.Get("user_semantics"), config_.user_layers());
+bool IsrfModel::Ordinal(IsrfConfig::Task task) const {
+  return task == IsrfConfig::SEQUENTIAL || variant_ == IsrfVariant::kPod;
 }
 
-at::Tensor IsrfModel::WordTable(IsrfConfig::Task task, const at::Tensor& nodes) const {
-  const bool ordinal = task == IsrfConfig::SEQUENTIAL || variant_ == IsrfVariant::kPod;
-  return ordinal ? parameters_.Get("whole_word") : nodes;
+double IsrfModel::AlignmentWeight(IsrfConfig::Task task) const {
+  if (!s_hat_) return 0;
+  const auto& align = config_.align();
+  return task == IsrfConfig::EXPLANATION  ? align.explanation()
+         : task == IsrfConfig::SEQUENTIAL ? align.sequential()
+                                          : align.direct();
 }
+
+// Eq. 3 and 4: E = mean over l = 0..L of A_hat^l E^(0). Eq. 6 and 7: G = mean over l = 0..L_user of
+// S_hat^l G_user.
+IsrfModel::Rows IsrfModel::BeginStep(const IsrfBatch& slice) {
+  Rows rows;
+  reads_users_ = AlignmentWeight(slice.task) != 0;
+  reads_nodes_ = !Ordinal(slice.task);
+  if (reads_nodes_) {
+    std::vector<int64_t> nodes = Numbers(slice.whole_words);
+    const std::vector<int64_t> users = Numbers(slice.users);  // eq. 8
+    if (reads_users_) nodes.insert(nodes.end(), users.begin(), users.end());
+    a_hat_->BeginStep(StartTable(), std::move(nodes), config_.layers());
+    rows.nodes = a_hat_->Mean();
+  }
+  if (reads_users_) {
+    s_hat_->BeginStep(parameters_.Get("user_semantics"), Numbers(slice.users),
+                      config_.user_layers());
+    rows.users = s_hat_->Mean();
+  }
+  return rows;
+}
+
+void IsrfModel::EndStep() {
+  if (reads_users_) parameters_.Get("user_semantics").mutable_grad() = s_hat_->EndStep();
+  if (!reads_nodes_) return;
+  const at::Tensor gradient = a_hat_->EndStep();
+  if (variant_ == IsrfVariant::kElmrec) {
+    parameters_.Get("nodes").mutable_grad() = gradient;
+    return;
+  }
+  at::Tensor users = parameters_.Get("user_nodes");
+  users.mutable_grad() = gradient.narrow(0, 0, users.size(0));
+  // Every rank takes a share of the items through the adapter: its own, or as many as others.
+  const int64_t items = item_vectors_.size(0);
+  const train::Slice share = a_hat_->map() ? train::Slice{0, items} : team_.Own(items);
+  AdaptedItems(item_vectors_.narrow(0, share.begin, share.size()))
+      .backward(gradient.narrow(0, users.size(0) + share.begin, share.size()));
+  for (const char* path : kAdapter) team_.Sum(parameters_.Get(path).mutable_grad());
+}
+
+void IsrfModel::KeepNodes() {
+  const c10::NoGradGuard no_grad;
+  if (a_hat_) kept_ = a_hat_->Mean(StartTable(), config_.layers());
+}
+
+ranking::NodeRows IsrfModel::Nodes(const IsrfBatch& batch) const {
+  if (Ordinal(batch.task)) return {};
+  WR_CHECK(kept_, "nodes are read before KeepNodes or Load");
+  return a_hat_->Rows(*kept_, a_hat_->map() ? Numbers(batch.whole_words) : std::vector<int64_t>());
+}
+
+void IsrfModel::Save(const std::filesystem::path& folder) const {
+  if (!a_hat_) return;
+  const nn::Shard shard = a_hat_->shard();
+  train::SaveTensors({{"nodes", *kept_, shard.map ? &shard : nullptr}}, folder / kPropagated,
+                     team_.comm());
+}
+
+void IsrfModel::Load(const std::filesystem::path& folder) {
+  if (!a_hat_) return;
+  kept_ = tensor::View(store::ReadSafetensors(folder / kPropagated).at("nodes"))
+              .to(parameters_.device());
+}
+
+Facts IsrfModel::facts() const { return a_hat_ ? a_hat_->facts() : Facts(); }
 
 // Eq. 1 and 5: prompts, then shared[x_s] + alpha W_t[ww_s]; prompts get no whole-word vector.
-IsrfModel::Encoded IsrfModel::Encode(const IsrfBatch& batch, const at::Tensor& nodes,
+IsrfModel::Encoded IsrfModel::Encode(const IsrfBatch& batch, const ranking::NodeRows& nodes,
                                      const nn::Draws& draws) const {
   const int64_t size = batch.source.size(0), width = t5_.config().d_model;
   const int64_t prompts = config_.prompts_per_task();
-  const at::Tensor words = at::embedding(WordTable(batch.task, nodes), batch.whole_words);
+  const at::Tensor words = Ordinal(batch.task)
+                               ? at::embedding(parameters_.Get("whole_word"), batch.whole_words)
+                               : nodes.Nodes(batch.whole_words);
   const at::Tensor tokens = t5_.Embed(batch.source) + words * Alpha();
   const at::Tensor prompt = parameters_.Get("prompt")
                                 .narrow(0, batch.task * prompts, prompts)
@@ -145,18 +261,16 @@ int64_t IsrfModel::CountedTokens(const at::Tensor& target) const {
 
 // Eq. 8: G[users] follows the interaction graph, sg(E[users]). Eq. 9: G[users] and the mean
 // whole-word vector of the padded row move towards each other.
-at::Tensor IsrfModel::AlignmentLoss(const IsrfBatch& batch, const at::Tensor& nodes,
+at::Tensor IsrfModel::AlignmentLoss(const IsrfBatch& batch, const Rows& rows,
                                     const train::Team& team) const {
-  const auto& align = config_.align();
-  const double weight = batch.task == IsrfConfig::EXPLANATION  ? align.explanation()
-                        : batch.task == IsrfConfig::SEQUENTIAL ? align.sequential()
-                                                               : align.direct();
-  if (!s_hat_ || weight == 0) return {};
-  const at::Tensor x = at::embedding(UserTable(), batch.users);
+  const double weight = AlignmentWeight(batch.task);
+  if (weight == 0) return {};
+  const at::Tensor x = rows.users.Nodes(batch.users);
   const at::Tensor y = batch.task == IsrfConfig::SEQUENTIAL
                            ? at::embedding(parameters_.Get("whole_word"), batch.whole_words).mean(1)
-                           : at::embedding(nodes, batch.users).detach();
-  return weight * nn::SoftDotAlignment(team.Gather(x), team.Gather(y), align.temperature());
+                           : rows.nodes.Nodes(batch.users).detach();
+  return weight *
+         nn::SoftDotAlignment(team.Gather(x), team.Gather(y), config_.align().temperature());
 }
 
 }  // namespace whyrec::systems

@@ -4,14 +4,17 @@
 // T5, M = users + items + 1 nodes.
 #pragma once
 
-#include <memory>
+#include <filesystem>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "proto/isrf.pb.h"
 #include "src/base/csr.h"
+#include "src/base/facts.h"
 #include "src/lm/t5.h"
 #include "src/nn/parameters.h"
-#include "src/nn/sparse.h"
+#include "src/ranking/node_graph.h"
 #include "src/systems/isrf/variants.h"
 #include "src/train/team.h"
 
@@ -39,23 +42,41 @@ struct IsrfBatch {
 class IsrfModel {
  public:
   IsrfModel(IsrfVariant variant, const config::IsrfConfig& config, const lm::T5Config& t5,
-            const IsrfInputs& inputs, nn::Parameters& parameters);
+            IsrfInputs inputs, nn::Parameters& parameters);
   void Initialise(uint64_t seed);
 
   lm::T5& t5() { return t5_; }
 
-  // E: user and item rows after propagation (eq. 2-4) [M, d]; undefined in POD.
-  at::Tensor NodeTable() const;
-  // G: users after propagation over the user graph (eq. 6, 7) [users + 1, d]; undefined without it.
-  at::Tensor UserTable() const;
+  // Before Initialise, by all ranks: under graphs.placement ROWS, or AUTO for large graphs, this
+  // rank keeps its rows of the graphs, of the users' tables and of C.
+  void Join(const train::Team& team, const config::GraphsConfig& graphs);
+
+  // Rows that a batch reads: of E, users and items after propagation over the interactions (eq.
+  // 2-4), and of G, users after propagation over the user graph (eq. 6, 7).
+  struct Rows {
+    ranking::NodeRows nodes, users;
+  };
+  // A training step: BeginStep propagates once for all passes over `slice`, this rank's samples of
+  // the step, and EndStep brings the gradients of its rows to the parameters. By all ranks
+  // together.
+  Rows BeginStep(const IsrfBatch& slice);
+  void EndStep();
+
+  // E for prediction: kept, written and read. By all ranks together, but for Load.
+  void KeepNodes();
+  ranking::NodeRows Nodes(const IsrfBatch& batch) const;
+  void Save(const std::filesystem::path& folder) const;
+  void Load(const std::filesystem::path& folder);
+  Facts facts() const;
 
   struct Encoded {
     at::Tensor memory;                      // [B, P + S, d]
     std::optional<at::Tensor> memory_mask;  // bool [B, P + S], when cross-attention is masked
   };
-  // Eq. 1 and 5, then the encoder. `nodes` is NodeTable(), used by the tasks that name graph rows.
+  // Eq. 1 and 5, then the encoder. `nodes`: rows of E, read by the tasks that name graph rows.
   // `draws`: of the batch's samples, in training.
-  Encoded Encode(const IsrfBatch& batch, const at::Tensor& nodes, const nn::Draws& draws) const;
+  Encoded Encode(const IsrfBatch& batch, const ranking::NodeRows& nodes,
+                 const nn::Draws& draws) const;
 
   // Eq. 11 without its denominator: the sum of -log p over target tokens, padding included or not.
   at::Tensor TextLossSum(const IsrfBatch& batch, const Encoded& encoded,
@@ -65,21 +86,25 @@ class IsrfModel {
 
   // Eq. 8 (explanation, direct) or 9 (sequential), times its weight, over the rows of all ranks;
   // undefined when the variant has no alignment or its weight is 0.
-  at::Tensor AlignmentLoss(const IsrfBatch& batch, const at::Tensor& nodes,
-                           const train::Team& team) const;
+  at::Tensor AlignmentLoss(const IsrfBatch& batch, const Rows& rows, const train::Team& team) const;
 
  private:
   double Alpha() const;
-  at::Tensor AdaptedItems() const;
-  at::Tensor WordTable(config::IsrfConfig::Task task, const at::Tensor& nodes) const;
+  bool Ordinal(config::IsrfConfig::Task task) const;            // else whole words are node rows
+  double AlignmentWeight(config::IsrfConfig::Task task) const;  // 0 where there is none
+  at::Tensor AdaptedItems(const at::Tensor& vectors) const;
+  at::Tensor StartTable() const;
 
   const IsrfVariant variant_;
   config::IsrfConfig config_;
   nn::Parameters& parameters_;
   lm::T5 t5_;
   int64_t users_, items_;
-  std::unique_ptr<nn::SparseOperator> a_hat_, s_hat_;
-  at::Tensor item_vectors_;
+  std::optional<ranking::NodeGraph> a_hat_, s_hat_;
+  at::Tensor item_vectors_;  // C, or under ROWS its rows of this rank's items
+  train::Team team_ = train::Team::Alone();
+  bool reads_nodes_ = false, reads_users_ = false;  // the step under way reads E, G
+  std::optional<at::Tensor> kept_;                  // E for prediction, this rank's rows
 };
 
 }  // namespace whyrec::systems

@@ -2,6 +2,9 @@
 // gives gradients to.
 #include "src/systems/isrf/model.h"
 
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/embedding.h>
 #include <ATen/ops/eye.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/matmul.h>
@@ -13,6 +16,7 @@
 
 #include <array>
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "src/base/ragged.h"
@@ -77,6 +81,18 @@ struct Net {
   }
   explicit Net(IsrfVariant variant) : Net(Config(), variant) {}
   at::Tensor Get(const std::string& path) const { return parameters.Get(path); }
+
+  // A step that reads every row.
+  IsrfModel::Rows Rows() {
+    return model.BeginStep({.task = IsrfConfig::DIRECT,
+                            .source = {},
+                            .mask = {},
+                            .whole_words = at::arange(kNodes),
+                            .target = {},
+                            .users = at::arange(kUsers + 1)});
+  }
+  at::Tensor E() { return Rows().nodes.Nodes(at::arange(kNodes)); }  // [nodes, d]
+  at::Tensor G() { return Rows().users.Nodes(at::arange(kUsers + 1)); }
 
   // Paths that have a gradient other than zero; those of the backbone as "t5".
   std::set<std::string> Moved() const {
@@ -149,27 +165,29 @@ TEST(IsrfModel, NodeTableIsEquations2To4) {
   for (const bool relu : {false, true}) {
     IsrfConfig config = Config();
     if (relu) config.mutable_adapter()->set_activation(AdapterConfig::RELU);
-    const Net net(config);
+    Net net(config);
     at::Tensor start = at::zeros({kNodes, kWidth}, at::kDouble);
     start.narrow(0, 0, kUsers + 1).copy_(net.Get("user_nodes").detach());
     start.narrow(0, kUsers + 1, kItems).copy_(AdaptedItems(net, relu).detach());
-    const at::Tensor nodes = net.model.NodeTable();
+    const at::Tensor nodes = net.E();
     ExpectNear(nodes, DenseMean(DenseInteractions(), start), 1e-12);
+    net.model.KeepNodes();
+    EXPECT_TRUE(net.model.Nodes(SmallBatch(IsrfConfig::DIRECT)).table().equal(nodes));
     ExpectNear(nodes[0], net.Get("user_nodes")[0] / 5, 1e-12);  // row 0 is isolated
   }
-  const Net elmrec(IsrfVariant::kElmrec);
-  ExpectNear(elmrec.model.NodeTable(), DenseMean(DenseInteractions(), elmrec.Get("nodes")), 1e-6);
+  Net elmrec(IsrfVariant::kElmrec);
+  ExpectNear(elmrec.E(), DenseMean(DenseInteractions(), elmrec.Get("nodes")), 1e-6);
 }
 
 TEST(IsrfModel, UserTableIsEquations6And7) {
-  const Net net;
+  Net net;
   at::Tensor s = at::zeros({kUsers + 1, kUsers + 1}, at::kDouble);
   s[0][0] = 1;
   for (int64_t u = 0; u < kUsers; ++u) {
     s[u + 1][u + 1] = 1 / 3.0;
     for (int32_t v : kNeighbours[static_cast<size_t>(u)]) s[u + 1][v + 1] = 1 / 3.0;
   }
-  ExpectNear(net.model.UserTable(), DenseMean(s, net.Get("user_semantics")), 1e-6);
+  ExpectNear(net.G(), DenseMean(s, net.Get("user_semantics")), 1e-6);
 }
 
 // With blocks that add nothing the encoder is its final norm, so its output shows the input
@@ -180,13 +198,12 @@ at::Tensor Normed(const at::Tensor& x) { return x / (x.pow(2).mean(-1, true) + 1
 TEST(IsrfModel, InputVectorsAreEquations1And5) {
   for (const auto variant : {IsrfVariant::kPod, IsrfVariant::kElmrec, IsrfVariant::kIsrfCode}) {
     for (const auto task : {IsrfConfig::EXPLANATION, IsrfConfig::SEQUENTIAL, IsrfConfig::DIRECT}) {
-      const Net net{variant};
+      Net net{variant};
       for (const char* last : {"0.SelfAttention.o", "1.DenseReluDense.wo"})
         nn::Fill(net.Get(Cat("t5.encoder.block.0.layer.", last, ".weight")), 0);
       const IsrfBatch batch = SmallBatch(task);
-      const at::Tensor nodes = net.model.NodeTable();
       const bool graph = variant != IsrfVariant::kPod && task != IsrfConfig::SEQUENTIAL;
-      const at::Tensor table = graph ? nodes : net.Get("whole_word");
+      const at::Tensor table = graph ? net.E() : net.Get("whole_word");
       const double alpha = variant == IsrfVariant::kPod ? 1 : 11;
       at::Tensor expected = at::zeros({2, 3 + 6, kWidth}, at::kDouble);
       c10::NoGradGuard no_grad;
@@ -196,7 +213,7 @@ TEST(IsrfModel, InputVectorsAreEquations1And5) {
           expected[b][3 + s] = net.Get("t5.shared.weight")[batch.source[b][s].item<int64_t>()] +
                                alpha * table[batch.whole_words[b][s].item<int64_t>()];
       }
-      const auto encoded = net.model.Encode(batch, nodes, {});
+      const auto encoded = net.model.Encode(batch, net.model.BeginStep(batch).nodes, {});
       ExpectNear(encoded.memory, Normed(expected), 1e-10);
       ASSERT_TRUE(encoded.memory_mask);
       EXPECT_EQ(encoded.memory_mask->sum().item<int64_t>(), 2 * 3 + 6 + 4);
@@ -211,7 +228,7 @@ TEST(IsrfModel, TextLossCountsPaddingAsTold) {
     config.set_loss_ignore_pad(ignore);
     Net net(config);
     const IsrfBatch batch = SmallBatch(IsrfConfig::DIRECT);
-    const auto encoded = net.model.Encode(batch, net.model.NodeTable(), {});
+    const auto encoded = net.model.Encode(batch, net.model.BeginStep(batch).nodes, {});
     const at::Tensor shifted = Ints({{0, 11, 12}, {0, 13, 1}});
     const at::Tensor log_p = at::log_softmax(
         net.model.t5().Decode(shifted, encoded.memory, encoded.memory_mask, {}), -1);
@@ -226,25 +243,55 @@ TEST(IsrfModel, TextLossCountsPaddingAsTold) {
   }
 }
 
-// The gradient map of 6.8; a parameter outside it has none at all, so the optimiser skips it.
+// A parameter that a task does not train has no gradient at all, so the optimiser skips it. The
+// alignment loss follows E, which does not follow it.
 TEST(IsrfModel, LossesMoveTheirParametersOnly) {
   const auto comm = cluster::MakeSelf();
-  const std::set<std::string> graph = {"t5",         "prompt",     "user_nodes", "adapter.w1",
-                                       "adapter.b1", "adapter.w2", "adapter.b2"};
   for (const auto task : {IsrfConfig::EXPLANATION, IsrfConfig::SEQUENTIAL, IsrfConfig::DIRECT}) {
-    const bool sequential = task == IsrfConfig::SEQUENTIAL;
     const IsrfBatch batch = SmallBatch(task);
-    const Net text, alignment;
-    text.model.TextLossSum(batch, text.model.Encode(batch, text.model.NodeTable(), {}), {})
-        .backward();
-    EXPECT_EQ(text.Moved(),
-              sequential ? (std::set<std::string>{"t5", "prompt", "whole_word"}) : graph);
-    alignment.model.AlignmentLoss(batch, alignment.model.NodeTable(), train::Team(*comm))
-        .backward();
-    EXPECT_EQ(alignment.Moved(), sequential
-                                     ? (std::set<std::string>{"user_semantics", "whole_word"})
-                                     : (std::set<std::string>{"user_semantics"}));
+    IsrfConfig unaligned = Config();
+    auto& align = *unaligned.mutable_align();
+    align.set_explanation(0), align.set_sequential(0), align.set_direct(0);
+    Net text(unaligned), both;
+    for (Net* net : {&text, &both}) {
+      const IsrfModel::Rows rows = net->model.BeginStep(batch);
+      net->model.TextLossSum(batch, net->model.Encode(batch, rows.nodes, {}), {}).backward();
+      if (net == &both) net->model.AlignmentLoss(batch, rows, train::Team(*comm)).backward();
+      net->model.EndStep();
+    }
+    std::set<std::string> moved = {"t5", "prompt"};
+    if (task == IsrfConfig::SEQUENTIAL)
+      moved.insert("whole_word");
+    else
+      moved.insert({"user_nodes", "adapter.w1", "adapter.b1", "adapter.w2", "adapter.b2"});
+    EXPECT_EQ(text.Moved(), moved);
+    moved.insert("user_semantics");
+    EXPECT_EQ(both.Moved(), moved);
+    if (task != IsrfConfig::SEQUENTIAL) {
+      EXPECT_TRUE(at::equal(text.Get("user_nodes").grad(), both.Get("user_nodes").grad()));
+    }
   }
+}
+
+// The gradients that NodeGraph brings back are those of the equations as autograd has them.
+TEST(IsrfModel, GradientsAreThoseOfTheEquations) {
+  Net net;
+  const IsrfBatch batch = SmallBatch(IsrfConfig::DIRECT);
+  const IsrfModel::Rows rows = net.model.BeginStep(batch);
+  const at::Tensor weights = at::arange(2 * 6 * kWidth, at::kDouble).view({2, 6, kWidth}).sin();
+  (rows.nodes.Nodes(batch.whole_words) * weights).sum().backward();
+  net.model.EndStep();
+  const at::Tensor users = net.Get("user_nodes").detach().clone().set_requires_grad(true);
+  std::map<std::string, at::Tensor> got = {{"user_nodes", net.Get("user_nodes").grad().clone()}};
+  for (const char* path : {"adapter.w1", "adapter.b1", "adapter.w2", "adapter.b2"}) {
+    got[path] = net.Get(path).grad().clone();
+    net.Get(path).mutable_grad() = at::Tensor();
+  }
+  const at::Tensor e =
+      DenseMean(DenseInteractions(), at::cat({users, AdaptedItems(net, /*relu=*/false)}));
+  (at::embedding(e, batch.whole_words) * weights).sum().backward();
+  for (const auto& [path, gradient] : got)
+    ExpectNear(gradient, path == "user_nodes" ? users.grad() : net.Get(path).grad(), 1e-12);
 }
 
 // Eq. 8 and 9 with X = G[users] and Y = E[users], or the mean whole-word vector over the padded
@@ -255,10 +302,11 @@ TEST(IsrfModel, AlignmentTakesTheRightRows) {
   config.set_sigma(0.3);  // soft targets that are not one-hot
   config.mutable_align()->set_sequential(0.5);
   config.mutable_align()->set_temperature(2);
-  const Net net(config);
+  Net net(config);
   for (const auto task : {IsrfConfig::EXPLANATION, IsrfConfig::SEQUENTIAL, IsrfConfig::DIRECT}) {
     const IsrfBatch batch = SmallBatch(task);
-    const at::Tensor nodes = net.model.NodeTable(), users = net.model.UserTable();
+    const at::Tensor nodes = net.E(), users = net.G();
+    const IsrfModel::Rows rows = net.model.BeginStep(batch);
     const bool sequential = task == IsrfConfig::SEQUENTIAL;
     std::vector<at::Tensor> x, y;
     for (int64_t b = 0; b < 2; ++b) {
@@ -287,14 +335,13 @@ TEST(IsrfModel, AlignmentTakesTheRightRows) {
         expected -=
             softmax(target, j) * (std::log(softmax(row, j)) + std::log(softmax(column, i))) / 4;
       }
-    EXPECT_NEAR(net.model.AlignmentLoss(batch, nodes, train::Team(*comm)).item<double>(),
+    EXPECT_NEAR(net.model.AlignmentLoss(batch, rows, train::Team(*comm)).item<double>(),
                 expected * (sequential ? 0.5 : 1), 1e-9);
   }
-  EXPECT_FALSE(
-      Net(IsrfVariant::kElmrec)
-          .model
-          .AlignmentLoss(SmallBatch(IsrfConfig::DIRECT), net.model.NodeTable(), train::Team(*comm))
-          .defined());
+  Net elmrec(IsrfVariant::kElmrec);
+  const IsrfBatch batch = SmallBatch(IsrfConfig::DIRECT);
+  EXPECT_FALSE(elmrec.model.AlignmentLoss(batch, elmrec.model.BeginStep(batch), train::Team(*comm))
+                   .defined());
 }
 
 // A longer sample in the batch changes a sample's logits unless cross-attention is masked.
@@ -304,7 +351,7 @@ TEST(IsrfModel, PaddingMattersUnlessItIsMasked) {
     config.set_cross_attention_mask_pad(masked);
     Net net(config);
     const IsrfBatch batch = SmallBatch(IsrfConfig::DIRECT);
-    const at::Tensor nodes = net.model.NodeTable();
+    const ranking::NodeRows nodes = net.model.BeginStep(batch).nodes;
     const auto logits = [&](int64_t width) {
       const auto cut = [&](const at::Tensor& t) { return t.narrow(0, 1, 1).narrow(1, 0, width); };
       const IsrfBatch one{batch.task,
