@@ -21,8 +21,8 @@
 #include "src/tensor/bridge.h"
 #include "tests/base/error_of.h"
 #include "tests/golden/bound.h"
+#include "tests/golden/difference.h"
 #include "tests/golden/folder.h"
-#include "tests/lm/difference.h"
 #include "tests/lm/phi_inputs.h"
 #include "tests/store/temporary.h"
 

@@ -13,7 +13,7 @@
 #include <cmath>
 #include <cstdio>
 
-#include "tests/lm/difference.h"
+#include "tests/golden/difference.h"
 
 namespace whyrec::lm {
 namespace {

@@ -12,8 +12,8 @@
 #include "src/store/safetensors.h"
 #include "src/tensor/bridge.h"
 #include "tests/golden/bound.h"
+#include "tests/golden/difference.h"
 #include "tests/golden/folder.h"
-#include "tests/lm/difference.h"
 
 namespace whyrec::lm {
 

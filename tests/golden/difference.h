@@ -7,7 +7,7 @@
 
 #include <algorithm>
 
-namespace whyrec::lm {
+namespace whyrec {
 
 // Largest difference, relative to the largest entry or 1.
 inline double Difference(const at::Tensor& got, const at::Tensor& want) {
@@ -17,4 +17,4 @@ inline double Difference(const at::Tensor& got, const at::Tensor& want) {
   return difference.item<double>() / std::max(1.0, wanted.abs().max().item<double>());
 }
 
-}  // namespace whyrec::lm
+}  // namespace whyrec
