@@ -19,10 +19,6 @@ json JsonOf(const std::string& arguments) {
   return json::parse(out.output);
 }
 
-bool Has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 // The first words of the lines below `heading`.
 Words Listed(const std::string& text, const std::string& heading) {
   std::istringstream lines(text.substr(std::min(text.size(), text.find(heading))));
