@@ -3,6 +3,7 @@
 #include "src/commands/commands.h"
 #include "src/gen/ask.h"
 #include "src/gen/record.h"
+#include "tests/base/error_of.h"
 #include "tests/http/stub.h"
 #include "tests/stages/pulse_run.h"
 
@@ -120,28 +121,20 @@ TEST(Answers, ReplayGivesTheSameTextsOfIsrf) {
   ExpectReplayed(config, folder / "run", {"rationales.item", "rationales.user"}, RunTexts);
 }
 
-std::string Problem(Exit code, const fs::path& workspace, const fs::path& file) {
-  try {
-    Answers(workspace, file);
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code) << error.what();
-    return error.what();
-  }
-  return "no error";
+std::string Problem(const fs::path& workspace, const fs::path& file) {
+  return ErrorOf([&] { Answers(workspace, file); });
 }
 
 TEST(Answers, SayWhyThereAreNone) {
   const Temporary folder;
   const fs::path run = folder / "run", file = folder / "answers.jsonl";
-  EXPECT_NE(Problem(Exit::kData, folder / "no", file).find("is not a workspace"),
-            std::string::npos);
+  EXPECT_NE(Problem(folder / "no", file).find("is not a workspace"), std::string::npos);
   EXPECT_FALSE(fs::exists(folder / "no"));
   fs::create_directory(run);
-  EXPECT_NE(Problem(Exit::kData, run, file).find("has no finished texts"), std::string::npos);
+  EXPECT_NE(Problem(run, file).find("has no finished texts"), std::string::npos);
   const auto config = LoadTiny({Encoder(folder.path())}, {"system[0].name=isrf"});
   RunTexts(config, run);
-  EXPECT_NE(Problem(Exit::kData, run, file).find("rationales.backend is TEMPLATE"),
-            std::string::npos);
+  EXPECT_NE(Problem(run, file).find("rationales.backend is TEMPLATE"), std::string::npos);
   EXPECT_FALSE(fs::exists(file));
 }
 

@@ -10,22 +10,13 @@
 
 #include "src/base/error.h"
 #include "src/commands/json_lines.h"
+#include "tests/base/error_of.h"
 #include "tests/store/temporary.h"
 
 namespace whyrec::commands {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string MessageOf(const std::function<void()>& work, Exit code) {
-  try {
-    work();
-  } catch (const Error& error) {
-    EXPECT_EQ(static_cast<int>(error.code()), static_cast<int>(code)) << error.what();
-    return error.what();
-  }
-  return "no error";
-}
 
 TEST(ResumableOutput, ContinuesItsOwnWorkAndRefusesAnother) {
   const Temporary folder;
@@ -37,7 +28,7 @@ TEST(ResumableOutput, ContinuesItsOwnWorkAndRefusesAnother) {
     EXPECT_FALSE(first.finished());
     LineJournal(first.partial()).Append("{\"id\":1}");
   }
-  EXPECT_NE(MessageOf([&] { ResumableOutput(out, cold); }, Exit::kUsage)
+  EXPECT_NE(ErrorOf([&] { ResumableOutput(out, cold); }, Exit::kUsage)
                 .find("temperature is 0.0, was 0.7"),
             std::string::npos);
   ResumableOutput again(out, hot);
@@ -75,7 +66,7 @@ TEST(JsonLines, ErrorsNameFileAndLine) {
   const fs::path file = folder.path() / "in.jsonl";
   const auto said = [&](const std::string& last) {
     std::ofstream(file) << "{\"id\": 1, \"text\": \"a\", \"ids\": [3, 4]}\n\n" << last << "\n";
-    return MessageOf(
+    return ErrorOf(
         [&] {
           for (JsonLines lines(file); lines.Next();) {
             lines.Id();

@@ -14,6 +14,7 @@
 #include "src/base/error.h"
 #include "src/base/facts.h"
 #include "src/data/catalogue.h"
+#include "tests/base/error_of.h"
 
 namespace whyrec::data {
 
@@ -74,17 +75,6 @@ inline std::string FactOf(const Facts& facts, const std::string& name) {
   for (const auto& [key, value] : facts)
     if (key == name) return value;
   return "no fact " + name;
-}
-
-// What the call throws, after checking its exit code.
-inline std::string ErrorOf(const std::function<void()>& call, Exit code = Exit::kData) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code);
-    return error.what();
-  }
-  return "no error";
 }
 
 }  // namespace whyrec::data

@@ -20,17 +20,13 @@
 #include "src/decode/warp.h"
 #include "src/store/safetensors.h"
 #include "src/tensor/bridge.h"
+#include "tests/decode/random_logits.h"
 #include "tests/decode/toy_language.h"
 #include "tests/golden/bound.h"
+#include "tests/golden/folder.h"
 
 namespace whyrec::decode {
 namespace {
-
-at::Tensor RandomLogits(int64_t rows, int64_t vocabulary, double scale) {
-  std::vector<float> values(static_cast<size_t>(rows * vocabulary));
-  Rng(3, "logits").FillNormal(values, scale);
-  return at::tensor(values).view({rows, vocabulary});
-}
 
 std::vector<Stream> Streams(int64_t n, int64_t step = 0) {
   std::vector<Stream> out;
@@ -39,8 +35,7 @@ std::vector<Stream> Streams(int64_t n, int64_t step = 0) {
 }
 
 TEST(Sampling, WarpedProbabilitiesAreTheReferences) {
-  const auto tensors = store::ReadSafetensors(std::filesystem::path(WHYREC_SOURCE_DIR) /
-                                              "tests/golden/decode_golden.safetensors");
+  const auto tensors = store::ReadSafetensors(kGolden / "decode_golden.safetensors");
   const at::Tensor logits = tensor::View(tensors.at("warp.logits"));
   struct Case {
     double temperature;

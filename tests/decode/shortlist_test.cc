@@ -14,15 +14,10 @@
 
 #include "src/base/rng.h"
 #include "src/decode/trie.h"
+#include "tests/decode/random_logits.h"
 
 namespace whyrec::decode {
 namespace {
-
-at::Tensor RandomLogits(int64_t rows, int64_t vocabulary, double scale) {
-  std::vector<float> values(static_cast<size_t>(rows * vocabulary));
-  Rng(4, "logits").FillNormal(values, scale);
-  return at::tensor(values).view({rows, vocabulary});
-}
 
 TEST(Normalisers, AreThoseOfDoublePrecision) {
   at::set_num_threads(1);

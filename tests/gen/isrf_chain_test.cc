@@ -13,7 +13,7 @@ namespace whyrec::gen {
 namespace {
 
 using Items = std::vector<std::pair<int64_t, ItemFacts>>;
-using Users = std::vector<std::pair<int64_t, UserFacts>>;
+using UserRows = std::vector<std::pair<int64_t, UserFacts>>;
 
 const ItemFacts kBrush{"Travel \"Fan\" Brush",
                        "Dico",
@@ -79,7 +79,7 @@ TEST(IsrfChain, EachStepIsOneBatchAndCarriesTheSummariesBefore) {
   EXPECT_EQ(recorder.batches[2][1].prompt, ItemFusedPrompt({}, "pos of 9", "neg of 9"));
   EXPECT_EQ(chains[1].fused.text, "fused of 9");
 
-  const Users users{{3, {{{"Fan", "", {}, "", 0, ""}}}}};
+  const UserRows users{{3, {{{"Fan", "", {}, "", 0, ""}}}}};
   EXPECT_EQ(RunUserChain(recorder, "toy", users)[0].neg.text, "neg of 3");
   EXPECT_EQ(recorder.batches[4][0].kind, "user");
   EXPECT_EQ(recorder.batches[4][0].step, "neg");
@@ -140,7 +140,7 @@ TEST(Template, WritesUsersFromPurchasesRatingsAndReviews) {
       {{"Red Lipstick", "Opi", {"Makeup", "Lips"}, "", 5, "I love this bright colour!"},
        {"Fan Brush", "Dico", {"Tools"}, "", 2, "It sheds hair everywhere. Sad."},
        {"Nail Lacquer", "Opi", {"Makeup", "Nails"}, "", 4, "Ok"}}};
-  const auto chain = RunUserChain(*MakeTemplate(), "beauty", Users{{0, facts}})[0];
+  const auto chain = RunUserChain(*MakeTemplate(), "beauty", UserRows{{0, facts}})[0];
   EXPECT_EQ(chain.pos.text,
             "This shopper looks for Makeup, Lips and Nails, often from Opi. Recent choices are Red "
             "Lipstick and Nail Lacquer. What pleased, in own words: I love this bright colour!");
@@ -153,7 +153,7 @@ TEST(Template, WritesUsersFromPurchasesRatingsAndReviews) {
       chain.fused.text,
       "This shopper keeps to Makeup, Lips and Nails, often from Opi. Was let down by Fan Brush. "
       "Recent choices are Red Lipstick and Nail Lacquer. I love this bright colour.");
-  EXPECT_EQ(RunUserChain(*MakeTemplate(), "beauty", Users{{0, {}}})[0].fused.text, "");
+  EXPECT_EQ(RunUserChain(*MakeTemplate(), "beauty", UserRows{{0, {}}})[0].fused.text, "");
 }
 
 // Every text is there, keeps its limit, and differs where the facts differ.

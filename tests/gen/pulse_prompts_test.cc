@@ -11,6 +11,7 @@
 #include "src/text/chat.h"
 #include "src/text/tokenizer.h"
 #include "tests/gen/evidence.h"
+#include "tests/golden/folder.h"
 
 namespace whyrec::gen {
 namespace {
@@ -61,8 +62,7 @@ size_t Common(const auto& a, const auto& b) {
 }
 
 TEST(PulsePrompts, ReasonsOfAUserBeginWithTheSameTokens) {
-  const auto tokenizer = text::LoadTokenizerJson(std::filesystem::path(WHYREC_SOURCE_DIR) /
-                                                 "tests/golden/tokenizers/phi.json");
+  const auto tokenizer = text::LoadTokenizerJson(kGolden / "tokenizers/phi.json");
   const auto ids = [&](const Prompt& p) {
     return tokenizer->Encode(
         text::ChatPrompt(std::vector<text::ChatMessage>{{"system", p.system}, {"user", p.user}}));

@@ -10,6 +10,7 @@
 
 #include "src/nn/at.h"
 #include "src/tensor/device.h"
+#include "tests/golden/difference.h"
 
 namespace whyrec {
 
@@ -36,14 +37,6 @@ class Gpu : public testing::Test {
     if (!OnCpuByOrder() && !tensor::CudaAvailable(&reason)) GTEST_SKIP() << "no GPU: " << reason;
   }
 };
-
-// Largest difference relative to the larger of 1 and the largest entry.
-inline double Difference(const at::Tensor& got, const at::Tensor& want) {
-  EXPECT_EQ(got.sizes(), want.sizes());
-  const at::Tensor a = got.detach().to(at::kCPU, at::kDouble);
-  const at::Tensor b = want.detach().to(at::kCPU, at::kDouble);
-  return (a - b).abs().max().item<double>() / std::max(1.0, b.abs().max().item<double>());
-}
 
 struct Precision {
   at::ScalarType dtype;

@@ -6,8 +6,8 @@
 namespace whyrec::lm {
 namespace {
 
-struct OnDevice {
-  OnDevice(const std::filesystem::path& folder, at::ScalarType dtype, at::Device device)
+struct EncoderOnDevice {
+  EncoderOnDevice(const std::filesystem::path& folder, at::ScalarType dtype, at::Device device)
       : parameters(dtype, device), model(LoadBertConfig(folder), parameters) {
     model.Load(folder);
   }
@@ -29,10 +29,10 @@ using EncoderGpu = Gpu;
 TEST_F(EncoderGpu, VectorsAndGradientsEqualTheCpus) {
   for (const char* family : {"bert", "distilbert", "roberta"}) {
     const std::filesystem::path folder = Golden() / "bert" / family;
-    OnDevice cpu(folder, at::kFloat, at::kCPU);
+    EncoderOnDevice cpu(folder, at::kFloat, at::kCPU);
     const at::Tensor loss = cpu.Loss();
     for (const auto& [dtype, outputs, gradients] : kPrecisions) {
-      OnDevice gpu(folder, dtype, TestDevice());
+      EncoderOnDevice gpu(folder, dtype, TestDevice());
       EXPECT_LT(Difference(gpu.Loss(), loss), outputs) << family << " " << dtype;
       EXPECT_LT(Difference(gpu.vectors, cpu.vectors), outputs) << family << " " << dtype;
       for (const auto& [path, parameter] : gpu.parameters.all()) {

@@ -14,8 +14,8 @@
 namespace whyrec::lm {
 namespace {
 
-struct OnDevice {
-  OnDevice(at::ScalarType dtype, at::Device device)
+struct PhiOnDevice {
+  PhiOnDevice(at::ScalarType dtype, at::Device device)
       : parameters(dtype, device), model(LoadPhiConfig(Golden() / "phi"), parameters, "", true) {
     model.Load(Golden() / "phi");
   }
@@ -44,10 +44,10 @@ std::vector<int64_t> SomeIds(size_t n, uint64_t sample) {
 using PhiGpu = Gpu;
 
 TEST_F(PhiGpu, LogitsLossAndGradientsEqualTheCpus) {
-  OnDevice cpu(at::kFloat, at::kCPU);
+  PhiOnDevice cpu(at::kFloat, at::kCPU);
   const at::Tensor loss = cpu.Loss(SomeIds(40, 0));
   for (const auto& [dtype, outputs, gradients] : kPrecisions) {
-    OnDevice gpu(dtype, TestDevice());
+    PhiOnDevice gpu(dtype, TestDevice());
     EXPECT_LT(Difference(gpu.Loss(SomeIds(40, 0)), loss), outputs) << dtype;
     EXPECT_LT(Difference(gpu.logits, cpu.logits), outputs) << dtype;
     for (const auto& [path, parameter] : gpu.parameters.all())
@@ -56,7 +56,7 @@ TEST_F(PhiGpu, LogitsLossAndGradientsEqualTheCpus) {
   }
 }
 
-std::map<size_t, std::vector<int64_t>> Greedy(OnDevice& place, bool share) {
+std::map<size_t, std::vector<int64_t>> Greedy(PhiOnDevice& place, bool share) {
   std::vector<EngineRequest> requests;
   for (uint64_t r = 0; r < 12; ++r) {
     std::vector<int64_t> ids = SomeIds(20, r / 4);  // four requests share each beginning
@@ -72,7 +72,7 @@ std::map<size_t, std::vector<int64_t>> Greedy(OnDevice& place, bool share) {
 
 TEST_F(PhiGpu, GreedyTextsEqualTheCpusWithAndWithoutSharedPrefixes) {
   const c10::NoGradGuard no_grad;
-  OnDevice cpu(at::kFloat, at::kCPU), gpu(at::kFloat, TestDevice());
+  PhiOnDevice cpu(at::kFloat, at::kCPU), gpu(at::kFloat, TestDevice());
   const auto want = Greedy(cpu, true);
   EXPECT_EQ(Greedy(gpu, true), want);
   EXPECT_EQ(Greedy(gpu, false), want);

@@ -12,8 +12,8 @@
 namespace whyrec::lm {
 namespace {
 
-struct OnDevice {
-  OnDevice(at::ScalarType dtype, at::Device device)
+struct T5OnDevice {
+  T5OnDevice(at::ScalarType dtype, at::Device device)
       : tensors(store::ReadSafetensors(Golden() / "t5_golden.safetensors")),
         parameters(dtype, device),
         model(LoadT5Config(Golden() / "t5"), parameters) {
@@ -47,10 +47,10 @@ struct OnDevice {
 using T5Gpu = Gpu;
 
 TEST_F(T5Gpu, LogitsLossAndGradientsEqualTheCpus) {
-  OnDevice cpu(at::kFloat, at::kCPU);
+  T5OnDevice cpu(at::kFloat, at::kCPU);
   const at::Tensor loss = cpu.Loss();
   for (const auto& [dtype, outputs, gradients] : kPrecisions) {
-    OnDevice gpu(dtype, TestDevice());
+    T5OnDevice gpu(dtype, TestDevice());
     EXPECT_LT(Difference(gpu.Loss(), loss), outputs) << dtype;
     EXPECT_LT(Difference(gpu.logits, cpu.logits), outputs) << dtype;
     for (const auto& [path, parameter] : gpu.parameters.all())
@@ -60,8 +60,8 @@ TEST_F(T5Gpu, LogitsLossAndGradientsEqualTheCpus) {
 }
 
 TEST_F(T5Gpu, BeamsEqualTheCpus) {
-  const auto want = OnDevice(at::kFloat, at::kCPU).Beams();
-  const auto got = OnDevice(at::kFloat, TestDevice()).Beams();
+  const auto want = T5OnDevice(at::kFloat, at::kCPU).Beams();
+  const auto got = T5OnDevice(at::kFloat, TestDevice()).Beams();
   ASSERT_EQ(got.size(), want.size());
   for (size_t sample = 0; sample < want.size(); ++sample)
     for (size_t rank = 0; rank < want[sample].size(); ++rank) {

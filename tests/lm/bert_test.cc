@@ -12,19 +12,13 @@
 
 #include "src/store/safetensors.h"
 #include "src/tensor/bridge.h"
+#include "tests/base/error_of.h"
 #include "tests/golden/bound.h"
+#include "tests/golden/difference.h"
+#include "tests/golden/folder.h"
 
 namespace whyrec::lm {
 namespace {
-
-const std::filesystem::path kGolden = std::filesystem::path(WHYREC_SOURCE_DIR) / "tests/golden";
-
-// Largest difference relative to the larger of 1 and the largest entry.
-double Difference(const at::Tensor& got, const at::Tensor& want) {
-  EXPECT_EQ(got.sizes(), want.sizes());
-  const at::Tensor difference = (got.detach().to(at::kDouble) - want.to(at::kDouble)).abs().max();
-  return difference.item<double>() / std::max(1.0, want.abs().max().item<double>());
-}
 
 BertConfig WithoutHead(BertConfig config) {
   config.head = BertConfig::Head::kNone;
@@ -47,9 +41,9 @@ at::Tensor HiddenOf(const Bert& model, const std::vector<std::vector<int64_t>>& 
   return model.Hidden(pack, draws).index_select(0, at::tensor(places));
 }
 
-struct Golden {
-  explicit Golden(const std::string& name, at::ScalarType dtype = at::kDouble,
-                  at::ScalarType compute = at::ScalarType::Undefined, bool trainable = true)
+struct BertGolden {
+  explicit BertGolden(const std::string& name, at::ScalarType dtype = at::kDouble,
+                      at::ScalarType compute = at::ScalarType::Undefined, bool trainable = true)
       : name(name),
         folder(kGolden / "bert" / name),
         tensors(store::ReadSafetensors(kGolden / "bert_golden.safetensors")),
@@ -105,7 +99,7 @@ INSTANTIATE_TEST_SUITE_P(All, BertFamily, testing::Values("bert", "distilbert", 
 
 TEST_P(BertFamily, EqualsTheReference) {
   for (const at::ScalarType dtype : {at::kDouble, at::kFloat}) {
-    Golden golden(GetParam(), dtype);
+    BertGolden golden(GetParam(), dtype);
     double most = 0;
     const auto check = [&](const at::Tensor& got, const std::string& key) {
       const double share = ShareOfBound(got, golden.tensors, Cat(golden.name, ".", key));
@@ -129,14 +123,14 @@ TEST_P(BertFamily, EqualsTheReference) {
 // bf16 keeps 8 bits: 2^-8 a rounding, through two layers. Weights as well, or products alone over
 // fp32 masters, where gradients come in fp32.
 TEST_P(BertFamily, HalfPrecisionStaysNear) {
-  Golden all(GetParam(), at::kBFloat16);
+  BertGolden all(GetParam(), at::kBFloat16);
   EXPECT_EQ(all.Hidden().scalar_type(), at::kBFloat16);
   const at::Tensor vectors = all.model.Forward(all.texts, all.pooling(), {});
   EXPECT_EQ(vectors.scalar_type(), at::kFloat);
   const double hidden = Difference(all.Hidden(), all.Get("hidden"));
   EXPECT_LT(hidden, 0.03);
   EXPECT_GT(hidden, 1e-5);  // it is not fp32 in secret
-  Golden products(GetParam(), at::kFloat, at::kBFloat16);
+  BertGolden products(GetParam(), at::kFloat, at::kBFloat16);
   EXPECT_LT(Difference(products.Hidden(), products.Get("hidden")), 0.03);
   const at::Tensor loss = products.Loss();
   EXPECT_LT(Difference(loss.reshape({1}), products.Get("loss")), 0.03);
@@ -153,7 +147,7 @@ TEST_P(BertFamily, HalfPrecisionStaysNear) {
 
 // With probability 1 dropout leaves nothing to chance, and the result tells where it stands.
 TEST_P(BertFamily, DropoutStandsWhereTheReferenceHasIt) {
-  const Golden golden(GetParam());
+  const BertGolden golden(GetParam());
   for (const bool attention : {false, true}) {
     BertConfig config = golden.model.config();
     config.dropout = attention ? 0 : 1;
@@ -170,7 +164,7 @@ TEST_P(BertFamily, DropoutStandsWhereTheReferenceHasIt) {
 }
 
 TEST_P(BertFamily, RowsKeepTheCallersOrderAndDoNotDependOnBatchMates) {
-  const Golden golden(GetParam());
+  const BertGolden golden(GetParam());
   for (const bool training : {false, true}) {  // then dropout of weights and hidden states is on
     const auto draws = [&](int64_t first, int64_t texts) {
       return training ? nn::DrawsOf(1, 0, first, texts) : nn::Draws();
@@ -186,7 +180,7 @@ TEST_P(BertFamily, RowsKeepTheCallersOrderAndDoNotDependOnBatchMates) {
 }
 
 TEST_P(BertFamily, SavesWhatTheReferenceSaved) {
-  const Golden golden(GetParam(), at::kFloat);
+  const BertGolden golden(GetParam(), at::kFloat);
   const auto folder = std::filesystem::path(testing::TempDir()) / Cat("saved_", golden.name);
   golden.model.Save(folder);
   auto ours = store::ReadSafetensors(folder), theirs = store::ReadSafetensors(golden.folder);
@@ -213,7 +207,7 @@ TEST_P(BertFamily, SavesWhatTheReferenceSaved) {
 
 // What published files hold beside the network, and how older ones spell it.
 TEST_P(BertFamily, LoadsOlderNamesAndLeavesHeadsOut) {
-  const Golden golden(GetParam(), at::kFloat);
+  const BertGolden golden(GetParam(), at::kFloat);
   const std::string prefix = golden.name + ".";
   store::TensorMap old;
   for (const auto& [published, host] : store::ReadSafetensors(golden.folder)) {
@@ -294,7 +288,7 @@ TEST(Bert, InitialisesLikeTheReference) {
 }
 
 TEST(Bert, FrozenParametersRecordNothing) {
-  const Golden golden("bert", at::kFloat, at::ScalarType::Undefined, false);
+  const BertGolden golden("bert", at::kFloat, at::ScalarType::Undefined, false);
   EXPECT_FALSE(golden.Loss().requires_grad());
 }
 
@@ -306,22 +300,17 @@ std::string ConfigError(const nlohmann::json& changes, const std::string& from =
   const auto folder = std::filesystem::path(testing::TempDir()) / "bert_config";
   std::filesystem::create_directories(folder);
   std::ofstream(folder / "config.json") << json;
-  try {
-    LoadBertConfig(folder);
-  } catch (const Error& e) {
-    EXPECT_EQ(e.code(), Exit::kData);
-    return e.what();
-  }
-  return "";
+  return ErrorOf([&] { LoadBertConfig(folder); });
 }
 
 TEST(Bert, ConfigurationsAreReadInBothFormsAndRefusedByKey) {
-  EXPECT_EQ(ConfigError(nlohmann::json::object()), "");
+  EXPECT_EQ(ConfigError(nlohmann::json::object()), "no error");
   EXPECT_EQ(ConfigError({{"torch_dtype", nullptr},
                          {"dtype", "bfloat16"},
                          {"pruned_heads", nlohmann::json::object()}}),
-            "");
-  EXPECT_EQ(ConfigError({{"position_embedding_type", nullptr}, {"hidden_act", nullptr}}), "");
+            "no error");
+  EXPECT_EQ(ConfigError({{"position_embedding_type", nullptr}, {"hidden_act", nullptr}}),
+            "no error");
   const auto names = [](const nlohmann::json& changes, const std::string& text,
                         const std::string& from = "bert") {
     const std::string error = ConfigError(changes, from);

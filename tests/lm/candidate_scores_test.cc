@@ -17,8 +17,6 @@
 namespace whyrec::lm {
 namespace {
 
-constexpr int64_t kEos = 1;
-
 // `count` different numbers of one to four of the tokens 2..`tokens`, as id pieces are: prefixes
 // are shared, and some are numbers themselves.
 Candidates Draw(uint64_t seed, size_t count, int64_t tokens) {
@@ -37,7 +35,7 @@ std::vector<Candidates> Drawn(int64_t tokens) {
 }
 
 // log p of the tokens and EOS from one whole decode.
-double ScoreAlone(const Golden& golden, int64_t sample, const at::Tensor& memory,
+double ScoreAlone(const T5Golden& golden, int64_t sample, const at::Tensor& memory,
                   std::vector<int64_t> tokens, const CandidateOptions& options) {
   std::vector<int64_t> inputs = tokens, outputs = tokens;
   inputs.insert(inputs.begin(), 0);
@@ -60,7 +58,7 @@ double ScoreAlone(const Golden& golden, int64_t sample, const at::Tensor& memory
 }
 
 // Each of the tokens and EOS adds a logit and a normaliser, which is as far off as the logits.
-double ScoreBound(const Golden& golden, size_t tokens) {
+double ScoreBound(const T5Golden& golden, size_t tokens) {
   const double largest = golden.Get("masked.logits").abs().max().item<double>();
   return 2 * static_cast<double>(tokens + 1) * std::max(1.0, largest) * golden.LogitBound();
 }
@@ -70,7 +68,7 @@ TEST(CandidateScores, EqualOneDecodePerCandidate) {
   for (const char* form : {"t5", "t5_v11"}) {
     for (const std::vector<int64_t>& pieces :
          {std::vector<int64_t>{}, std::vector<int64_t>{0, 1, 63, 40, 5, 33, 8}}) {
-      const Golden golden(form);
+      const T5Golden golden(form);
       const at::Tensor memory = golden.Memory();
       const CandidateOptions options{.pieces = pieces};
       const auto candidates = Drawn(6);
@@ -99,7 +97,7 @@ TEST(CandidateScores, RankingIsThatOfBeamSearchWithBeamsEnough) {
     pointers.push_back(&tries[b]);
   }
   for (const double penalty : {0.0, 1.0}) {
-    const Golden golden;
+    const T5Golden golden;
     T5::Cache cache = golden.model.Start(golden.Memory(), std::nullopt);
     const auto found = decode::BeamSearch(
         [&](const decode::StepInput& input) { return golden.model.Step(cache, input); }, 3,

@@ -1,5 +1,4 @@
 // Decoding of the tiny T5 against transformers' generate (tests/golden/make_t5.py, make_decode.py).
-#include <ATen/Parallel.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <gtest/gtest.h>
@@ -13,41 +12,30 @@
 #include "src/decode/sample_search.h"
 #include "src/lm/t5.h"
 #include "src/store/safetensors.h"
-#include "src/tensor/bridge.h"
 #include "tests/golden/bound.h"
+#include "tests/golden/folder.h"
+#include "tests/lm/t5_golden.h"
 
 namespace whyrec::lm {
 namespace {
 
 using Tokens = std::vector<int64_t>;
-constexpr int64_t kEos = 1, kSamples = 3;
-const std::filesystem::path kGolden = std::filesystem::path(WHYREC_SOURCE_DIR) / "tests/golden";
+constexpr int64_t kSamples = 3;
 
-struct Golden {
-  Golden()
-      : t5(store::ReadSafetensors(kGolden / "t5_golden.safetensors")),
-        decode(store::ReadSafetensors(kGolden / "decode_golden.safetensors")),
-        model(LoadT5Config(kGolden / "t5"), parameters) {
-    at::set_num_threads(1);  // operators this small only lose by a second thread
-    model.Load(kGolden / "t5");
-    const at::Tensor mask = tensor::View(t5.at("mask")).to(at::kBool);
-    memory = model.Encode(model.Embed(tensor::View(t5.at("ids"))), mask, {});
-  }
-  store::TensorMap t5, decode;
-  nn::Parameters parameters;
-  T5 model;
-  at::Tensor memory;
+struct DecodeGolden : T5Golden {
+  store::TensorMap decode = store::ReadSafetensors(kGolden / "decode_golden.safetensors");
+  at::Tensor memory = model.Encode(model.Embed(Get("ids")), Mask(), {});
 };
 
 // The network's own steps: one row per sample first, finished samples leave its cache.
-decode::StepFunction Incremental(const Golden& golden) {
+decode::StepFunction Incremental(const DecodeGolden& golden) {
   auto cache = std::make_shared<T5::Cache>(golden.model.Start(golden.memory, std::nullopt));
   return
       [cache, &golden](const decode::StepInput& input) { return golden.model.Step(*cache, input); };
 }
 
 // Every row is decoded anew from its first token, so no cache can be wrong.
-decode::StepFunction Anew(const Golden& golden) {
+decode::StepFunction Anew(const DecodeGolden& golden) {
   struct State {
     at::Tensor prefixes;                      // [rows, length], the start token first
     at::Tensor batch = at::arange(kSamples);  // samples
@@ -97,7 +85,7 @@ double Compare(const std::vector<std::vector<decode::Hypothesis>>& got,
 }
 
 TEST(DecodeGolden, BeamSearchGivesWhatGenerateGives) {
-  const Golden golden;
+  const DecodeGolden golden;
   double worst = 0;
   for (const auto& [beams, returned, limit] :
        std::vector<std::array<int64_t, 3>>{{4, 4, 12}, {20, 10, 8}, {3, 2, 50}, {30, 20, 6}}) {
@@ -105,15 +93,15 @@ TEST(DecodeGolden, BeamSearchGivesWhatGenerateGives) {
         .beams = beams, .returned = returned, .max_new_tokens = limit};
     for (const auto& step : {Incremental(golden), Anew(golden)}) {
       const auto got = decode::BeamSearch(step, kSamples, options);
-      worst =
-          std::max(worst, Compare(got, golden.t5, Cat("beam.", beams, ".", returned, ".", limit)));
+      worst = std::max(
+          worst, Compare(got, golden.tensors, Cat("beam.", beams, ".", returned, ".", limit)));
     }
   }
   std::printf("largest share of a bound: %.2g\n", worst);
 }
 
 TEST(DecodeGolden, DiverseGroupsAndLeastLengthsGiveWhatGenerateGives) {
-  const Golden golden;
+  const DecodeGolden golden;
   struct Case {
     int64_t beams, groups, returned, limit, least;
     double diversity, penalty;
@@ -149,7 +137,7 @@ TEST(DecodeGolden, DiverseGroupsAndLeastLengthsGiveWhatGenerateGives) {
 }
 
 TEST(DecodeGolden, GreedyGivesWhatGenerateGives) {
-  const Golden golden;
+  const DecodeGolden golden;
   const HostTensor& sequences = golden.decode.at("greedy.sequences");
   const HostTensor& steps = golden.decode.at("greedy.log_probabilities");
   const auto got =

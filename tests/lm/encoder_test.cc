@@ -14,12 +14,13 @@
 #include "src/store/safetensors.h"
 #include "src/tensor/bridge.h"
 #include "tests/golden/bound.h"
+#include "tests/golden/folder.h"
 
 namespace whyrec::lm {
 namespace {
 
 // $WHYREC_CACHE/minilm or ~/.cache/whyrec/minilm.
-std::filesystem::path Folder() {
+std::filesystem::path MiniLm() {
   const char* cache = std::getenv("WHYREC_CACHE");
   const char* home = std::getenv("HOME");
   return (cache ? std::filesystem::path(cache)
@@ -28,13 +29,12 @@ std::filesystem::path Folder() {
 }
 
 #define NEED_MINILM()                                           \
-  if (!std::filesystem::exists(Folder() / "model.safetensors")) \
-  GTEST_SKIP() << "no MiniLM at " << Folder() << "; launch/setup fetches it"
+  if (!std::filesystem::exists(MiniLm() / "model.safetensors")) \
+  GTEST_SKIP() << "no MiniLM at " << MiniLm() << "; launch/setup fetches it"
 
-struct Golden {
-  Golden() {
-    tensors = store::ReadSafetensors(std::filesystem::path(WHYREC_SOURCE_DIR) /
-                                     "tests/golden/minilm_golden.safetensors");
+struct MiniLmGolden {
+  MiniLmGolden() {
+    tensors = store::ReadSafetensors(kGolden / "minilm_golden.safetensors");
     const auto bytes = tensors.at("texts").values<uint8_t>();
     std::istringstream in(std::string(bytes.begin(), bytes.end()));
     for (std::string text; std::getline(in, text, '\0');) texts.push_back(text);
@@ -47,9 +47,9 @@ struct Golden {
 
 TEST(Encoder, EqualsTheReferenceOnRealTexts) {
   NEED_MINILM();
-  const Golden golden;
+  const MiniLmGolden golden;
   ASSERT_EQ(golden.texts.size(), 200u);
-  const auto encoder = LoadEncoder(Folder(), 128);
+  const auto encoder = LoadEncoder(MiniLm(), 128);
   EXPECT_EQ(encoder->width(), 384);
   const HostTensor got = encoder->Encode(golden.texts);
   ASSERT_EQ(got.shape(), (std::vector<int64_t>{200, 384}));
@@ -62,8 +62,8 @@ TEST(Encoder, EqualsTheReferenceOnRealTexts) {
 
 TEST(Encoder, RowsDoNotDependOnBatchMates) {
   NEED_MINILM();
-  const Golden golden;
-  const auto encoder = LoadEncoder(Folder(), 128);
+  const MiniLmGolden golden;
+  const auto encoder = LoadEncoder(MiniLm(), 128);
   const std::vector<std::string> texts(golden.texts.begin() + 40, golden.texts.begin() + 100);
   const HostTensor all = encoder->Encode(texts);
   // Products of other shapes sum in other orders.
@@ -77,8 +77,6 @@ TEST(Encoder, RowsDoNotDependOnBatchMates) {
   EXPECT_EQ(encoder->Encode({}).dim(0), 0);
   EXPECT_EQ(encoder->Encode({""}).dim(0), 1);
 }
-
-const std::filesystem::path kGolden = std::filesystem::path(WHYREC_SOURCE_DIR) / "tests/golden";
 
 std::vector<std::string> Texts(const HostTensor& host) {
   const auto bytes = host.values<uint8_t>();
@@ -121,14 +119,14 @@ TEST(Encoder, EqualsTheReferenceForEveryFamily) {
 }
 
 // A copy of a golden folder that tests may change.
-std::filesystem::path Copy(const std::string& name) {
+std::filesystem::path CopyOf(const std::string& name) {
   const auto folder = std::filesystem::path(testing::TempDir()) / Cat("encoder_", name);
   std::filesystem::remove_all(folder);
   std::filesystem::copy(kGolden / "bert" / name, folder, std::filesystem::copy_options::recursive);
   return folder;
 }
 
-void Write(const std::filesystem::path& file, const std::string& text) {
+void WriteText(const std::filesystem::path& file, const std::string& text) {
   std::filesystem::create_directories(file.parent_path());
   std::ofstream(file) << text;
 }
@@ -146,7 +144,7 @@ void Throws(const std::filesystem::path& folder, const EncoderOptions& options, 
 }
 
 TEST(Encoder, SentenceFilesChoosePoolingAndLimit) {
-  const auto folder = Copy("bert");
+  const auto folder = CopyOf("bert");
   Throws(folder, {}, Exit::kUsage, "give pooling MEAN, CLS or EASYREC");
   SaveSentenceFiles(folder, Pooling::kCls, 16, 24, true);
   const auto cls = LoadEncoder(folder, 0);
@@ -162,24 +160,24 @@ TEST(Encoder, SentenceFilesChoosePoolingAndLimit) {
   // An older form: no list of modules; a newer: the pooling by name.
   std::filesystem::remove(folder / "modules.json");
   EXPECT_EQ(first(*LoadEncoder(folder, 0)), first(*mean));
-  Write(folder / "1_Pooling/config.json", R"({"pooling_mode": "cls"})");
+  WriteText(folder / "1_Pooling/config.json", R"({"pooling_mode": "cls"})");
   EXPECT_EQ(first(*LoadEncoder(folder, 0)), first(*cls));
 
   LoadEncoder(folder, EncoderOptions{.pooling = Pooling::kMean});
   Throws(folder, {.max_tokens = 25}, Exit::kUsage, "max_tokens is 25");
   Throws(folder, {.max_tokens = 2}, Exit::kUsage, "takes 3 to 24");
-  Write(folder / "1_Pooling/config.json", R"({"pooling_mode_max_tokens": true})");
+  WriteText(folder / "1_Pooling/config.json", R"({"pooling_mode_max_tokens": true})");
   Throws(folder, {}, Exit::kData, "\"pooling_mode_max_tokens\" is true");
-  Write(folder / "1_Pooling/config.json", "{}");
+  WriteText(folder / "1_Pooling/config.json", "{}");
   Throws(folder, {}, Exit::kData, "must be true");
-  Write(folder / "modules.json",
-        R"([{"path": "2_Dense", "type": "sentence_transformers.models.Dense"}])");
+  WriteText(folder / "modules.json",
+            R"([{"path": "2_Dense", "type": "sentence_transformers.models.Dense"}])");
   Throws(folder, {}, Exit::kData, "models.Dense\" at \"2_Dense\" is not supported");
-  Write(folder / "modules.json", "[");
+  WriteText(folder / "modules.json", "[");
   Throws(folder, {}, Exit::kData, "modules.json");
   std::filesystem::remove(folder / "modules.json");
-  Write(folder / "sentence_bert_config.json", R"({"do_lower_case": true})");
-  Write(folder / "tokenizer_config.json", R"({"do_lower_case": false})");
+  WriteText(folder / "sentence_bert_config.json", R"({"do_lower_case": true})");
+  WriteText(folder / "tokenizer_config.json", R"({"do_lower_case": false})");
   Throws(folder, {.pooling = Pooling::kCls}, Exit::kData, "the tokenizer keeps case");
 }
 
@@ -208,25 +206,25 @@ TEST(Encoder, SaysWhatIsMissingOrDoesNotFit) {
   Throws(none, {}, Exit::kData, "no such folder");
   std::filesystem::create_directories(none);
   Throws(none, {}, Exit::kData, "lacks config.json, model.safetensors, a tokenizer");
-  const auto folder = Copy("distilbert");
+  const auto folder = CopyOf("distilbert");
   Throws(folder, {.dtype = "fp16"}, Exit::kUsage, "dtype 'fp16'");
   Throws(folder, {.device = "tpu"}, Exit::kUsage, "device 'tpu'");
   Throws(folder, {.pooling = Pooling::kEasyRec}, Exit::kUsage, "EASYREC needs");
   Throws(folder, {.max_tokens = 41}, Exit::kUsage, "takes 3 to 40");
 
   // A vocabulary that is not the model's.
-  Write(folder / "vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n");
+  WriteText(folder / "vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n");
   LoadEncoder(folder, 0);  // fewer pieces than rows: padded tables are common
   std::string many = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n";
   for (int i = 0; i < 92; ++i) many += Cat("word", i, "\n");
-  Write(folder / "vocab.txt", many);
+  WriteText(folder / "vocab.txt", many);
   Throws(folder, {}, Exit::kData, "the tokenizer has 97 pieces, the network rows for 96");
-  const auto easyrec = Copy("roberta");
+  const auto easyrec = CopyOf("roberta");
   std::filesystem::copy(kGolden / "bert/bert/vocab.txt", easyrec / "vocab.txt");
   Throws(easyrec, {}, Exit::kData, "the tokenizer lacks <s>");
 
   // Weights that are not the configuration's, or broken.
-  const auto wrong = Copy("bert");
+  const auto wrong = CopyOf("bert");
   auto tensors = store::ReadSafetensors(kGolden / "bert/bert");
   const std::string name = "encoder.layer.1.output.dense.weight";
   tensors[name] = tensors[name].Clone();
@@ -240,10 +238,10 @@ TEST(Encoder, SaysWhatIsMissingOrDoesNotFit) {
   tensors.erase(name);
   store::WriteSafetensors(wrong / "model.safetensors", tensors);
   Throws(wrong, {.pooling = Pooling::kMean}, Exit::kData, "lacks tensor '" + name);
-  Write(wrong / "config.json", "{}");
+  WriteText(wrong / "config.json", "{}");
   Throws(wrong, {}, Exit::kData, "lacks \"model_type\"");
   NEED_MINILM();
-  Throws(Folder(), {.max_tokens = 300}, Exit::kUsage, "takes 3 to 256");
+  Throws(MiniLm(), {.max_tokens = 300}, Exit::kUsage, "takes 3 to 256");
 }
 
 }  // namespace

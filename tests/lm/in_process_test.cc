@@ -20,6 +20,7 @@
 #include "src/text/chat.h"
 #include "src/text/tokenizer.h"
 #include "tests/gen/evidence.h"
+#include "tests/golden/folder.h"
 #include "tests/store/temporary.h"
 
 namespace whyrec::lm {
@@ -37,7 +38,7 @@ class InProcess : public testing::Test {
 
   fs::path Folder() {
     const fs::path folder = folder_.path() / "tiny-phi",
-                   tokenizer = fs::path(WHYREC_SOURCE_DIR) / "tests/golden/tokenizers/phi.json";
+                   tokenizer = kGolden / "tokenizers/phi.json";
     if (fs::exists(folder)) return folder;
     nn::Parameters parameters;
     const auto loaded = text::LoadTokenizerJson(tokenizer);
@@ -73,7 +74,7 @@ class InProcess : public testing::Test {
 };
 
 // The prompts of trees, three samples each.
-Requests Trees(int users) {
+Requests TreeRequests(int users) {
   Requests requests;
   for (int user = 0; user < users; ++user) {
     const gen::Evidence evidence = gen::EvidenceOf(user);
@@ -92,7 +93,7 @@ Requests Trees(int users) {
 }
 
 TEST_F(InProcess, GreedyTextsDoNotDependOnSharedPrefixes) {
-  const Requests requests = Trees(3);
+  const Requests requests = TreeRequests(3);
   const gen::TextSampling greedy{.temperature = 0, .max_new_tokens = 12};
   const Replies shared = Make()->Generate(requests, greedy);
   const Replies alone = Make({.share_prefixes = false})->Generate(requests, greedy);
@@ -108,7 +109,7 @@ TEST_F(InProcess, GreedyTextsDoNotDependOnSharedPrefixes) {
 }
 
 TEST_F(InProcess, DeterministicTextsDependOnTheirUserAlone) {
-  const Requests requests = Trees(5);
+  const Requests requests = TreeRequests(5);
   const gen::TextSampling sampling{.max_new_tokens = 10};
   const Replies all = Make({.deterministic = true})->Generate(requests, sampling);
   const auto generator = Make({.deterministic = true});
@@ -142,7 +143,7 @@ TEST_F(InProcess, DeterministicTextsDependOnTheirUserAlone) {
 
 // The sum over the drawn tokens at temperature 1, end token included, by one pass over the text.
 TEST_F(InProcess, RepliesCountTokensAndProbability) {
-  const Requests requests = Trees(2);
+  const Requests requests = TreeRequests(2);
   const auto model = LoadLanguageModel(Folder(), {});
   nn::Parameters parameters;
   Phi phi(LoadPhiConfig(Folder()), parameters);
@@ -188,7 +189,7 @@ TEST_F(InProcess, RepliesCountTokensAndProbability) {
 }
 
 TEST_F(InProcess, APromptThatDoesNotFitIsNamed) {
-  Requests requests = Trees(1);
+  Requests requests = TreeRequests(1);
   for (int i = 0; i < 2000; ++i) requests[2].prompt += " word";
   try {
     Make()->Generate(requests, {});

@@ -19,12 +19,16 @@
 #include "src/lm/phi.h"
 #include "src/store/safetensors.h"
 #include "src/tensor/bridge.h"
+#include "tests/base/error_of.h"
 #include "tests/golden/bound.h"
+#include "tests/golden/difference.h"
+#include "tests/golden/folder.h"
+#include "tests/lm/phi_inputs.h"
+#include "tests/store/temporary.h"
 
 namespace whyrec::lm {
 namespace {
 
-const std::filesystem::path kGolden = std::filesystem::path(WHYREC_SOURCE_DIR) / "tests/golden";
 const std::vector<std::string> kLinear = {"qkv_proj", "o_proj", "gate_up_proj", "down_proj"};
 
 struct Adapted {
@@ -51,47 +55,10 @@ struct Adapted {
   Lora lora;
 };
 
-// Largest difference relative to the largest entry.
-double Difference(const at::Tensor& got, const at::Tensor& want) {
-  EXPECT_EQ(got.sizes(), want.sizes());
-  const at::Tensor difference = (got.detach().to(at::kDouble) - want.to(at::kDouble)).abs().max();
-  return difference.item<double>() / std::max(1.0, want.abs().max().item<double>());
-}
-
-// The same whichever tests ran before.
-at::Tensor Ids(int64_t n) {
-  const at::Tensor ids = at::zeros({n}, at::kLong);
-  Rng rng(1, "ids");
-  for (int64_t i = 0; i < n; ++i) ids.mutable_data_ptr<int64_t>()[i] = rng.Between(0, 489);
-  return ids;
-}
-
-at::Tensor SomeRows(const at::Tensor& x) {
-  return x.index_select(0, at::tensor(std::vector<int64_t>{0, 17, x.size(0) - 1}));
-}
-
 at::Tensor TextLoss(const at::Tensor& logits, const at::Tensor& ids) {
   const int64_t n = ids.size(0) - 1;
   return at::cross_entropy_loss(logits.narrow(0, 0, n), ids.narrow(0, 1, n), {},
                                 at::Reduction::Sum);
-}
-
-std::filesystem::path Scratch(const std::string& name) {
-  const auto folder = std::filesystem::path(testing::TempDir()) / name;
-  std::filesystem::remove_all(folder);
-  std::filesystem::create_directories(folder);
-  return folder;
-}
-
-template <typename F>
-std::string DataError(const F& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.code(), Exit::kData);
-    return e.what();
-  }
-  return "no error";
 }
 
 class LoraGolden : public testing::TestWithParam<at::ScalarType> {
@@ -160,20 +127,20 @@ TEST_P(LoraGolden, SplitTargetsBecomeBlocksOfFusedMaps) {
           want + "mlp.up_proj.lora_B.weight");
   }
   // Written, it is an adapter of the fused model.
-  const auto folder = Scratch("lora_fused");
-  adapted.lora.Save(folder);
-  const LoraConfig fused = LoadLoraConfig(folder);
+  const Temporary folder;
+  adapted.lora.Save(folder.path());
+  const LoraConfig fused = LoadLoraConfig(folder.path());
   EXPECT_EQ(fused.targets, (std::vector<std::string>{"qkv_proj", "o_proj", "gate_up_proj"}));
   EXPECT_EQ(fused.rank_pattern, (std::map<std::string, int64_t>{{"qkv_proj", 6}}));
   EXPECT_EQ(fused.alpha_pattern, (std::map<std::string, double>{{"qkv_proj", 18}}));
   Adapted again("llama_as_phi", fused, dtype, dtype);
-  again.lora.Load(folder);
+  again.lora.Load(folder.path());
   EXPECT_EQ(Difference(again.Run(ids), adapted.Run(ids).detach()), 0);
 }
 
 // B starts at zero, so the adapter adds nothing and A gets no gradient in the first backward pass.
 TEST(Lora, AtTheStartTheOutputIsTheBasesAndOnlyBHasAGradient) {
-  const at::Tensor ids = Ids(20);
+  const at::Tensor ids = SomeIds(20);
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
     nn::Parameters weights(dtype);
     Phi base(LoadPhiConfig(kGolden / "phi"), weights);
@@ -220,7 +187,7 @@ TEST(Lora, DropoutOnlyWhenTraining) {
 
 // Weights against fp64, rounded at most twice; outputs where the network does not amplify that.
 TEST(Lora, MergedWeightsAndBack) {
-  const at::Tensor ids = Ids(30);
+  const at::Tensor ids = SomeIds(30);
   struct Case {
     at::ScalarType dtype;
     double rounding, output;
@@ -251,9 +218,9 @@ TEST(Lora, MergedWeightsAndBack) {
 TEST(Lora, FoldersAreWrittenAndRead) {
   for (const std::string name : {"lora", "lora_score"}) {
     Adapted adapted("phi", name);
-    const auto folder = Scratch("saved_" + name);
-    adapted.lora.Save(folder);
-    const LoraConfig ours = LoadLoraConfig(folder), theirs = LoadLoraConfig(kGolden / name);
+    const Temporary folder;
+    adapted.lora.Save(folder.path());
+    const LoraConfig ours = LoadLoraConfig(folder.path()), theirs = LoadLoraConfig(kGolden / name);
     EXPECT_EQ(ours.rank, theirs.rank);
     EXPECT_EQ(ours.alpha, theirs.alpha);
     EXPECT_EQ(ours.rslora, theirs.rslora);
@@ -272,12 +239,12 @@ TEST(Lora, FoldersAreWrittenAndRead) {
 
 TEST(Lora, ConfigurationsThatChangeTheNumbersAreRefusedByName) {
   const nlohmann::json whole = JsonFile(kGolden / "lora/adapter_config.json").json();
-  const auto folder = Scratch("lora_refused");
+  const Temporary folder;
   const auto error = [&](const nlohmann::json& change) {
     nlohmann::json changed = whole;
     changed.merge_patch(change);
     WriteJson(folder / "adapter_config.json", changed);
-    return DataError([&] { LoadLoraConfig(folder); });
+    return ErrorOf([&] { LoadLoraConfig(folder.path()); });
   };
   EXPECT_EQ(error({{"target_modules", "all-linear"}}), "no error");
   const std::vector<std::pair<nlohmann::json, std::string>> cases = {
@@ -300,11 +267,11 @@ TEST(Lora, ConfigurationsThatChangeTheNumbersAreRefusedByName) {
 
 TEST(Lora, KeysThatDoNotFitAreNamed) {
   const auto whole = store::ReadSafetensors(kGolden / "lora/adapter_model.safetensors");
-  const auto folder = Scratch("lora_wrong");
+  const Temporary folder;
   Adapted adapted("phi", "lora");
   const auto error = [&](const store::TensorMap& tensors) {
     store::WriteSafetensors(folder / "adapter_model.safetensors", tensors);
-    return DataError([&] { adapted.lora.Load(folder); });
+    return ErrorOf([&] { adapted.lora.Load(folder.path()); });
   };
   const auto has = [](const std::string& text, const std::string& part) {
     EXPECT_NE(text.find(part), std::string::npos) << text;
@@ -326,9 +293,9 @@ TEST(Lora, KeysThatDoNotFitAreNamed) {
   tensors.emplace(b, whole.at(layer + "1.self_attn.qkv_proj.lora_B.weight"));
   has(error(tensors),
       "is [128, 4], the model asks for [64, 4]; the adapter was trained over another");
-  has(DataError([&] { Adapted("phi", LoraConfig{.targets = {"c_attn"}, .base_model = "gpt2"}); }),
+  has(ErrorOf([&] { Adapted("phi", LoraConfig{.targets = {"c_attn"}, .base_model = "gpt2"}); }),
       "no module of the model is called 'c_attn'; the adapter is for gpt2");
-  has(DataError([&] {
+  has(ErrorOf([&] {
         Adapted("phi", LoraConfig{.targets = {"qkv_proj", "q_proj"}});
       }),
       "and its part q_proj");
@@ -339,7 +306,7 @@ TEST(Lora, RoundTripThroughPeft) {
   const char* python = std::getenv("WHYREC_PYTHON");
   if (python == nullptr)
     GTEST_SKIP() << "WHYREC_PYTHON names no Python with transformers 4.49 and peft 0.14";
-  const auto folder = Scratch("lora_roundtrip");
+  const Temporary folder;
   Adapted adapted("phi", {.rank = 3, .alpha = 5, .targets = kLinear});
   nn::Parameters others, bases;
   Phi model(LoadPhiConfig(kGolden / "phi"), bases);
@@ -350,7 +317,7 @@ TEST(Lora, RoundTripThroughPeft) {
   adapted.lora.Save(folder / "adapter");
   scorer.Save(folder / "scorer");
   adapted.model.Save(folder / "model");
-  const at::Tensor ids = Ids(40);
+  const at::Tensor ids = SomeIds(40);
   const at::Tensor hidden = model.Hidden(ids, at::arange(40), CausalAttention({40}), 40);
   nn::Parameters plain;
   Phi base(LoadPhiConfig(folder / "model"), plain);
@@ -363,7 +330,7 @@ TEST(Lora, RoundTripThroughPeft) {
   io["score"] = host(at::linear(hidden.narrow(0, 39, 1), scorer.score()).squeeze(0));
   store::WriteSafetensors(folder / "io.safetensors", io);
   const auto script = kGolden / "check_roundtrip_phi.py";
-  EXPECT_EQ(std::system(Cat(python, " ", script, " ", folder).c_str()), 0);
+  EXPECT_EQ(std::system(Cat(python, " ", script, " ", folder.path()).c_str()), 0);
 }
 
 }  // namespace

@@ -39,8 +39,8 @@ const std::vector<Tree>& Trees() {
   return trees;
 }
 
-struct Network {
-  explicit Network(at::ScalarType dtype, bool tied = true)
+struct TinyPhi {
+  explicit TinyPhi(at::ScalarType dtype, bool tied = true)
       : parameters(dtype), model(Config(tied), parameters, "", true) {
     at::set_num_threads(1);
     model.Initialise(3);
@@ -99,7 +99,8 @@ struct Network {
   Phi model;
 };
 
-double Difference(const at::Tensor& a, const at::Tensor& b) {
+// In units of the entries, most of which are about 1.
+double AbsoluteDifference(const at::Tensor& a, const at::Tensor& b) {
   EXPECT_EQ(a.sizes(), b.sizes());
   return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
 }
@@ -107,8 +108,8 @@ double Difference(const at::Tensor& a, const at::Tensor& b) {
 TEST(PackedBranches, PathsAreSequencesOfTheirOwn) {
   for (const auto& [dtype, tolerance] :
        {std::pair{at::kDouble, 1e-12}, {at::kFloat, 1e-5}, {at::kBFloat16, 0.05}}) {
-    const Network network(dtype);
-    const double far = Difference(network.Packed(Trees()), network.Separate(Trees()));
+    const TinyPhi network(dtype);
+    const double far = AbsoluteDifference(network.Packed(Trees()), network.Separate(Trees()));
     EXPECT_LT(far, tolerance) << dtype;
     RecordProperty(at::toString(dtype), std::to_string(far));
   }
@@ -117,7 +118,7 @@ TEST(PackedBranches, PathsAreSequencesOfTheirOwn) {
 TEST(PackedBranches, GradientsToo) {
   std::vector<at::Tensor> gradients[2];
   for (int packed = 0; packed < 2; ++packed) {
-    const Network network(at::kDouble);
+    const TinyPhi network(at::kDouble);
     const at::Tensor rows = packed ? network.Packed(Trees()) : network.Separate(Trees());
     // Rows of the prefix stand once in either form; weights make them differ.
     const at::Tensor weights = at::arange(rows.numel(), rows.options()).view_as(rows).sin();
@@ -125,19 +126,19 @@ TEST(PackedBranches, GradientsToo) {
     for (const auto& [path, p] : network.parameters.all()) gradients[packed].push_back(p.grad());
   }
   for (size_t i = 0; i < gradients[0].size(); ++i)
-    EXPECT_LT(Difference(gradients[0][i], gradients[1][i]),
+    EXPECT_LT(AbsoluteDifference(gradients[0][i], gradients[1][i]),
               1e-9 * std::max(1.0, gradients[0][i].abs().max().item<double>()));
 }
 
 TEST(PackedBranches, TheOrderOfBranchesDoesNotMatter) {
-  const Network network(at::kDouble);
+  const TinyPhi network(at::kDouble);
   std::vector<Tree> turned = Trees();
   std::reverse(turned[0].branches.begin(), turned[0].branches.end());
   const at::Tensor a = network.Packed(Trees()), b = network.Packed(turned);
   // Branches of 4, 1 and 7 tokens behind 9; turned 7, 1 and 4.
-  EXPECT_LT(Difference(a.narrow(0, 9, 4), b.narrow(0, 17, 4)), 1e-12);
-  EXPECT_LT(Difference(a.narrow(0, 13, 1), b.narrow(0, 16, 1)), 1e-12);
-  EXPECT_LT(Difference(a.narrow(0, 14, 7), b.narrow(0, 9, 7)), 1e-12);
+  EXPECT_LT(AbsoluteDifference(a.narrow(0, 9, 4), b.narrow(0, 17, 4)), 1e-12);
+  EXPECT_LT(AbsoluteDifference(a.narrow(0, 13, 1), b.narrow(0, 16, 1)), 1e-12);
+  EXPECT_LT(AbsoluteDifference(a.narrow(0, 14, 7), b.narrow(0, 9, 7)), 1e-12);
 }
 
 TEST(PackedBranches, EmptyBranchesAndPlainSequences) {
@@ -154,7 +155,7 @@ TEST(PhiLoss, BlocksAreTheWholeCrossEntropy) {
     std::vector<at::Tensor> gradients[3];
     double values[3];
     for (int form = 0; form < 3; ++form) {
-      const Network network(at::kDouble, tied);
+      const TinyPhi network(at::kDouble, tied);
       const at::Tensor hidden = network.Packed(Trees());
       const at::Tensor targets = at::arange(hidden.size(0)) % 50;
       at::Tensor loss;
@@ -172,7 +173,7 @@ TEST(PhiLoss, BlocksAreTheWholeCrossEntropy) {
     for (int form : {1, 2}) {
       EXPECT_NEAR(values[form], values[0], 1e-9);
       for (size_t i = 0; i < gradients[0].size(); ++i)
-        EXPECT_LT(Difference(gradients[form][i], gradients[0][i]), 1e-10);
+        EXPECT_LT(AbsoluteDifference(gradients[form][i], gradients[0][i]), 1e-10);
     }
   }
 }
@@ -182,7 +183,7 @@ TEST(PhiLoss, RowLossesUnderAFrozenHead) {
   at::Tensor gradients[2];
   for (int ours = 0; ours < 2; ++ours) {
     nn::Parameters parameters(at::kDouble);
-    Phi model(Network::Config(true), parameters);
+    Phi model(TinyPhi::Config(true), parameters);
     model.Initialise(3);
     Rng rng(5, "rows");
     std::vector<double> values(20 * 32);
@@ -195,7 +196,7 @@ TEST(PhiLoss, RowLossesUnderAFrozenHead) {
     (losses * weights).sum().backward();
     gradients[ours] = hidden.grad();
   }
-  EXPECT_LT(Difference(gradients[0], gradients[1]), 1e-12);
+  EXPECT_LT(AbsoluteDifference(gradients[0], gradients[1]), 1e-12);
 }
 
 }  // namespace

@@ -8,11 +8,10 @@
 #include <gtest/gtest.h>
 
 #include "src/base/rng.h"
+#include "tests/golden/folder.h"
 
 namespace whyrec::lm {
 namespace {
-
-const std::filesystem::path kFolder = std::filesystem::path(WHYREC_SOURCE_DIR) / "tests/golden/phi";
 
 at::Tensor Whole(const Phi& model, const std::vector<int64_t>& ids, int64_t total_length) {
   const auto n = static_cast<int64_t>(ids.size());
@@ -27,8 +26,8 @@ TEST(PhiSteps, StepsOfPermutedBeamsEqualWholePasses) {
   const c10::NoGradGuard no_grad;
   at::set_num_threads(1);
   nn::Parameters parameters(at::kDouble);
-  Phi model(LoadPhiConfig(kFolder), parameters);
-  model.Load(kFolder);
+  Phi model(LoadPhiConfig(kGolden / "phi"), parameters);
+  model.Load(kGolden / "phi");
   Rng rng(3, "phi steps");
   const auto token = [&] {
     return static_cast<int64_t>(rng.Below(static_cast<uint64_t>(model.config().vocabulary)));

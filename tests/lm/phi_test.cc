@@ -19,12 +19,15 @@
 #include "src/lm/lora.h"
 #include "src/store/safetensors.h"
 #include "src/tensor/bridge.h"
+#include "tests/base/error_of.h"
 #include "tests/golden/bound.h"
+#include "tests/golden/difference.h"
+#include "tests/golden/folder.h"
+#include "tests/lm/phi_inputs.h"
+#include "tests/store/temporary.h"
 
 namespace whyrec::lm {
 namespace {
-
-const std::filesystem::path kGolden = std::filesystem::path(WHYREC_SOURCE_DIR) / "tests/golden";
 
 struct Loaded {
   explicit Loaded(const std::string& folder = "phi", at::ScalarType dtype = at::kFloat)
@@ -40,25 +43,6 @@ struct Loaded {
   nn::Parameters parameters;
   Phi model;
 };
-
-// Largest difference relative to the largest entry.
-double Difference(const at::Tensor& got, const at::Tensor& want) {
-  EXPECT_EQ(got.sizes(), want.sizes());
-  const at::Tensor difference = (got.detach().to(at::kDouble) - want.to(at::kDouble)).abs().max();
-  return difference.item<double>() / std::max(1.0, want.abs().max().item<double>());
-}
-
-// A draw of its own for every `sample`, whichever tests ran before.
-at::Tensor Ids(int64_t n, uint64_t sample = 0) {
-  const at::Tensor ids = at::zeros({n}, at::kLong);
-  Rng rng(1, "ids", 0, sample);
-  for (int64_t i = 0; i < n; ++i) ids.mutable_data_ptr<int64_t>()[i] = rng.Between(0, 489);
-  return ids;
-}
-
-at::Tensor SomeRows(const at::Tensor& x) {
-  return x.index_select(0, at::tensor(std::vector<int64_t>{0, 17, x.size(0) - 1}));
-}
 
 TEST(Phi, LogitsLossAndGradientsAreTheReferences) {
   const auto golden = store::ReadSafetensors(kGolden / "phi_golden.safetensors");
@@ -115,24 +99,6 @@ TEST(Phi, Bf16LogitsAreNearTheReferences) {
   RecordProperty("bf16", Cat(most));
 }
 
-std::filesystem::path Scratch(const std::string& name) {
-  const auto folder = std::filesystem::path(testing::TempDir()) / name;
-  std::filesystem::remove_all(folder);
-  std::filesystem::create_directories(folder);
-  return folder;
-}
-
-template <typename F>
-std::string DataError(const F& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.code(), Exit::kData);
-    return e.what();
-  }
-  return "no error";
-}
-
 TEST(PhiConfig, BothFormsOfTheFileAreRead) {
   const PhiConfig published = LoadPhiConfig(kGolden / "phi");
   EXPECT_EQ(published, LoadPhiConfig(kGolden / "phi_new"));
@@ -150,19 +116,19 @@ TEST(PhiConfig, BothFormsOfTheFileAreRead) {
                        .pad = 499,
                        .eos = {498, 499}};
   EXPECT_EQ(published, want);
-  const auto folder = Scratch("phi_config");
-  SavePhiConfig(folder, want, at::kBFloat16);
-  EXPECT_EQ(LoadPhiConfig(folder), want);
+  const Temporary folder;
+  SavePhiConfig(folder.path(), want, at::kBFloat16);
+  EXPECT_EQ(LoadPhiConfig(folder.path()), want);
 }
 
 TEST(PhiConfig, WhatWouldChangeTheNetworkIsRefusedByName) {
   const nlohmann::json whole = JsonFile(kGolden / "phi/config.json").json();
-  const auto folder = Scratch("phi_refused");
+  const Temporary folder;
   const auto error = [&](const nlohmann::json& change) {
     nlohmann::json changed = whole;
     changed.merge_patch(change);
     WriteJson(folder / "config.json", changed);
-    return DataError([&] { LoadPhiConfig(folder); });
+    return ErrorOf([&] { LoadPhiConfig(folder.path()); });
   };
   EXPECT_EQ(error({{"sliding_window", 256}}), "no error");  // covers every position
   const std::vector<std::pair<nlohmann::json, std::string>> cases = {
@@ -232,7 +198,7 @@ TEST(Rope, FrequenciesMagnitudeAndWhatPassesThrough) {
 
 TEST(Phi, TheCallersTotalLengthPicksTheFactors) {
   Loaded loaded("phi", at::kDouble);
-  const at::Tensor ids = Ids(65);
+  const at::Tensor ids = SomeIds(65);
   const at::Tensor whole = loaded.Run(ids);  // 65 tokens: long factors
   const auto first = [&](int64_t total) {
     return loaded.model.Hidden(ids.narrow(0, 0, 20), at::arange(20), CausalAttention({20}), total);
@@ -243,7 +209,7 @@ TEST(Phi, TheCallersTotalLengthPicksTheFactors) {
 
 TEST(Phi, PackedSequencesEqualSeparateOnes) {
   Loaded loaded("phi", at::kDouble);
-  const at::Tensor ids = Ids(31);
+  const at::Tensor ids = SomeIds(31);
   const std::vector<int64_t> lengths = {7, 1, 12, 11};
   std::vector<at::Tensor> positions, separate;
   int64_t begin = 0;
@@ -267,7 +233,7 @@ TEST(Phi, BranchesUnderATreeMaskEqualSeparateSequences) {
     Loaded loaded("phi", dtype);
     const int64_t prefix = 9;
     const std::vector<int64_t> branches = {4, 1, 6};
-    const at::Tensor ids = Ids(20);
+    const at::Tensor ids = SomeIds(20);
     const at::Tensor mask = at::zeros({20, 20}, at::kBool);
     mask.narrow(1, 0, prefix).fill_(true);
     mask.narrow(0, 0, prefix).narrow(1, 0, prefix).tril_();
@@ -332,19 +298,19 @@ TEST(Phi, RecomputedLayersGiveTheSameGradients) {
 }
 
 TEST(Phi, FoldersAreWrittenAndRead) {
-  const auto folder = Scratch("phi_saved");
+  const Temporary folder;
   Loaded loaded("phi_untied", at::kBFloat16);
-  loaded.model.Save(folder);
+  loaded.model.Save(folder.path());
   const auto error = [&](const PhiConfig& config) {
     nn::Parameters parameters;
     Phi model(config, parameters);
-    return DataError([&] { model.Load(folder); });
+    return ErrorOf([&] { model.Load(folder.path()); });
   };
-  PhiConfig config = LoadPhiConfig(folder);
+  PhiConfig config = LoadPhiConfig(folder.path());
   EXPECT_EQ(config, loaded.model.config());
   nn::Parameters parameters(at::kBFloat16);
   Phi again(config, parameters, "phi.");
-  again.Load(folder);
+  again.Load(folder.path());
   for (const auto& [name, tensor] : loaded.model.table())
     EXPECT_TRUE(tensor.equal(parameters.Get("phi." + name))) << name;
 
@@ -352,12 +318,12 @@ TEST(Phi, FoldersAreWrittenAndRead) {
   EXPECT_EQ(error(config), "no error");
   config.layers = 1;
   EXPECT_NE(error(config).find("unknown tensor 'model.layers.1"), std::string::npos);
-  config = LoadPhiConfig(folder);
-  store::TensorMap tensors = store::ReadSafetensors(folder);
+  config = LoadPhiConfig(folder.path());
+  store::TensorMap tensors = store::ReadSafetensors(folder.path());
   tensors.erase("lm_head.weight");
-  const auto headless = Scratch("phi_headless");
+  const Temporary headless;
   store::WriteSafetensors(headless / "model.safetensors", tensors);
-  EXPECT_NE(DataError([&] { again.Load(headless); }).find("lacks tensor 'lm_head.weight'"),
+  EXPECT_NE(ErrorOf([&] { again.Load(headless.path()); }).find("lacks tensor 'lm_head.weight'"),
             std::string::npos);
 }
 

@@ -13,6 +13,8 @@
 #include <cmath>
 #include <cstdio>
 
+#include "tests/golden/difference.h"
+
 namespace whyrec::lm {
 namespace {
 
@@ -113,11 +115,6 @@ struct Scene {
   at::Tensor q, k, v;
   std::vector<at::Tensor> want;
 };
-
-double Difference(const at::Tensor& got, const at::Tensor& want) {
-  return (got.to(at::kDouble) - want).abs().max().item<double>() /
-         std::max(1.0, want.abs().max().item<double>());
-}
 
 TEST(SegmentAttention, IsSoftmaxOverTheWholeContext) {
   at::set_num_threads(1);

@@ -8,21 +8,13 @@
 #include <nlohmann/json.hpp>
 
 #include "src/lm/json_file.h"
+#include "tests/base/error_of.h"
+#include "tests/golden/folder.h"
 #include "tests/lm/t5_golden.h"
 #include "tests/store/temporary.h"
 
 namespace whyrec::lm {
 namespace {
-
-std::string Message(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.code(), Exit::kData);
-    return e.what();
-  }
-  return "";
-}
 
 #define EXPECT_HAS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
 
@@ -68,7 +60,7 @@ TEST(T5Config, OtherNetworksAreErrorsThatNameTheKey) {
   const auto error = [](const char* key, const nlohmann::json& value) {
     nlohmann::json json = OldConfig();
     json[key] = value;
-    return Message([&] { LoadFrom(json); });
+    return ErrorOf([&] { LoadFrom(json); });
   };
   EXPECT_HAS(error("model_type", "bart"), "\"model_type\" is \"bart\"");
   EXPECT_HAS(error("feed_forward_proj", "gated-silu"), "\"feed_forward_proj\" is \"gated-silu\"");
@@ -84,7 +76,7 @@ TEST(T5Files, LoadNamesTheTensorThatDoesNotFit) {
     store::WriteSafetensors(folder / "model.safetensors", tensors);
     nn::Parameters parameters;
     T5 model(LoadT5Config(kGolden / "t5"), parameters);
-    return Message([&] { model.Load(folder.path()); });
+    return ErrorOf([&] { model.Load(folder.path()); });
   };
   const auto whole = store::ReadSafetensors(kGolden / "t5");
   const std::string wo = "encoder.block.1.layer.1.DenseReluDense.wo.weight";
@@ -95,7 +87,7 @@ TEST(T5Files, LoadNamesTheTensorThatDoesNotFit) {
        {"lm_head.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight"})
     tensors.emplace(copy, whole.at("shared.weight"));
   tensors.emplace(cross, whole.at(wo));
-  EXPECT_EQ(error(tensors), "");
+  EXPECT_EQ(error(tensors), "no error");
   tensors.emplace("encoder.block.1.layer.1.DenseReluDense.wi_1.weight", whole.at(wo));
   EXPECT_HAS(error(tensors), "unknown tensor 'encoder.block.1.layer.1.DenseReluDense.wi_1");
   tensors = whole;
@@ -115,7 +107,7 @@ TEST(T5Files, CopiesThatDifferAreErrors) {
     store::WriteSafetensors(folder / "model.safetensors", tensors);
     nn::Parameters parameters;
     T5 model(LoadT5Config(kGolden / "t5"), parameters);
-    EXPECT_HAS(Message([&] { model.Load(folder.path()); }),
+    EXPECT_HAS(ErrorOf([&] { model.Load(folder.path()); }),
                "'" + name + "' differs from 'shared.weight'");
   }
 }
@@ -128,7 +120,7 @@ TEST(T5Files, SavedFoldersLoadHereAndInTheReference) {
   for (const char* form : {"t5", "t5_v11"}) {
     for (const at::ScalarType dtype : {at::kFloat, at::kDouble, at::kBFloat16}) {
       const Temporary folder;
-      Golden golden(form, dtype);
+      T5Golden golden(form, dtype);
       const at::Tensor memory =
           golden.model.Encode(golden.model.Embed(golden.Get("ids")), golden.Mask(), {});
       const at::Tensor logits =

@@ -12,15 +12,16 @@
 #include "src/store/safetensors.h"
 #include "src/tensor/bridge.h"
 #include "tests/golden/bound.h"
+#include "tests/golden/difference.h"
+#include "tests/golden/folder.h"
 
 namespace whyrec::lm {
 
-inline const std::filesystem::path kGolden =
-    std::filesystem::path(WHYREC_SOURCE_DIR) / "tests/golden";
+constexpr int64_t kEos = 1;  // as in every T5
 
 // `form`: "t5" is v1.0, "t5_v11" is v1.1.
-struct Golden {
-  explicit Golden(const std::string& form = "t5", at::ScalarType dtype = at::kFloat)
+struct T5Golden {
+  explicit T5Golden(const std::string& form = "t5", at::ScalarType dtype = at::kFloat)
       : tensors(store::ReadSafetensors(kGolden / (form + "_golden.safetensors"))),
         parameters(dtype),
         model(LoadT5Config(kGolden / form), parameters) {
@@ -45,13 +46,5 @@ struct Golden {
   nn::Parameters parameters;
   T5 model;
 };
-
-// Largest difference, relative to the largest entry or 1.
-inline double Difference(const at::Tensor& got, const at::Tensor& want) {
-  EXPECT_EQ(got.sizes(), want.sizes());
-  const at::Tensor wanted = want.detach().to(at::kDouble);
-  const at::Tensor difference = (got.detach().to(at::kDouble) - wanted).abs().max();
-  return difference.item<double>() / std::max(1.0, wanted.abs().max().item<double>());
-}
 
 }  // namespace whyrec::lm

@@ -26,7 +26,7 @@ class Steps : public testing::TestWithParam<Case> {};
 TEST_P(Steps, EqualOneDecode) {
   const Case c = GetParam();
   const c10::NoGradGuard no_grad;
-  Golden golden(c.form, c.dtype);
+  T5Golden golden(c.form, c.dtype);
   std::optional<at::Tensor> mask;
   if (c.masked) mask = golden.Mask();
   at::Tensor memory = golden.Memory();
@@ -73,7 +73,7 @@ INSTANTIATE_TEST_SUITE_P(T5, Steps,
 TEST(T5Steps, PiecesAreColumnsOfAllLogits) {
   const c10::NoGradGuard no_grad;
   for (const char* form : {"t5", "t5_v11"}) {
-    Golden golden(form);
+    T5Golden golden(form);
     const at::Tensor tokens = at::tensor({5, 7, 9}), pieces = at::tensor({0, 1, 17, 3, 60});
     T5::Cache all = golden.model.Start(golden.Memory(), golden.Mask());
     T5::Cache some = golden.model.Start(golden.Memory(), golden.Mask(), pieces);
@@ -131,7 +131,7 @@ TEST(T5Trees, NodesEqualTheirPathsAlone) {
       {.tokens = {0, 3, 4, 6, 7, 8, 3, 2}, .parents = {-1, 0, 1, 2, 3, 0, 5, 1}}};
   for (const char* form : {"t5", "t5_v11"}) {
     for (const bool masked : {false, true}) {
-      Golden golden(form);
+      T5Golden golden(form);
       const at::Tensor memory = golden.Memory();
       std::optional<at::Tensor> mask;
       if (masked) mask = golden.Mask();

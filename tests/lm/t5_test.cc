@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "tests/golden/folder.h"
 #include "tests/lm/t5_golden.h"
 
 namespace whyrec::lm {
@@ -28,7 +29,7 @@ class Parity : public testing::TestWithParam<std::tuple<const char*, bool, at::S
   bool masked() const { return std::get<1>(GetParam()); }
   at::ScalarType dtype() const { return std::get<2>(GetParam()); }
   std::string kind() const { return masked() ? "masked" : "open"; }
-  at::Tensor Logits(const Golden& golden) const {
+  at::Tensor Logits(const T5Golden& golden) const {
     std::optional<at::Tensor> memory_mask;
     if (masked()) memory_mask = golden.Mask();
     return golden.model.Decode(golden.Get("inputs"), golden.Memory(), memory_mask, {});
@@ -36,7 +37,7 @@ class Parity : public testing::TestWithParam<std::tuple<const char*, bool, at::S
 };
 
 TEST_P(Parity, EncoderLogitsLossAndGradientsAreTheReferences) {
-  Golden golden(form(), dtype());
+  T5Golden golden(form(), dtype());
   double most = 0;
   const auto check = [&](const at::Tensor& got, const std::string& name) {
     const double share = ShareOfBound(got, golden.tensors, name, 1e-12);
@@ -67,7 +68,7 @@ INSTANTIATE_TEST_SUITE_P(
 // much; ours may be off by twice that.
 TEST(T5, LogitsInHalfPrecision) {
   for (const char* form : {"t5", "t5_v11"}) {
-    Golden golden(form, at::kBFloat16);
+    T5Golden golden(form, at::kBFloat16);
     const at::Tensor exact = golden.Get("masked.logits");
     const at::Tensor logits =
         golden.model.Decode(golden.Get("inputs"), golden.Memory(), golden.Mask(), {});
@@ -80,7 +81,7 @@ TEST(T5, LogitsInHalfPrecision) {
 
 // The published code lets the decoder read padding, so a sample's logits depend on its batch.
 TEST(T5, PaddingMattersUnlessCrossAttentionIsMasked) {
-  Golden golden;
+  T5Golden golden;
   const at::Tensor ids = golden.Get("ids").narrow(0, 1, 1), inputs = golden.Get("inputs");
   const auto logits = [&](int64_t width, bool masked) {
     const at::Tensor mask = golden.Mask().narrow(0, 1, 1).narrow(1, 0, width);
@@ -94,7 +95,7 @@ TEST(T5, PaddingMattersUnlessCrossAttentionIsMasked) {
 }
 
 TEST(T5, DropoutOnlyWhenTraining) {
-  Golden golden;
+  T5Golden golden;
   const at::Tensor x = golden.model.Embed(golden.Get("ids"));
   EXPECT_EQ(Difference(golden.model.Encode(x, golden.Mask(), {}),
                        golden.model.Encode(x, golden.Mask(), {})),
@@ -107,7 +108,7 @@ TEST(T5, DropoutOnlyWhenTraining) {
 // A sample alone, without the padding that longer ones bring, and in other places of the network.
 TEST(T5, DropoutDoesNotDependOnTheBatch) {
   for (const char* form : {"t5", "t5_v11"}) {
-    Golden golden(form, at::kDouble);
+    T5Golden golden(form, at::kDouble);
     const at::Tensor ids = golden.Get("ids"), inputs = golden.Get("inputs"), mask = golden.Mask();
     const auto logits = [&](const at::Tensor& own_ids, const at::Tensor& own_mask,
                             const at::Tensor& own_inputs, const nn::Draws& draws) {

@@ -110,8 +110,8 @@ Ids Join(Ids a, const Ids& b) {
 // The prompts of a full tree of thoughts with three branches and depth two: block + end of P2, 3
 // times block + P3(r0), and 3 times block + P3(r) for each of three drafts r (P2, P3: see
 // src/gen/pulse_prompts.h). Names within a group all differ.
-struct Tree {
-  Tree(uint64_t user, int64_t block_tokens, int64_t own_tokens, int64_t new_tokens) {
+struct ThoughtTree {
+  ThoughtTree(uint64_t user, int64_t block_tokens, int64_t own_tokens, int64_t new_tokens) {
     Rng rng(user, "tree");
     const Ids block = RandomIds(rng, block_tokens);
     const auto add = [&](int level, int copies) {
@@ -133,7 +133,7 @@ struct Tree {
 std::vector<EngineRequest> Forest(int users, int64_t new_tokens = 12) {
   std::vector<EngineRequest> all;
   for (int user = 0; user < users; ++user) {
-    const Tree tree(static_cast<uint64_t>(user), 30 + 7 * user, 5 + user, new_tokens);
+    const ThoughtTree tree(static_cast<uint64_t>(user), 30 + 7 * user, 5 + user, new_tokens);
     all.insert(all.end(), tree.requests.begin(), tree.requests.end());
   }
   return all;
@@ -224,7 +224,7 @@ TEST(TextEngine, HalfPrecisionTextsMostlyAgree) {
 TEST(TextEngine, ATreeCostsItsBlockOnceAndItsOwnParts) {
   Tiny tiny;
   constexpr int64_t kBlock = 60, kOwn = 9, kNew = 6;
-  const Tree tree(1, kBlock, kOwn, kNew);
+  const ThoughtTree tree(1, kBlock, kOwn, kNew);
   ASSERT_EQ(tree.requests.size(), 13u);
   ASSERT_EQ(tree.prompts, 5);
   tiny.Run(kShared, tree.requests);

@@ -9,17 +9,17 @@
 #include "src/base/error.h"
 #include "src/lm/bert.h"
 #include "src/nn/numeric.h"
+#include "tests/golden/folder.h"
 #include "tests/store/temporary.h"
 
 namespace whyrec::lm {
 namespace {
 
 namespace fs = std::filesystem;
-const fs::path kGolden = fs::path(WHYREC_SOURCE_DIR) / "tests/golden/bert";
 
 config::ThoughtConfig SmallThought() {
   config::ThoughtConfig config;
-  config.set_vocabulary(kGolden / "distilbert/vocab.txt");
+  config.set_vocabulary(kGolden / "bert/distilbert/vocab.txt");
   config.set_width(16);
   config.set_inner(32);
   config.set_layers(2);
@@ -87,7 +87,7 @@ TEST(ReasonScorer, ScoresAreCosinesOfTwoEncoders) {
 }
 
 TEST(ReasonScorer, OneEncoderForBothFindsATextItself) {
-  const auto scorer = MakeReasonScorer(LoadEncoder(kGolden / "distilbert", 32), nullptr);
+  const auto scorer = MakeReasonScorer(LoadEncoder(kGolden / "bert/distilbert", 32), nullptr);
   const auto scores = scorer->Score({"the card"}, {{"a tin box", "the card"}});
   EXPECT_NEAR(scores[0][1], 1, 1e-5);
   EXPECT_LT(scores[0][0], 1 - 1e-4);

@@ -15,16 +15,17 @@
 #include "src/lm/json_file.h"
 #include "src/store/safetensors.h"
 #include "src/tensor/bridge.h"
+#include "tests/base/error_of.h"
 #include "tests/store/temporary.h"
 
 namespace whyrec::lm {
 namespace {
 
-NameTable Network(at::ScalarType dtype = at::kFloat) {
+NameTable TwoParameters(at::ScalarType dtype = at::kFloat) {
   return {{"a.weight", at::zeros({2, 3}, dtype)}, {"b.bias", at::zeros({4}, dtype)}};
 }
 
-void Write(const std::filesystem::path& file, const NameTable& tensors) {
+void WriteTable(const std::filesystem::path& file, const NameTable& tensors) {
   store::TensorMap map;
   for (const auto& [name, tensor] : tensors) map[name] = tensor::ToHost(tensor);
   store::WriteSafetensors(file, map);
@@ -33,21 +34,12 @@ void Write(const std::filesystem::path& file, const NameTable& tensors) {
 const NameTable kSound = {{"a.weight", at::arange(6, at::kFloat).view({2, 3})},
                           {"b.bias", at::arange(4, at::kFloat)}};
 
-std::string Said(const std::function<void()>& work) {
-  try {
-    work();
-  } catch (const Error& error) {
-    EXPECT_EQ(static_cast<int>(error.code()), static_cast<int>(Exit::kData));
-    return error.what();
-  }
-  return "no error";
-}
-
 TEST(Weights, EachFaultIsNamed) {
   const Temporary folder;
   const auto said = [&](const NameTable& published, const Dialect& dialect = {}) {
-    Write(folder / "model.safetensors", published);
-    const std::string message = Said([&] { LoadWeights(folder.path(), Network(), dialect); });
+    WriteTable(folder / "model.safetensors", published);
+    const std::string message =
+        ErrorOf([&] { LoadWeights(folder.path(), TwoParameters(), dialect); });
     const std::string place = folder.path().string() + ": ";
     EXPECT_TRUE(message == "no error" || message.starts_with(place)) << message;
     return message == "no error" ? message : message.substr(place.size());
@@ -76,9 +68,9 @@ TEST(Weights, EachFaultIsNamed) {
 
 TEST(Weights, PrefixesAndOldEndings) {
   const Temporary folder;
-  Write(folder / "model.safetensors",
-        {{"net.a.gamma", kSound[0].second}, {"net.b.bias", kSound[1].second}});
-  const NameTable table = Network();
+  WriteTable(folder / "model.safetensors",
+             {{"net.a.gamma", kSound[0].second}, {"net.b.bias", kSound[1].second}});
+  const NameTable table = TwoParameters();
   LoadWeights(folder.path(), table, {.prefixes = {"net."}, .endings = {{".gamma", ".weight"}}});
   for (size_t i = 0; i < table.size(); ++i)
     EXPECT_TRUE(at::equal(table[i].second, kSound[i].second)) << table[i].first;
@@ -90,15 +82,16 @@ TEST(Weights, ShardsRoundTripAndAMissingShardIsNamed) {
   EXPECT_TRUE(std::filesystem::exists(folder / "model-00002-of-00002.safetensors"));
   EXPECT_EQ(JsonFile(folder / "model.safetensors.index.json").json()["metadata"]["total_size"], 40);
   for (const at::ScalarType dtype : {at::kFloat, at::kDouble, at::kBFloat16, at::kHalf}) {
-    const NameTable table = Network(dtype);
+    const NameTable table = TwoParameters(dtype);
     LoadWeights(folder.path(), table);  // small integers are exact in every type
     for (size_t i = 0; i < table.size(); ++i)
       EXPECT_TRUE(at::equal(table[i].second, kSound[i].second.to(dtype))) << table[i].first;
   }
   std::filesystem::remove(folder / "model-00002-of-00002.safetensors");
-  EXPECT_NE(
-      Said([&] { LoadWeights(folder.path(), Network()); }).find("model-00002-of-00002.safetensors"),
-      std::string::npos);
+  EXPECT_NE(ErrorOf([&] {
+              LoadWeights(folder.path(), TwoParameters());
+            }).find("model-00002-of-00002.safetensors"),
+            std::string::npos);
 }
 
 TEST(JsonFile, NamesFileAndKey) {
@@ -108,16 +101,16 @@ TEST(JsonFile, NamesFileAndKey) {
   const std::string place = (folder / "config.json").string() + ": ";
   EXPECT_EQ(json.Get<int64_t>("layers"), 2);
   EXPECT_EQ(json.Get<int64_t>("eos", 7), 7);
-  EXPECT_EQ(Said([&] { json.Get<int64_t>("heads"); }), place + "lacks \"heads\"");
-  EXPECT_TRUE(Said([&] { json.Get<int64_t>("act"); }).starts_with(place + "\"act\": "));
-  EXPECT_EQ(Said([&] { json.Expect("act", std::string("gelu")); }),
+  EXPECT_EQ(ErrorOf([&] { json.Get<int64_t>("heads"); }), place + "lacks \"heads\"");
+  EXPECT_TRUE(ErrorOf([&] { json.Get<int64_t>("act"); }).starts_with(place + "\"act\": "));
+  EXPECT_EQ(ErrorOf([&] { json.Expect("act", std::string("gelu")); }),
             place + "\"act\" is \"relu\"; only \"gelu\" is supported");
-  EXPECT_NE(Said([&] { JsonFile(folder / "generation_config.json"); }).find("holds config.json"),
+  EXPECT_NE(ErrorOf([&] { JsonFile(folder / "generation_config.json"); }).find("holds config.json"),
             std::string::npos);
-  EXPECT_NE(Said([] { JsonFile("/no/such/folder/config.json"); }).find("no such folder"),
+  EXPECT_NE(ErrorOf([] { JsonFile("/no/such/folder/config.json"); }).find("no such folder"),
             std::string::npos);
   std::ofstream(folder / "list.json") << "[1]";
-  EXPECT_NE(Said([&] { JsonFile(folder / "list.json"); }).find("is not a JSON object"),
+  EXPECT_NE(ErrorOf([&] { JsonFile(folder / "list.json"); }).find("is not a JSON object"),
             std::string::npos);
 }
 

@@ -16,6 +16,7 @@
 #include "src/store/safetensors.h"
 #include "src/tensor/bridge.h"
 #include "tests/golden/bound.h"
+#include "tests/golden/folder.h"
 
 namespace whyrec::nn {
 namespace {
@@ -32,8 +33,8 @@ struct Inputs {
 };
 
 const store::TensorMap& Golden() {
-  static const store::TensorMap map = store::ReadSafetensors(
-      std::filesystem::path(WHYREC_SOURCE_DIR) / "tests/golden/info_nce_golden.safetensors");
+  static const store::TensorMap map =
+      store::ReadSafetensors(kGolden / "info_nce_golden.safetensors");
   return map;
 }
 at::Tensor Get(const std::string& name) { return tensor::View(Golden().at(name)); }

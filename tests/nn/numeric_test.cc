@@ -13,12 +13,12 @@ namespace {
 
 using Matrix = std::vector<std::vector<double>>;
 
-HostTensor RandomRows(int64_t n, int64_t width) {
+// Spreads of the columns differ, so that the order of components is clear.
+HostTensor SpreadRows(int64_t n, int64_t width) {
   HostTensor out = HostTensor::Zeros(DType::kF32, {n, width});
   Rng rng(4, "rows");
   for (int64_t i = 0; i < n; ++i) {
-    for (int64_t j = 0; j < width;
-         ++j) {  // spreads differ, so that the order of components is clear
+    for (int64_t j = 0; j < width; ++j) {
       out.row<float>(i)[static_cast<size_t>(j)] =
           static_cast<float>(3 + rng.Normal() * static_cast<double>(1 + j));
     }
@@ -53,7 +53,7 @@ Matrix Jacobi(Matrix& a) {
 
 TEST(Pca, EqualsPlainJacobi) {
   const int64_t n = 60, width = 8;
-  const HostTensor z = RandomRows(n, width);
+  const HostTensor z = SpreadRows(n, width);
   Matrix centred(n, std::vector<double>(width));
   for (size_t j = 0; j < width; ++j) {
     double mean = 0;

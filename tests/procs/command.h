@@ -1,11 +1,13 @@
 // Runs a shell command with a deadline.
 #pragma once
 
+#include <gtest/gtest.h>
 #include <sys/wait.h>
 
 #include <chrono>
 #include <cstdio>
 #include <string>
+#include <vector>
 
 namespace whyrec {
 
@@ -27,6 +29,13 @@ inline Outcome RunCommand(const std::string& command, int deadline_seconds) {
   out.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return out;
+}
+
+// The exit code, and every part in the output.
+inline void ExpectOutcome(const Outcome& out, int code, const std::vector<std::string>& parts) {
+  EXPECT_EQ(out.code, code) << out.output;
+  for (const std::string& part : parts)
+    EXPECT_NE(out.output.find(part), std::string::npos) << part << " in:\n" << out.output;
 }
 
 }  // namespace whyrec

@@ -9,6 +9,7 @@
 #include "src/lm/t5.h"
 #include "src/store/safetensors.h"
 #include "src/text/tokenizer.h"
+#include "tests/golden/folder.h"
 #include "tests/procs/process.h"
 
 namespace whyrec {
@@ -38,8 +39,7 @@ class Generate : public testing::Test {
     return folder;
   }
   fs::path PhiFolder(const std::string& name = "phi", int64_t rows_missing = 0) {
-    const fs::path folder = folder_ / name,
-                   tokenizer = kSource / "tests/golden/tokenizers/phi.json";
+    const fs::path folder = folder_ / name, tokenizer = kGolden / "tokenizers/phi.json";
     nn::Parameters parameters;
     lm::PhiConfig config{.vocabulary = text::LoadTokenizerJson(tokenizer)->size() - rows_missing,
                          .width = 64,

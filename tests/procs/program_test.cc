@@ -19,17 +19,6 @@ json JsonOf(const std::string& arguments) {
   return json::parse(out.output);
 }
 
-bool Has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
-// The exit code, and every part in the output.
-void Expect(const Outcome& out, int code, const Words& parts) {
-  EXPECT_EQ(out.code, code) << out.output;
-  for (const std::string& part : parts)
-    EXPECT_TRUE(Has(out.output, part)) << part << " in:\n" << out.output;
-}
-
 // The first words of the lines below `heading`.
 Words Listed(const std::string& text, const std::string& heading) {
   std::istringstream lines(text.substr(std::min(text.size(), text.find(heading))));
@@ -42,24 +31,24 @@ Words Listed(const std::string& text, const std::string& heading) {
 
 TEST(Program, HelpOfEveryCommandHasAnExample) {
   const Outcome help = Whyrec("--help");
-  Expect(help, 0, {"Example"});
+  ExpectOutcome(help, 0, {"Example"});
   const Words commands = Listed(help.output, "Subcommands:");
   EXPECT_GE(commands.size(), 7u) << help.output;
   for (const std::string& command : commands)
-    Expect(Whyrec(command + " --help"), 0, {"Example", "whyrec " + command});
+    ExpectOutcome(Whyrec(command + " --help"), 0, {"Example", "whyrec " + command});
 }
 
 TEST(Program, DescribesWhatThereIs) {
   const Outcome systems = Whyrec("systems");
-  Expect(systems, 0, {"isrf ", "markov ", "popularity "});
+  ExpectOutcome(systems, 0, {"isrf ", "markov ", "popularity "});
   std::istringstream lines(systems.output);
   for (std::string line; std::getline(lines, line);)
-    Expect(Whyrec("describe " + line.substr(0, line.find(' '))), 0,
-           {line.substr(0, line.find(' ')) + ": "});
-  Expect(Whyrec("describe popularity"), 0,
-         {"knobs { mask_history: true }", "true | false, default true"});
-  Expect(Whyrec("describe"), 0, {"train.global_batch", "catalogue.fields.user", "system"});
-  Expect(Whyrec("describe poplarity"), 2, {"did you mean \"popularity\"?"});
+    ExpectOutcome(Whyrec("describe " + line.substr(0, line.find(' '))), 0,
+                  {line.substr(0, line.find(' ')) + ": "});
+  ExpectOutcome(Whyrec("describe popularity"), 0,
+                {"knobs { mask_history: true }", "true | false, default true"});
+  ExpectOutcome(Whyrec("describe"), 0, {"train.global_batch", "catalogue.fields.user", "system"});
+  ExpectOutcome(Whyrec("describe poplarity"), 2, {"did you mean \"popularity\"?"});
 }
 
 class Tiny : public TinyRuns {
@@ -83,20 +72,20 @@ class Tiny : public TinyRuns {
 TEST_F(Tiny, BadCommandLinesEndWith2) {
   for (const char* words :
        {"", "fly", "run", "report --format xml x", "run --progress loud c.txtpb"})
-    Expect(Whyrec(words), 2, {});
-  Expect(Whyrec("run nowhere.txtpb"), 2, {"nowhere.txtpb: cannot be read"});
+    ExpectOutcome(Whyrec(words), 2, {});
+  ExpectOutcome(Whyrec("run nowhere.txtpb"), 2, {"nowhere.txtpb: cannot be read"});
   const fs::path config = Write("bad.txtpb", "name: \"x\"\ntrain {\n  stepps: 3\n}\n");
-  Expect(Whyrec("run " + config.string()), 2,
-         {"bad.txtpb:3:3: ", "\"stepps\"", "did you mean \"steps\"?"});
-  Expect(RunTiny({"train.stepps=3"}), 2, {"--set #3 (train.stepps=3): "});
-  Expect(RunTiny({"train.steps=many"}), 2, {"--set #3 (train.steps=many): "});
-  Expect(RunTiny({"predict.users=-1"}), 2, {"must be in [0, 1000000000]"});
+  ExpectOutcome(Whyrec("run " + config.string()), 2,
+                {"bad.txtpb:3:3: ", "\"stepps\"", "did you mean \"steps\"?"});
+  ExpectOutcome(RunTiny({"train.stepps=3"}), 2, {"--set #3 (train.stepps=3): "});
+  ExpectOutcome(RunTiny({"train.steps=many"}), 2, {"--set #3 (train.steps=many): "});
+  ExpectOutcome(RunTiny({"predict.users=-1"}), 2, {"must be in [0, 1000000000]"});
   EXPECT_FALSE(fs::exists(folder_ / "w"));
 }
 
 TEST_F(Tiny, BadDataEndsWith65) {
-  Expect(RunTiny({"catalogue.reviews=" + (folder_ / "nowhere.jsonl").string()}), 65,
-         {"nowhere.jsonl"});
+  ExpectOutcome(RunTiny({"catalogue.reviews=" + (folder_ / "nowhere.jsonl").string()}), 65,
+                {"nowhere.jsonl"});
   std::string lines;
   for (int i = 0; i < 40; ++i)
     lines += i % 20
@@ -104,14 +93,15 @@ TEST_F(Tiny, BadDataEndsWith65) {
                  : "{\"user\n";
   const Words broken = {"catalogue.reviews=" + Write("broken.jsonl", lines).string(),
                         "catalogue.fields.user=user", "catalogue.fields.time=time"};
-  Expect(RunTiny(broken), 65, {"broken.jsonl:1: ", "2 of 40 lines", "catalogue.max_bad_lines"});
+  ExpectOutcome(RunTiny(broken), 65,
+                {"broken.jsonl:1: ", "2 of 40 lines", "catalogue.max_bad_lines"});
   EXPECT_FALSE(fs::exists(folder_ / "w/catalogue"));
 }
 
 TEST_F(Tiny, AnUnwritableWorkspaceEndsWith73) {
   Write("file", "");
   for (const char* workspace : {"file", "file/below"})
-    Expect(Run(Program(workspace, {"system[0].name=markov"})), 73, {"file"});
+    ExpectOutcome(Run(Program(workspace, {"system[0].name=markov"})), 73, {"file"});
 }
 
 // The limit stands for a full disk: files end after 4 kB.
@@ -120,37 +110,38 @@ TEST_F(Tiny, AFullDiskEndsWith73) {
   for (const std::string& word :
        Program("w", {"system[0].name=popularity", "system[1].name=markov"}))
     command += word + " ";
-  Expect(RunCommand("sh -c 'trap \"\" XFSZ; ulimit -f 8; " + command + "'", 60), 73,
-         {"cannot be written"});
+  ExpectOutcome(RunCommand("sh -c 'trap \"\" XFSZ; ulimit -f 8; " + command + "'", 60), 73,
+                {"cannot be written"});
   EXPECT_FALSE(fs::exists(folder_ / "w/catalogue"));
-  Expect(RunTiny(), 0, {"10 stages ran"});
+  ExpectOutcome(RunTiny(), 0, {"10 stages ran"});
 }
 
 TEST_F(Tiny, ASecondRunHasNothingToDo) {
-  Expect(RunTiny(), 0,
-         {"[catalogue] no artefact yet", "10 stages ran", "# tiny: gift-cards, protocol STRICT"});
+  ExpectOutcome(
+      RunTiny(), 0,
+      {"[catalogue] no artefact yet", "10 stages ran", "# tiny: gift-cards, protocol STRICT"});
   const Outcome again = RunTiny();
-  Expect(again, 0, {"nothing to do", "# tiny: gift-cards, protocol STRICT"});
+  ExpectOutcome(again, 0, {"nothing to do", "# tiny: gift-cards, protocol STRICT"});
   EXPECT_LT(again.seconds, 2);
-  Expect(RunTiny({"metrics.bootstrap=200"}), 0, {"3 stages ran"});
+  ExpectOutcome(RunTiny({"metrics.bootstrap=200"}), 0, {"3 stages ran"});
   Words fresh = Program("w", {"system[0].name=markov"});
   fresh.push_back("--fresh");
-  Expect(Run(fresh), 0, {"7 stages ran"});
+  ExpectOutcome(Run(fresh), 0, {"7 stages ran"});
   EXPECT_FALSE(fs::exists(folder_ / "w/predict.popularity"));
   // A configuration named from its own folder.
-  Expect(RunCommand("sh -c 'cd " + folder_.path().string() + " && " + kProgram +
-                        " run tiny.txtpb --set system[0].name=markov'",
-                    60),
-         0, {"Files in runs/tiny"});
+  ExpectOutcome(RunCommand("sh -c 'cd " + folder_.path().string() + " && " + kProgram +
+                               " run tiny.txtpb --set system[0].name=markov'",
+                           60),
+                0, {"Files in runs/tiny"});
   EXPECT_TRUE(fs::exists(folder_ / "runs/tiny/report/report.md"));
 }
 
 TEST_F(Tiny, ReportsAsTextAndJson) {
   const std::string workspace = (folder_ / "w").string();
-  Expect(Whyrec("report " + folder_.path().string()), 65, {"has no finished report"});
-  Expect(RunTiny(), 0, {});
-  Expect(Whyrec("report " + workspace), 0,
-         {"# tiny: gift-cards", "| markov ", "HR@10", "## Audit"});
+  ExpectOutcome(Whyrec("report " + folder_.path().string()), 65, {"has no finished report"});
+  ExpectOutcome(RunTiny(), 0, {});
+  ExpectOutcome(Whyrec("report " + workspace), 0,
+                {"# tiny: gift-cards", "| markov ", "HR@10", "## Audit"});
   const json rows = JsonOf("report " + workspace + " --format json");
   std::set<std::string> cells;
   for (const json& row : rows) {
@@ -170,25 +161,27 @@ TEST_F(Tiny, ReportsAsTextAndJson) {
 TEST_F(Tiny, PlanRunsNothing) {
   Words plan = Program("w", {"system[0].name=markov"});
   plan[1] = "plan";
-  Expect(Run(plan), 0,
-         {"run   catalogue: no artefact yet", "protocol STRICT", "split.item_ids=PERMUTED"});
+  ExpectOutcome(Run(plan), 0,
+                {"run   catalogue: no artefact yet", "protocol STRICT", "split.item_ids=PERMUTED"});
   EXPECT_FALSE(fs::exists(folder_ / "w/catalogue"));
-  Expect(RunTiny(), 0, {});
-  Expect(Run(plan), 0, {"skip  catalogue", "run   report: ", "input metrics.popularity is gone"});
+  ExpectOutcome(RunTiny(), 0, {});
+  ExpectOutcome(Run(plan), 0,
+                {"skip  catalogue", "run   report: ", "input metrics.popularity is gone"});
 }
 
 TEST_F(Tiny, VerifyFindsAFlippedByte) {
   const std::string workspace = (folder_ / "w").string();
-  Expect(Whyrec("verify " + workspace), 65, {"is not a workspace"});
-  Expect(RunTiny(), 0, {});
-  Expect(Whyrec("verify " + workspace), 0, {"10 artefacts"});
+  ExpectOutcome(Whyrec("verify " + workspace), 65, {"is not a workspace"});
+  ExpectOutcome(RunTiny(), 0, {});
+  ExpectOutcome(Whyrec("verify " + workspace), 0, {"10 artefacts"});
   std::fstream file(folder_ / "w/split/train.h5", std::ios::in | std::ios::out | std::ios::binary);
   file.seekg(1000);
   const char byte = static_cast<char>(file.get());
   file.seekp(1000);
   file.put(static_cast<char>(byte ^ 1));
   file.close();
-  Expect(Whyrec("verify " + workspace), 65, {"split: train.h5 has changed since it was committed"});
+  ExpectOutcome(Whyrec("verify " + workspace), 65,
+                {"split: train.h5 has changed since it was committed"});
 }
 
 // Everyone buys the next five numbers: guessing "one more than the largest so far" hits every test
@@ -218,7 +211,7 @@ TEST_F(Tiny, AuditOfAFolderFindsTheLeak) {
   EXPECT_EQ(values.at("R1 HR@1"), 1);
   EXPECT_EQ(values.at("R1 NDCG@10"), 1);
   EXPECT_LT(values.at("R1, renumbered HR@10"), 0.1);
-  Expect(Whyrec("audit " + folder_.path().string()), 0, {"R1 ", "1.0000", "R1, renumbered"});
+  ExpectOutcome(Whyrec("audit " + folder_.path().string()), 0, {"R1 ", "1.0000", "R1, renumbered"});
 }
 
 }  // namespace

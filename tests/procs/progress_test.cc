@@ -16,7 +16,7 @@
 namespace whyrec {
 namespace {
 
-std::string ReadAll(int fd) {
+std::string ReadToEnd(int fd) {
   std::string out;
   char buffer[4096];
   for (ssize_t n; (n = read(fd, buffer, sizeof buffer)) > 0;)
@@ -48,7 +48,7 @@ std::string Written(int width, const std::function<void()>& body, const char* te
     _exit(0);
   }
   if (width == 0) close(ends[1]);
-  const std::string out = ReadAll(ends[0]);
+  const std::string out = ReadToEnd(ends[0]);
   int status = -1;
   EXPECT_EQ(waitpid(child, &status, 0), child);
   EXPECT_EQ(status, 0);
@@ -81,7 +81,7 @@ std::vector<std::string> Screen(const std::string& bytes, size_t width) {
 }
 
 // About 0.4 s of steps, with a line said in the middle.
-void Work() {
+void SomeSteps() {
   Progress progress("train", 200, "samples");
   for (int i = 0; i < 200; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
@@ -97,7 +97,7 @@ size_t Count(const std::string& text, const std::string& part) {
 }
 
 TEST(Progress, APipeGetsPlainLines) {
-  for (const std::string& out : {Written(0, Work), Written(80, Work, "dumb")}) {
+  for (const std::string& out : {Written(0, SomeSteps), Written(80, SomeSteps, "dumb")}) {
     EXPECT_EQ(out.find('\r'), std::string::npos) << out;
     EXPECT_EQ(out.find('\033'), std::string::npos) << out;
     EXPECT_EQ(Count(out, "\n"), 3u) << out;  // first step, the line said, the end
@@ -111,7 +111,7 @@ class Terminal : public testing::TestWithParam<int> {};
 
 TEST_P(Terminal, OneLineIsRedrawn) {
   const int width = GetParam();
-  const std::string out = Written(width, Work);
+  const std::string out = Written(width, SomeSteps);
   const auto rows = Screen(out, static_cast<size_t>(width));
   ASSERT_EQ(rows.size(), 2u) << out;
   EXPECT_EQ(rows[0], "epoch 1 has ended");
@@ -125,13 +125,13 @@ INSTANTIATE_TEST_SUITE_P(Widths, Terminal, testing::Values(20, 80, 200));
 TEST(Progress, OtherRanksAndNoneAreSilent) {
   auto second_rank = [] {
     SetLogRank(1);
-    Work();
+    SomeSteps();
     Warn("of rank 1");
   };
   EXPECT_EQ(Written(0, second_rank), "");
   auto none = [] {
     SetProgressMode(ProgressMode::kNone);
-    Work();
+    SomeSteps();
   };
   EXPECT_EQ(Written(80, none), "epoch 1 has ended\n");
 }

@@ -5,8 +5,9 @@
 namespace whyrec {
 namespace {
 
-const Words kSettings = {"system[0].name=isrf",  "system[1].name=markov",    "train.steps=60",
-                         "train.epoch_steps=20", "train.checkpoint_steps=1", "execution.threads=1"};
+const Words kRanksSettings = {"system[0].name=isrf",      "system[1].name=markov",
+                              "train.steps=60",           "train.epoch_steps=20",
+                              "train.checkpoint_steps=1", "execution.threads=1"};
 
 class RanksOfThisHost : public TinyRuns {
  protected:
@@ -19,7 +20,7 @@ class RanksOfThisHost : public TinyRuns {
     TinyRuns::SetUp();
   }
 
-  Words TwoRanks(const std::string& workspace, const Words& settings = kSettings) const {
+  Words TwoRanks(const std::string& workspace, const Words& settings = kRanksSettings) const {
     Words out = Arguments(workspace, settings);
     out.insert(out.begin(), {WHYREC_SOURCE_DIR "/launch/run.sh", "-n", "2"});
     return out;
@@ -59,7 +60,7 @@ std::vector<int> RanksOf(int script) {
 }
 
 TEST_F(RanksOfThisHost, AgreeWithOneAndSurviveKills) {
-  ASSERT_EQ(Finish(Program("one", kSettings)), 0) << Said();
+  ASSERT_EQ(Finish(Program("one", kRanksSettings)), 0) << Said();
   ASSERT_EQ(Finish(TwoRanks("two")), 0) << Said();
   const auto one = Losses("one"), two = Losses("two");
   ASSERT_EQ(one.size(), 60u);

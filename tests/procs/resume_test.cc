@@ -15,12 +15,13 @@ uintmax_t Bytes(const fs::path& file) {
 }
 
 // Dropout is on: a resumed run has to repeat the draws of the steps that it does again.
-const Words kSettings = {"system[0].name=isrf",      "train.steps=120",   "train.epoch_steps=30",
-                         "train.checkpoint_steps=3", "train.dropout=0.1", "predict.users=96"};
+const Words kResumeSettings = {"system[0].name=isrf",  "train.steps=120",
+                               "train.epoch_steps=30", "train.checkpoint_steps=3",
+                               "train.dropout=0.1",    "predict.users=96"};
 
 TEST_F(Resume, KilledAtRandomMoments) {
   WR_NEEDS_ENCODER();
-  Process undisturbed(Program("calm", kSettings), folder_ / "out");
+  Process undisturbed(Program("calm", kResumeSettings), folder_ / "out");
   ASSERT_EQ(undisturbed.Wait(), 0) << Said();
   const double whole = undisturbed.seconds();
 
@@ -30,7 +31,7 @@ TEST_F(Resume, KilledAtRandomMoments) {
   };
   bool continued = false;
   for (int i = 0; i < 8; ++i) {
-    Process process(Program("killed", kSettings), folder_ / "out");
+    Process process(Program("killed", kResumeSettings), folder_ / "out");
     // Half of them anywhere, the others while it trains.
     if (i % 2 == 0)
       std::this_thread::sleep_for(draw(whole / 2));
@@ -40,7 +41,7 @@ TEST_F(Resume, KilledAtRandomMoments) {
     process.Wait();
     continued |= Said().find("continues after step") != std::string::npos;
   }
-  ASSERT_EQ(Finish(Program("killed", kSettings)), 0) << Said();
+  ASSERT_EQ(Finish(Program("killed", kResumeSettings)), 0) << Said();
   continued |= Said().find("continues after step") != std::string::npos;
   EXPECT_TRUE(continued) << "no kill fell into the training";
   EXPECT_EQ(Contents(folder_ / "killed"), Contents(folder_ / "calm"));
@@ -48,10 +49,10 @@ TEST_F(Resume, KilledAtRandomMoments) {
 
 TEST_F(Resume, StoppedBySignals) {
   WR_NEEDS_ENCODER();
-  ASSERT_EQ(Finish(Program("calm", kSettings)), 0) << Said();
+  ASSERT_EQ(Finish(Program("calm", kResumeSettings)), 0) << Said();
   const fs::path stopped = folder_ / "stopped";
   {
-    Process process(Program("stopped", kSettings), folder_ / "out");
+    Process process(Program("stopped", kResumeSettings), folder_ / "out");
     ASSERT_TRUE(process.Until(
         [&] { return Bytes(stopped / "embeddings.partial/.leases/journal") > 10'000; }));
     process.Signal(SIGTERM);
@@ -61,7 +62,7 @@ TEST_F(Resume, StoppedBySignals) {
     EXPECT_FALSE(fs::exists(stopped / "embeddings"));
   }
   for (int signal : {SIGTERM, SIGUSR1}) {
-    Process process(Program("stopped", kSettings), folder_ / "out");
+    Process process(Program("stopped", kResumeSettings), folder_ / "out");
     ASSERT_TRUE(process.Until([&] {
       return signal == SIGTERM ? Checkpoints(stopped) > 0
                                : Said().find("continues after step") != std::string::npos;
@@ -72,7 +73,7 @@ TEST_F(Resume, StoppedBySignals) {
               std::string::npos)
         << Said();
   }
-  ASSERT_EQ(Finish(Program("stopped", kSettings)), 0) << Said();
+  ASSERT_EQ(Finish(Program("stopped", kResumeSettings)), 0) << Said();
   EXPECT_EQ(Contents(stopped), Contents(folder_ / "calm"));
 }
 

@@ -9,7 +9,8 @@ namespace whyrec {
 namespace {
 
 // Users' and items' texts by template, in very small units; ends before the training.
-const Words kSettings = {"system[0].name=isrf", "rationales.unit_size=3", "embeddings.unit_size=8"};
+const Words kLeasedSettings = {"system[0].name=isrf", "rationales.unit_size=3",
+                               "embeddings.unit_size=8"};
 
 class Work : public TinyRuns {
  protected:
@@ -18,14 +19,14 @@ class Work : public TinyRuns {
     TinyRuns::SetUp();
   }
   Words Coordinator(const std::string& workspace, const Words& more = {},
-                    const Words& settings = kSettings) const {
+                    const Words& settings = kLeasedSettings) const {
     Words out = Program(workspace, settings);
     out.insert(out.end(), {"--stages", "leased"});
     out.insert(out.end(), more.begin(), more.end());
     return out;
   }
   Words Worker(const std::string& workspace, const Words& more = {},
-               const Words& settings = kSettings) const {
+               const Words& settings = kLeasedSettings) const {
     Words out = Arguments(workspace, settings);
     out.insert(out.begin(), {kProgram, "work"});
     out.insert(out.end(), more.begin(), more.end());
@@ -100,7 +101,7 @@ TEST_F(Work, StrangersAreToldWhatIsWrong) {
   EXPECT_EQ(Start(Worker("nowhere"), "a")->Wait(20), 71);
   EXPECT_NE(Said("a").find("no such workspace on this host"), std::string::npos) << Said("a");
 
-  Words slow = kSettings;
+  Words slow = kLeasedSettings;
   slow.push_back("embeddings.max_tokens=200");
   auto coordinator = Start(Coordinator("w", {"--listen", "127.0.0.1"}, slow), "coordinator");
   ASSERT_TRUE(coordinator->Until([&] { return !Address("embeddings").empty(); }))

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "src/base/error.h"
+#include "tests/base/error_of.h"
 #include "tests/store/temporary.h"
 
 namespace whyrec::stages {
@@ -17,25 +18,19 @@ config::RunConfig ConfigOf(config::RationalesConfig::Backend backend) {
   return config;
 }
 
-std::string Problem(const config::RunConfig& config) {
-  try {
-    BackendNeedsOf(config, Prompts::kIsrf);
-  } catch (const Error& e) {
-    EXPECT_EQ(e.code(), Exit::kUsage);
-    return e.what();
-  }
-  return "";
+std::string ProblemOf(config::RationalesConfig::Backend backend) {
+  return ErrorOf([&] { BackendNeedsOf(ConfigOf(backend), Prompts::kIsrf); }, Exit::kUsage);
 }
 
 TEST(Backend, SaysWhatToSet) {
   using config::RationalesConfig;
-  EXPECT_EQ(Problem(ConfigOf(RationalesConfig::TEMPLATE)), "");
+  EXPECT_EQ(ProblemOf(RationalesConfig::TEMPLATE), "no error");
   for (const auto& [backend, setting] :
        std::vector<std::pair<RationalesConfig::Backend, std::string>>{
            {RationalesConfig::REPLAY, "rationales.replay_file"},
            {RationalesConfig::IN_PROCESS, "rationales.model"},
            {RationalesConfig::HTTP, "rationales.http.endpoint"}}) {
-    const std::string problem = Problem(ConfigOf(backend));
+    const std::string problem = ProblemOf(backend);
     EXPECT_NE(problem.find(setting), std::string::npos) << problem;
   }
 }

@@ -1,6 +1,7 @@
 // PULSE's reasons from a server that goes away or answers badly, in the middle of the chain.
 #include <limits>
 
+#include "tests/base/error_of.h"
 #include "tests/http/stub.h"
 #include "tests/stages/pulse_run.h"
 
@@ -75,13 +76,7 @@ config::RunConfig ConfigOf(const Server& server, const Names& more = {}) {
 }
 
 std::string Problem(Exit code, const config::RunConfig& config, const fs::path& workspace) {
-  try {
-    RunAlone(config, workspace);
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code) << error.what();
-    return error.what();
-  }
-  return "no error";
+  return ErrorOf([&] { RunAlone(config, workspace); }, code);
 }
 
 constexpr const char* kDropped =

@@ -11,6 +11,7 @@
 #include "src/base/text_file.h"
 
 #include "src/base/hash.h"
+#include "tests/golden/folder.h"
 #include "tests/store/temporary.h"
 
 namespace whyrec::store {
@@ -97,7 +98,7 @@ TEST(Hdf5File, EqualContentsAreEqualBytes) {
 
 // Written with h5py by tests/golden/make_hdf5.py.
 TEST(Hdf5File, ReadsAFileOfThePythonLibrary) {
-  const Hdf5Reader in(std::filesystem::path(WHYREC_SOURCE_DIR) / "tests/golden/small.h5");
+  const Hdf5Reader in(kGolden / "small.h5");
   EXPECT_EQ(in.ReadInts("group/ints"), (std::vector<int64_t>{3, -4}));
   EXPECT_EQ(in.ReadFloats("packed"), (std::vector<float>(1000, 0.25f)));
   EXPECT_EQ(in.Read("half").dtype(), DType::kF16);

@@ -7,13 +7,13 @@
 #include "src/base/durable_file.h"
 #include "src/base/text_file.h"
 
+#include "tests/golden/folder.h"
 #include "tests/store/temporary.h"
 
 namespace whyrec::store {
 namespace {
 
-const std::filesystem::path kGolden =
-    std::filesystem::path(WHYREC_SOURCE_DIR) / "tests/golden/small.safetensors";
+const std::filesystem::path kGolden = kGolden / "small.safetensors";
 
 template <typename T>
 std::vector<T> Values(const HostTensor& tensor) {

@@ -3,12 +3,11 @@
 
 #include <map>
 
+#include "tests/base/error_of.h"
 #include "tests/systems/world.h"
 
 namespace whyrec::systems {
 namespace {
-
-std::string ErrorOf(const std::function<void()>& call) { return data::ErrorOf(call, Exit::kUsage); }
 
 TEST(Registry, HoldsTheSystemsByName) {
   std::vector<std::string> names;
@@ -18,8 +17,9 @@ TEST(Registry, HoldsTheSystemsByName) {
     EXPECT_EQ(std::ranges::count(names, name), 1) << name;
     EXPECT_EQ(FindSystem(name).name, name);
   }
-  EXPECT_NE(ErrorOf([] { FindSystem("popularty"); }).find("did you mean \"popularity\"?"),
-            std::string::npos);
+  EXPECT_NE(
+      ErrorOf([] { FindSystem("popularty"); }, Exit::kUsage).find("did you mean \"popularity\"?"),
+      std::string::npos);
 }
 
 TEST(Registry, Knobs) {
@@ -32,10 +32,11 @@ TEST(Registry, Knobs) {
   knob->set_value("false");
   EXPECT_FALSE(KnobValues(system, config).On("mask_history"));
   knob->set_value("2");
-  EXPECT_EQ(ErrorOf([&] { KnobValues(system, config); }),
+  EXPECT_EQ(ErrorOf([&] { KnobValues(system, config); }, Exit::kUsage),
             "markov.knobs.mask_history is 2; must be true or false");
   knob->set_name("mask_histori");
-  EXPECT_NE(ErrorOf([&] { KnobValues(system, config); }).find("did you mean \"mask_history\"?"),
+  EXPECT_NE(ErrorOf([&] { KnobValues(system, config); }, Exit::kUsage)
+                .find("did you mean \"mask_history\"?"),
             std::string::npos);
 }
 

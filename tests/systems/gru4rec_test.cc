@@ -7,15 +7,16 @@
 
 #include "src/tensor/bridge.h"
 #include "tests/golden/bound.h"
+#include "tests/golden/folder.h"
+#include "tests/systems/histories.h"
 #include "tests/systems/training.h"
 
 namespace whyrec::systems {
 namespace {
 
-struct Golden {
-  explicit Golden(at::ScalarType dtype)
-      : tensors(store::ReadSafetensors(fs::path(WHYREC_SOURCE_DIR) /
-                                       "tests/golden/gru4rec_golden.safetensors")),
+struct Gru4RecGolden {
+  explicit Gru4RecGolden(at::ScalarType dtype)
+      : tensors(store::ReadSafetensors(kGolden / "gru4rec_golden.safetensors")),
         model({.items = 9, .dim = 8, .hidden = 6, .length = 5, .dropout = 0}, dtype, at::kCPU) {
     const c10::NoGradGuard no_grad;
     for (const auto& [path, parameter] : model.parameters().all())
@@ -41,7 +42,7 @@ struct Golden {
 
 TEST(Gru4Rec, ScoresLossAndGradientsArePyTorchs) {
   for (const at::ScalarType dtype : {at::kDouble, at::kFloat}) {
-    Golden golden(dtype);
+    Gru4RecGolden golden(dtype);
     {
       const c10::NoGradGuard no_grad;
       EXPECT_LT(ShareOfBound(golden.model.Scores(golden.queries, {0, 9}), golden.tensors, "scores"),
@@ -58,7 +59,7 @@ TEST(Gru4Rec, ScoresLossAndGradientsArePyTorchs) {
 // A range of items is a part of the whole, and padding by longer neighbours changes nothing.
 TEST(Gru4Rec, ScoresDoNotDependOnTheBatch) {
   const c10::NoGradGuard no_grad;
-  Golden golden(at::kDouble);
+  Gru4RecGolden golden(at::kDouble);
   const at::Tensor all = golden.model.Scores(golden.queries, {0, 9});
   for (size_t i = 0; i < golden.queries.size(); ++i) {
     const at::Tensor one = golden.model.Scores(std::span(golden.queries).subspan(i, 1), {2, 7});
@@ -70,26 +71,12 @@ TEST(Gru4Rec, ScoresDoNotDependOnTheBatch) {
   }
 }
 
-// Users walk round a circle of twelve items; the item after the last is the answer.
-data::Catalogue Circle() {
-  data::Catalogue out;
-  for (int64_t i = 0; i < 12; ++i) out.items.push_back({.id = Cat("i", i)});
-  for (int64_t u = 0; u < 36; ++u) {
-    std::vector<int64_t> row;
-    for (int64_t k = 0; k < 5 + u % 4; ++k) row.push_back((u + k) % 12);
-    out.users.push_back(Cat("u", u));
-    out.histories.Append(row);
-  }
-  out.times.assign(out.histories.values.size(), 0);
-  return out;
-}
-
 TEST(Gru4Rec, LearnsOrder) {
   const World world(
-      Circle(), {"system[0].name=gru4rec", "system[0].knobs.dim=16", "system[0].knobs.hidden=16",
-                 "system[0].knobs.dropout=0.1", "split.direct_negatives=2", "train.steps=150",
-                 "train.learning_rate=0.01", "train.global_batch=16", "train.epoch_steps=50",
-                 "train.stop=LOSS_MEAN3"});
+      CatalogueOf(Circle(), 12),
+      SettingsOf("gru4rec", {"dim=16", "hidden=16", "dropout=0.1"},
+                 {"train.steps=150", "train.learning_rate=0.01", "train.global_batch=16",
+                  "train.epoch_steps=50", "train.stop=LOSS_MEAN3"}));
   const Temporary folder;
   const auto system = world.Build("gru4rec");
   world.Train(*system, *cluster::MakeSelf(), folder.path());

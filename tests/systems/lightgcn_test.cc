@@ -19,37 +19,17 @@
 #include "src/ranking/samplers.h"
 #include "src/systems/lightgcn.h"
 #include "src/tensor/bridge.h"
+#include "tests/systems/histories.h"
 #include "tests/systems/training.h"
 
 namespace whyrec::systems {
 namespace {
-
-using Names = std::vector<std::string>;
-using Histories = std::vector<std::vector<int64_t>>;
-
-data::Catalogue MakeCatalogue(const Histories& histories, int64_t items) {
-  data::Catalogue out;
-  for (int64_t i = 0; i < items; ++i) out.items.push_back({.id = Cat("i", i)});
-  for (const auto& history : histories) {
-    out.users.push_back(Cat("u", out.users.size()));
-    out.histories.Append(history);
-  }
-  out.times.assign(out.histories.values.size(), 0);
-  return out;
-}
 
 // 6 users, 9 items; the last two of each row are held out. Degrees 1 to 4, item 8 without an edge.
 const Histories kSmall = {{0, 1, 2, 5, 8}, {1, 3, 0, 4},       {2, 7, 3, 1, 6, 8},
                           {0, 4, 5},       {6, 0, 1, 2, 7, 3}, {5, 6, 7, 0, 2}};
 constexpr int64_t kUsers = 6, kItems = 9, kNodes = kUsers + kItems + 1, kWidth = 8, kBatch = 7;
 constexpr double kL2 = 0.05;
-
-Names Settings(const Names& knobs, const Names& others) {
-  Names out = {"system[0].name=lightgcn", "split.direct_negatives=2"};
-  for (const std::string& knob : knobs) out.push_back("system[0].knobs." + knob);
-  out.insert(out.end(), others.begin(), others.end());
-  return out;
-}
 
 // D^-1/2 A D^-1/2 of training positions, F64 [M, M], by its definition.
 at::Tensor DenseGraph(const World& world) {
@@ -85,7 +65,7 @@ at::Tensor Start(const World& world) {
 }
 
 TEST(LightGcn, LayersEqualDenseProducts) {
-  const World world(MakeCatalogue(kSmall, kItems), Settings({}, {}));
+  const World world(CatalogueOf(kSmall, kItems), SettingsOf("lightgcn", {}, {}));
   const auto stored = graph::InteractionGraph(world.split.train.histories, kItems);
   const nn::SparseOperator a(stored, true);
   const at::Tensor exact = DenseGraph(world);
@@ -182,10 +162,10 @@ TEST(LightGcn, LossAndGradientEqualDenseOnes) {
   for (const bool fp64 : {true, false}) {
     double far_loss = 0, far_gradient = 0;
     for (const char* placement : {"REPLICATED", "ROWS"}) {
-      const World world(MakeCatalogue(kSmall, kItems),
-                        Settings({Cat("dim=", kWidth), Cat("l2=", kL2)},
-                                 {Cat("graphs.placement=", placement),
-                                  fp64 ? "train.dtype=FP64" : "train.dtype=FP32"}));
+      const World world(CatalogueOf(kSmall, kItems),
+                        SettingsOf("lightgcn", {Cat("dim=", kWidth), Cat("l2=", kL2)},
+                                   {Cat("graphs.placement=", placement),
+                                    fp64 ? "train.dtype=FP64" : "train.dtype=FP32"}));
       const Reference want = DenseStep(world, DenseGraph(world));
       EXPECT_GT(want.gradient.abs().max().item<double>(), 1e-3);
       for (const int ranks : {1, 2, 3}) {
@@ -207,8 +187,8 @@ at::Tensor TrainedTable(const at::Tensor& graph, const fs::path& model) {
 }
 
 TEST(LightGcn, ScoresAreProductsOfPropagatedRows) {
-  const World world(MakeCatalogue(kSmall, kItems),
-                    Settings({Cat("dim=", kWidth)}, {"train.steps=5", "train.dtype=FP64"}));
+  const World world(CatalogueOf(kSmall, kItems), SettingsOf("lightgcn", {Cat("dim=", kWidth)},
+                                                            {"train.steps=5", "train.dtype=FP64"}));
   const Temporary folder;
   const auto system = world.Build("lightgcn");
   world.Train(*system, *cluster::MakeSelf(), folder.path());
@@ -236,8 +216,9 @@ TEST(LightGcn, LearnsCommunities) {
     auto& row = histories.emplace_back();
     for (int64_t k = 0; k < 6; ++k) row.push_back((u / 2 + k) % 6 * 2 + u % 2);
   }
-  const World world(MakeCatalogue(histories, 12),
-                    Settings({"dim=8"}, {"train.steps=200", "train.learning_rate=0.01"}));
+  const World world(
+      CatalogueOf(histories, 12),
+      SettingsOf("lightgcn", {"dim=8"}, {"train.steps=200", "train.learning_rate=0.01"}));
   const Temporary folder;
   const auto system = world.Build("lightgcn");
   world.Train(*system, *cluster::MakeSelf(), folder.path());
@@ -263,11 +244,12 @@ TEST(LightGcn, SeesHeldOutItemsOnlyInARefit) {
   other_test[0].back() = 4;
   other_validation[0][3] = 7;
   for (const bool refit : {false, true}) {
-    const Names settings = Settings({Cat("dim=", kWidth), refit ? "refit=true" : "refit=false"},
-                                    {"train.steps=4", "train.epoch_steps=4", "train.dtype=FP64"});
+    const Names settings =
+        SettingsOf("lightgcn", {Cat("dim=", kWidth), refit ? "refit=true" : "refit=false"},
+                   {"train.steps=4", "train.epoch_steps=4", "train.dtype=FP64"});
     const auto table = [&](const Histories& histories, Facts* facts = nullptr) {
       const Temporary folder;
-      return Table(World(MakeCatalogue(histories, kItems), settings), folder.path(), facts);
+      return Table(World(CatalogueOf(histories, kItems), settings), folder.path(), facts);
     };
     Facts facts;
     const std::string want = table(kSmall, &facts);
@@ -284,10 +266,11 @@ TEST(LightGcn, SeesHeldOutItemsOnlyInARefit) {
 // operations that the second try has left to do.
 TEST(LightGcn, ContinuesToTheLastBit) {
   for (const bool refit : {false, true}) {
-    const World world(MakeCatalogue(kSmall, kItems),
-                      Settings({Cat("dim=", kWidth), refit ? "refit=true" : "refit=false"},
-                               {"train.steps=8", "train.epoch_steps=4", "train.checkpoint_steps=3",
-                                "train.stop=LOSS_MEAN3"}));
+    const World world(
+        CatalogueOf(kSmall, kItems),
+        SettingsOf("lightgcn", {Cat("dim=", kWidth), refit ? "refit=true" : "refit=false"},
+                   {"train.steps=8", "train.epoch_steps=4", "train.checkpoint_steps=3",
+                    "train.stop=LOSS_MEAN3"}));
     const Temporary whole, broken;
     const auto self = cluster::MakeSelf();
     const std::string want = Table(world, whole.path());
@@ -301,7 +284,8 @@ TEST(LightGcn, ContinuesToTheLastBit) {
 }
 
 TEST(LightGcn, MoreRanksThanPairsIsAnError) {
-  const World world(MakeCatalogue(kSmall, kItems), Settings({}, {"train.global_batch=1"}));
+  const World world(CatalogueOf(kSmall, kItems),
+                    SettingsOf("lightgcn", {}, {"train.global_batch=1"}));
   EXPECT_THROW(TrainOn(world, "lightgcn", 2), Error);
 }
 

@@ -9,32 +9,24 @@
 #include "src/systems/sasrec.h"
 #include "src/tensor/bridge.h"
 #include "tests/golden/bound.h"
+#include "tests/golden/difference.h"
+#include "tests/golden/folder.h"
+#include "tests/systems/histories.h"
 #include "tests/systems/training.h"
 
 namespace whyrec::systems {
 namespace {
 
-using Names = std::vector<std::string>;
-using Histories = std::vector<std::vector<int64_t>>;
 using Form = SasRecConfig::Form;
 using Loss = ranking::Scorer::Loss;
 
 const std::vector<std::pair<std::string, Form>> kForms = {
     {"original", Form::kOriginal}, {"post", Form::kPostNorm2025}, {"pre", Form::kPreNorm2025}};
 
-// Largest difference, relative to the largest entry or 1.
-double Difference(const at::Tensor& got, const at::Tensor& want) {
-  EXPECT_EQ(got.sizes(), want.sizes());
-  const at::Tensor wanted = want.to(at::kDouble);
-  const double far = (got.detach().to(at::kDouble) - wanted).abs().max().item<double>();
-  return far / std::max(1.0, wanted.abs().max().item<double>());
-}
-
 // The reference's weights in our network; its padded rows as our sequences.
-struct Golden {
-  Golden(const std::string& name, Form form, at::ScalarType dtype)
-      : tensors(store::ReadSafetensors(fs::path(WHYREC_SOURCE_DIR) /
-                                       "tests/golden/sasrec_golden.safetensors")),
+struct SasRecGolden {
+  SasRecGolden(const std::string& name, Form form, at::ScalarType dtype)
+      : tensors(store::ReadSafetensors(kGolden / "sasrec_golden.safetensors")),
         name(name),
         bce({.items = 23, .dim = 8, .length = 12, .dropout = 0.5, .form = form}, Loss::kBce, dtype,
             at::kCPU),
@@ -92,7 +84,7 @@ TEST(SasRec, StatesAndScoresEqualPaddedOnes) {
   const c10::NoGradGuard no_grad;
   for (const auto& [name, form] : kForms) {
     for (const bool fp64 : {true, false}) {
-      const Golden golden(name, form, fp64 ? at::kDouble : at::kFloat);
+      const SasRecGolden golden(name, form, fp64 ? at::kDouble : at::kFloat);
       const at::Tensor last = golden.network.LastStates(golden.Batch(true));
       const double states = golden.Share(last, "last", 1e-12);
       const double scores = golden.Share(golden.network.ItemScores(last), "scores", 1e-12);
@@ -108,7 +100,7 @@ TEST(SasRec, LossesAndGradientsEqualPaddedOnes) {
   for (const auto& [name, form] : kForms) {
     for (const bool fp64 : {true, false}) {
       for (const std::string kind : {"bce", "ce"}) {
-        Golden golden(name, form, fp64 ? at::kDouble : at::kFloat);
+        SasRecGolden golden(name, form, fp64 ? at::kDouble : at::kFloat);
         SasRec& scorer = kind == "ce" ? golden.ce : golden.bce;
         const ranking::Examples samples = golden.Samples();
         const at::Tensor loss =
@@ -132,7 +124,7 @@ TEST(SasRec, LossesAndGradientsEqualPaddedOnes) {
 
 TEST(SasRec, UnpaddedStatesEqualThoseOfTheHistoryAlone) {
   const c10::NoGradGuard no_grad;
-  const Golden golden("original", Form::kOriginal, at::kDouble);
+  const SasRecGolden golden("original", Form::kOriginal, at::kDouble);
   const at::Tensor alone = golden.network.LastStates(golden.Batch(false));
   EXPECT_LT(Difference(alone, golden.Get("unpadded")), 1e-12);
   EXPECT_GT(Difference(alone, golden.Get("last")), 0.1);
@@ -145,7 +137,7 @@ TEST(SasRec, DropoutIsDistributedAsOverPaddedSlots) {
   constexpr double kDraws = 5000, kTheirs = 25000;
   constexpr double kShares = 1 / kDraws + 1 / kTheirs;  // of a variance, in that of a difference
   for (const auto& [name, form] : kForms) {
-    const Golden golden(name, form, at::kFloat);
+    const SasRecGolden golden(name, form, at::kFloat);
     for (const int64_t row : {1, 0}) {  // one event, three
       SasRecBatch batch;
       std::vector<int64_t> last;
@@ -180,7 +172,7 @@ TEST(SasRec, DropoutIsDistributedAsOverPaddedSlots) {
 TEST(SasRec, DropoutDoesNotDependOnTheBatch) {
   const c10::NoGradGuard no_grad;
   for (const auto& [name, form] : kForms) {
-    const Golden golden(name, form, at::kDouble);
+    const SasRecGolden golden(name, form, at::kDouble);
     const auto states = [&](const SasRecBatch& batch, const nn::Draws& draws) {
       return golden.network.States(golden.network.Rows(golden.network.Indices(batch.rows)), batch,
                                    draws);
@@ -228,44 +220,16 @@ TEST(SasRec, StartsAsXavierSays) {
   EXPECT_THROW(SasRecNetwork({.items = 9, .dim = 50, .heads = 3}, others), Error);
 }
 
-data::Catalogue MakeCatalogue(const Histories& histories, int64_t items) {
-  data::Catalogue out;
-  for (int64_t i = 0; i < items; ++i) out.items.push_back({.id = Cat("i", i)});
-  for (const auto& history : histories) {
-    out.users.push_back(Cat("u", out.users.size()));
-    out.histories.Append(history);
-  }
-  out.times.assign(out.histories.values.size(), 0);
-  return out;
-}
-
-Names Settings(const Names& knobs, const Names& others) {
-  Names out = {"system[0].name=sasrec", "split.direct_negatives=2"};
-  for (const std::string& knob : knobs) out.push_back("system[0].knobs." + knob);
-  out.insert(out.end(), others.begin(), others.end());
-  return out;
-}
-
-// Users walk round a circle of twelve items; the item after the last is the answer. Order is all
-// there is to learn: the items are equally popular.
-Histories Circle() {
-  Histories out;
-  for (int64_t u = 0; u < 36; ++u) {
-    auto& row = out.emplace_back();
-    for (int64_t k = 0; k < 5 + u % 4; ++k) row.push_back((u + k) % 12);
-  }
-  return out;
-}
-
 TEST(SasRec, LearnsOrderInEveryForm) {
   const Histories histories = Circle();
   for (const char* loss : {"BCE", "CE"}) {
     for (const char* form : {"ORIGINAL", "POST_NORM_2025", "PRE_NORM_2025"}) {
       const World world(
-          MakeCatalogue(histories, 12),
-          Settings({"dim=16", "length=8", "dropout=0.1", Cat("loss=", loss), Cat("form=", form)},
-                   {"train.steps=150", "train.learning_rate=0.01", "train.global_batch=16",
-                    "train.epoch_steps=50", "train.stop=LOSS_MEAN3"}));
+          CatalogueOf(histories, 12),
+          SettingsOf("sasrec",
+                     {"dim=16", "length=8", "dropout=0.1", Cat("loss=", loss), Cat("form=", form)},
+                     {"train.steps=150", "train.learning_rate=0.01", "train.global_batch=16",
+                      "train.epoch_steps=50", "train.stop=LOSS_MEAN3"}));
       const Temporary folder;
       const auto system = world.Build("sasrec");
       world.Train(*system, *cluster::MakeSelf(), folder.path());
@@ -292,8 +256,8 @@ TEST(SasRec, UserVectorsWithPaddingAndWithout) {
   const std::vector<Query> queries = {{0, {1, 2, 3}, {}}, {1, {5}, {}}};
   std::map<bool, std::vector<double>> vectors;
   const Temporary model;
-  const World world(MakeCatalogue(Circle(), 12),
-                    Settings({"dim=6", "length=5"}, {"train.steps=1"}));
+  const World world(CatalogueOf(Circle(), 12),
+                    SettingsOf("sasrec", {"dim=6", "length=5"}, {"train.steps=1"}));
   const auto system = world.Build("sasrec");
   world.Train(*system, *cluster::MakeSelf(), model.path());
   system->Load(model.path());
@@ -324,14 +288,14 @@ std::string Model(const World& world, const fs::path& folder) {
 // With the number of steps given, held-out items change nothing.
 TEST(SasRec, SeesNoHeldOutItem) {
   const Names settings =
-      Settings({"dim=8"}, {"train.steps=4", "train.epoch_steps=4", "train.dtype=FP64"});
+      SettingsOf("sasrec", {"dim=8"}, {"train.steps=4", "train.epoch_steps=4", "train.dtype=FP64"});
   Histories other_test = Circle(), other_validation = Circle(), other_training = Circle();
   other_test[0].back() = 9;
   *(other_validation[0].end() - 2) = 9;
   *(other_training[0].end() - 3) = 9;
   const auto model = [&](const Histories& histories) {
     const Temporary folder;
-    return Model(World(MakeCatalogue(histories, 12), settings), folder.path());
+    return Model(World(CatalogueOf(histories, 12), settings), folder.path());
   };
   const std::string want = model(Circle());
   EXPECT_EQ(model(other_test), want);
@@ -341,9 +305,10 @@ TEST(SasRec, SeesNoHeldOutItem) {
 
 // A communicator that fails takes the place of a kill; dropout is on.
 TEST(SasRec, ContinuesToTheLastBit) {
-  const World world(MakeCatalogue(Circle(), 12),
-                    Settings({"dim=8"}, {"train.steps=8", "train.epoch_steps=4",
-                                         "train.checkpoint_steps=3", "train.stop=LOSS_MEAN3"}));
+  const World world(CatalogueOf(Circle(), 12),
+                    SettingsOf("sasrec", {"dim=8"},
+                               {"train.steps=8", "train.epoch_steps=4", "train.checkpoint_steps=3",
+                                "train.stop=LOSS_MEAN3"}));
   const Temporary whole, broken;
   const auto self = cluster::MakeSelf();
   const std::string want = Model(world, whole.path());
@@ -358,10 +323,10 @@ TEST(SasRec, ContinuesToTheLastBit) {
 // Losses are divided by the targets of the global batch, so parts of it add up.
 TEST(SasRec, MicroBatchesAddUp) {
   const auto run = [&](const std::string& setting, int ranks) {
-    const World world(
-        MakeCatalogue(Circle(), 12),
-        Settings({"dim=8", "dropout=0.3"}, {"train.steps=6", "train.epoch_steps=6",
-                                            "train.dtype=FP64", "train.global_batch=7", setting}));
+    const World world(CatalogueOf(Circle(), 12),
+                      SettingsOf("sasrec", {"dim=8", "dropout=0.3"},
+                                 {"train.steps=6", "train.epoch_steps=6", "train.dtype=FP64",
+                                  "train.global_batch=7", setting}));
     return TrainOn(world, "sasrec", ranks);
   };
   const Trained whole = run("train.micro_batch=0", 1);
@@ -371,7 +336,7 @@ TEST(SasRec, MicroBatchesAddUp) {
     for (const auto& [path, values] : whole.weights)
       EXPECT_LT(Furthest(values, parts.weights.at(path)), 1e-12) << path;
   }
-  const World world(MakeCatalogue(Circle(), 12), Settings({}, {"train.global_batch=1"}));
+  const World world(CatalogueOf(Circle(), 12), SettingsOf("sasrec", {}, {"train.global_batch=1"}));
   EXPECT_THROW(TrainOn(world, "sasrec", 2), Error);
 }
 

@@ -4,12 +4,11 @@
 
 #include "src/stages/stage.h"
 #include "tests/stages/tiny.h"
+#include "tests/systems/histories.h"
 #include "tests/systems/training.h"
 
 namespace whyrec::systems {
 namespace {
-
-using Names = std::vector<std::string>;
 
 struct Case {
   std::string name, file;  // of configs/tiny

@@ -24,7 +24,7 @@ const std::vector<Option> kOptions = {{"train.dropout", "0", "0.5"},
                                       {"train.warmup", "0", "0.5"}};
 
 // Of a training of a few steps: the model, and the validation.
-std::string Trained(const std::string& name, const std::string& setting) {
+std::string Outcome(const std::string& name, const std::string& setting) {
   const World world(60,
                     {"system[0].name=" + name, "train.steps=6", "train.epoch_steps=3", setting});
   const Temporary folder;
@@ -44,7 +44,7 @@ class TrainingOptions : public testing::TestWithParam<const char*> {};
 
 TEST_P(TrainingOptions, ChangeWhatTheSystemDoesNotIgnore) {
   for (const auto& [option, one, other] : kOptions)
-    EXPECT_EQ(Trained(GetParam(), option + "=" + one) == Trained(GetParam(), option + "=" + other),
+    EXPECT_EQ(Outcome(GetParam(), option + "=" + one) == Outcome(GetParam(), option + "=" + other),
               Ignores(FindSystem(GetParam()), option))
         << option;
 }

@@ -9,37 +9,32 @@
 
 #include "src/tensor/bridge.h"
 #include "tests/golden/bound.h"
+#include "tests/golden/folder.h"
+#include "tests/systems/histories.h"
 #include "tests/systems/training.h"
 
 namespace whyrec::systems {
 namespace {
 
-using Names = std::vector<std::string>;
-
-constexpr int64_t kUsers = 6, kItems = 9;
+constexpr int64_t kGoldenUsers = 6, kGoldenItems = 9;
 
 // The golden edges as training events, with two more events that are held out.
-data::Catalogue CatalogueOf(const HostTensor& edges) {
-  data::Catalogue out;
-  for (int64_t i = 0; i < kItems; ++i) out.items.push_back({.id = Cat("i", i)});
-  for (int64_t user = 0; user < kUsers; ++user) {
-    std::vector<int64_t> row;
-    for (int64_t e = 0; e < edges.dim(0); ++e)
-      if (edges.row<int64_t>(e)[0] == user) row.push_back(edges.row<int64_t>(e)[1]);
+data::Catalogue CatalogueOfEdges(const HostTensor& edges) {
+  Histories histories(kGoldenUsers);
+  for (int64_t e = 0; e < edges.dim(0); ++e) {
+    const auto edge = edges.row<int64_t>(e);
+    histories[static_cast<size_t>(edge[0])].push_back(edge[1]);
+  }
+  for (auto& row : histories)
     for (int64_t item = 0, more = 0; more < 2; ++item)
       if (std::ranges::count(row, item) == 0) row.push_back(item), ++more;
-    out.users.push_back(Cat("u", user));
-    out.histories.Append(row);
-  }
-  out.times.assign(out.histories.values.size(), 0);
-  return out;
+  return CatalogueOf(histories, kGoldenItems);
 }
 
-struct Golden {
-  explicit Golden(bool fp64)
-      : tensors(store::ReadSafetensors(fs::path(WHYREC_SOURCE_DIR) /
-                                       "tests/golden/xsimgcl_golden.safetensors")),
-        world(CatalogueOf(tensors.at("edges")),
+struct XSimGclGolden {
+  explicit XSimGclGolden(bool fp64)
+      : tensors(store::ReadSafetensors(kGolden / "xsimgcl_golden.safetensors")),
+        world(CatalogueOfEdges(tensors.at("edges")),
               {"system[0].name=xsimgcl", "system[0].knobs.dim=8", "system[0].knobs.l2=0.01",
                "split.direct_negatives=2", fp64 ? "train.dtype=FP64" : "train.dtype=FP32"}),
         model(Context()) {
@@ -89,7 +84,7 @@ struct Golden {
 TEST(XSimGcl, LossGradientAndScoresEqualDenseOnes) {
   for (const bool fp64 : {true, false}) {
     for (const int64_t slices : {1, 3}) {
-      Golden golden(fp64);
+      XSimGclGolden golden(fp64);
       const auto size = std::ssize(golden.tensors.at("batch.users").values<int64_t>());
       double sum = 0;
       for (int64_t s = 0; s < slices; ++s) {
@@ -109,10 +104,10 @@ TEST(XSimGcl, LossGradientAndScoresEqualDenseOnes) {
       const c10::NoGradGuard no_grad;
       golden.model.Prepare();
       std::vector<Query> queries;
-      for (int64_t user = 0; user < kUsers; ++user) queries.push_back({user, {}, {}});
-      EXPECT_LT(
-          ShareOfBound(golden.model.Scores(queries, {0, kItems}), golden.tensors, "clean.scores"),
-          1);
+      for (int64_t user = 0; user < kGoldenUsers; ++user) queries.push_back({user, {}, {}});
+      EXPECT_LT(ShareOfBound(golden.model.Scores(queries, {0, kGoldenItems}), golden.tensors,
+                             "clean.scores"),
+                1);
     }
   }
 }
@@ -120,9 +115,9 @@ TEST(XSimGcl, LossGradientAndScoresEqualDenseOnes) {
 // Drawn noise, pairs and anchors do not depend on who works at them.
 TEST(XSimGcl, RanksAndMicroBatchesGiveTheSameRun) {
   const auto run = [&](const std::string& setting, int ranks) {
-    const Golden golden(true);
+    const XSimGclGolden golden(true);
     const World world(
-        CatalogueOf(golden.tensors.at("edges")),
+        CatalogueOfEdges(golden.tensors.at("edges")),
         {"system[0].name=xsimgcl", "system[0].knobs.dim=8", "train.dtype=FP64", "train.steps=6",
          "train.epoch_steps=3", "train.global_batch=7", "split.direct_negatives=2", setting});
     return TrainOn(world, "xsimgcl", ranks);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "src/base/text_file.h"
+#include "tests/golden/folder.h"
 
 namespace whyrec::text {
 
@@ -31,13 +32,17 @@ inline std::filesystem::path BertVocab() {
 
 inline std::vector<nlohmann::json> GoldenRecords(const std::string& name) {
   std::vector<nlohmann::json> records;
-  LineReader reader(std::filesystem::path(WHYREC_SOURCE_DIR) / "tests/golden" / name);
+  LineReader reader(kGolden / name);
   for (std::string line; reader.Next(line);) records.push_back(nlohmann::json::parse(line));
   return records;
 }
 
 inline std::filesystem::path GoldenTokenizer(const std::string& name) {
-  return std::filesystem::path(WHYREC_SOURCE_DIR) / "tests/golden/tokenizers" / name;
+  return kGolden / "tokenizers" / name;
+}
+
+inline nlohmann::json Fixture(const std::string& name) {
+  return nlohmann::json::parse(std::ifstream(GoldenTokenizer(name)));
 }
 
 // A folder of its own for each test process, removed with what it holds.

@@ -16,8 +16,6 @@ namespace {
 using Ids = std::vector<int64_t>;
 using Json = nlohmann::json;
 
-Json Fixture(const char* name) { return Json::parse(std::ifstream(GoldenTokenizer(name))); }
-
 std::string Line(const Ids& ids) {
   std::string line;
   for (size_t i = 0; i < ids.size(); ++i) line += (i > 0 ? " " : "") + std::to_string(ids[i]);

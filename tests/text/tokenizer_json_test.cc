@@ -7,6 +7,7 @@
 #include "src/base/error.h"
 #include "src/text/tokenizer.h"
 #include "src/text/unicode.h"
+#include "tests/base/error_of.h"
 #include "tests/text/files.h"
 
 namespace whyrec::text {
@@ -15,20 +16,8 @@ namespace {
 using Ids = std::vector<int64_t>;
 using Json = nlohmann::json;
 
-Json Fixture(const std::string& name) { return Json::parse(std::ifstream(GoldenTokenizer(name))); }
-
 std::unique_ptr<Tokenizer> Load(const Json& json) {
   return LoadTokenizerJson(TemporaryFile(json.dump()).path());
-}
-
-std::string MessageOf(const std::function<void()>& load) {
-  try {
-    load();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.code(), Exit::kData) << e.what();
-    return e.what();
-  }
-  return "no error";
 }
 
 // Byte-level BPE over "a", "b", "c" and the space, small enough to work out by hand.
@@ -225,7 +214,7 @@ TEST(TokenizerJson, RefusesWhatItDoesNotKnowByName) {
     Json file = Fixture(bad.base);
     file[Json::json_pointer(bad.pointer)] = bad.value;
     const TemporaryFile stored(file.dump());
-    const std::string message = MessageOf([&] { LoadTokenizerJson(stored.path()); });
+    const std::string message = ErrorOf([&] { LoadTokenizerJson(stored.path()); });
     EXPECT_NE(message.find(bad.message), message.npos) << bad.pointer << ": " << message;
     EXPECT_TRUE(message.starts_with(stored.path().string())) << message;
   }
@@ -235,10 +224,10 @@ TEST(TokenizerJson, RefusesTruncatedFiles) {
   const std::string whole = Tiny().dump();
   for (size_t size = 0; size < whole.size(); size += 7) {
     const TemporaryFile file(whole.substr(0, size));
-    const std::string message = MessageOf([&] { LoadTokenizerJson(file.path()); });
+    const std::string message = ErrorOf([&] { LoadTokenizerJson(file.path()); });
     EXPECT_NE(message.find("truncated"), message.npos) << size << ": " << message;
   }
-  EXPECT_NE(MessageOf([] { LoadTokenizerJson("/nowhere/tokenizer.json"); }).find("cannot be read"),
+  EXPECT_NE(ErrorOf([] { LoadTokenizerJson("/nowhere/tokenizer.json"); }).find("cannot be read"),
             std::string::npos);
 }
 
@@ -249,7 +238,7 @@ TEST(LoadTokenizer, ReadsEveryKindOfFolder) {
   std::string merges = "#version: 0.2\n";
   for (const Json& merge : roberta["model"]["merges"]) merges += merge.get<std::string>() + "\n";
   folder.Write("vocab.json", roberta["model"]["vocab"].dump());
-  const std::string none = MessageOf([&] { LoadTokenizer(folder.path()); });
+  const std::string none = ErrorOf([&] { LoadTokenizer(folder.path()); });
   EXPECT_NE(none.find("there is: vocab.json"), none.npos) << none;
   folder.Write("merges.txt", merges);
   const auto from_json = LoadTokenizerJson(GoldenTokenizer("roberta.json"));
@@ -257,7 +246,7 @@ TEST(LoadTokenizer, ReadsEveryKindOfFolder) {
   const Ids ids = from_json->Encode(text);
   EXPECT_EQ(LoadTokenizer(folder.path())->Encode(text), ids);
   folder.Write("merges.txt", merges + "a\n");
-  const std::string bad = MessageOf([&] { LoadTokenizer(folder.path()); });
+  const std::string bad = ErrorOf([&] { LoadTokenizer(folder.path()); });
   const size_t line = roberta["model"]["merges"].size() + 2;
   EXPECT_NE(bad.find("merges.txt:" + std::to_string(line) + ": \"a\""), bad.npos) << bad;
 

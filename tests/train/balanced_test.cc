@@ -24,7 +24,7 @@ double Skew(const std::vector<std::vector<int64_t>>& dealt, const std::vector<in
   return static_cast<double>(most) * static_cast<double>(dealt.size()) / all - 1;
 }
 
-std::vector<int64_t> Drawn(int64_t count, uint64_t batch) {
+std::vector<int64_t> DrawnTokens(int64_t count, uint64_t batch) {
   Rng rng(1, "lengths", 0, batch);
   std::vector<int64_t> tokens;
   for (int64_t i = 0; i < count; ++i) tokens.push_back(rng.Between(200, 512));
@@ -34,7 +34,7 @@ std::vector<int64_t> Drawn(int64_t count, uint64_t batch) {
 TEST(BalancedPart, RanksAndPartsOfEqualTokens) {
   double before = 0, after = 0, parts = 0;
   for (uint64_t batch = 0; batch < 100; ++batch) {
-    const auto tokens = Drawn(64, batch);
+    const auto tokens = DrawnTokens(64, batch);
     std::vector<std::vector<int64_t>> plain, ranks;
     for (int rank = 0; rank < 8; ++rank) {
       const Slice slice = RankSlice(64, rank, 8);
@@ -59,7 +59,7 @@ TEST(BalancedPart, RanksAndPartsOfEqualTokens) {
 TEST(BalancedPart, EverySampleOnceInSlicesOfTheirSizes) {
   for (const int64_t count : {5, 7, 16})
     for (const int ranks : {1, 2, 3, 5}) {
-      const auto tokens = Drawn(count, 3);
+      const auto tokens = DrawnTokens(count, 3);
       std::vector<int64_t> all;
       for (int rank = 0; rank < ranks; ++rank)
         for (const int64_t parts : {1, 2}) {

@@ -22,6 +22,7 @@
 #include "src/tensor/dist_ops.h"
 #include "src/train/reducer.h"
 #include "src/train/trainer.h"
+#include "tests/golden/folder.h"
 #include "tests/store/temporary.h"
 
 namespace whyrec::train {
@@ -30,7 +31,6 @@ namespace {
 using cluster::Communicator;
 using config::TrainConfig;
 
-const std::filesystem::path kGolden = std::filesystem::path(WHYREC_SOURCE_DIR) / "tests/golden";
 constexpr int64_t kSteps = 50, kBatch = 7;  // no two, three or four ranks get equal shares
 
 // Token ids of the global batch of a step, of unequal lengths.

@@ -19,16 +19,16 @@ namespace {
 using cluster::Communicator;
 using Gradients = std::map<std::string, at::Tensor>;
 
-constexpr int64_t kRows = 300, kWidth = 4, kSamples = 12;
+constexpr int64_t kTableRows = 300, kTableWidth = 4, kSamples = 12;
 
 // A table of which a sample reads one row, a weight used three times, one behind it, one that
 // nothing uses.
 struct Net {
   explicit Net(at::ScalarType dtype = at::kDouble) : parameters(dtype) {
     at::set_num_threads(1);
-    nn::FillNormal(parameters.Add("table", {kRows, kWidth}), "table", 1, 1);
+    nn::FillNormal(parameters.Add("table", {kTableRows, kTableWidth}), "table", 1, 1);
     for (const char* path : {"tied", "last", "never"})
-      nn::FillNormal(parameters.Add(path, {kWidth, kWidth}), path, 1, 0.5);
+      nn::FillNormal(parameters.Add(path, {kTableWidth, kTableWidth}), path, 1, 0.5);
     parameters.Add("frozen", {3}, /*trainable=*/false);
   }
 
@@ -38,7 +38,7 @@ struct Net {
                   int64_t rows_each = 1) const {
     std::vector<int64_t> ids;
     for (int64_t i = begin * rows_each; i < end * rows_each; ++i)
-      ids.push_back((i * 7 + step * 31) % kRows);
+      ids.push_back((i * 7 + step * 31) % kTableRows);
     const at::Tensor tied = parameters.Get("tied");
     at::Tensor x = at::embedding(parameters.Get("table"), at::tensor(ids));
     for (int i = 0; i < 3; ++i) x = at::tanh(at::matmul(x, tied));
@@ -137,8 +137,10 @@ TEST(Reducer, RowsHaveTheBitsOfADenseSum) {
     EXPECT_EQ(dense.tables, 0);
     EXPECT_EQ(rows.tables, 4);
     const auto bytes = static_cast<int64_t>(c10::elementSize(dtype));
-    EXPECT_EQ(rows.row_bytes, 4 * 8 * (8 + kWidth * bytes));  // eight rows of others in each step
-    EXPECT_EQ(dense.dense_bytes - rows.dense_bytes, 4 * DenseBytes(kRows * kWidth, bytes, 3));
+    EXPECT_EQ(rows.row_bytes,
+              4 * 8 * (8 + kTableWidth * bytes));  // eight rows of others in each step
+    EXPECT_EQ(dense.dense_bytes - rows.dense_bytes,
+              4 * DenseBytes(kTableRows * kTableWidth, bytes, 3));
   }
 }
 

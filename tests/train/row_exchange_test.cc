@@ -25,7 +25,7 @@ namespace whyrec::train {
 namespace {
 
 // Owners drawn at random; with `idle`, the last rank owns nothing.
-NodeMap Drawn(int64_t nodes, int parts, bool idle = false) {
+NodeMap DrawnMap(int64_t nodes, int parts, bool idle = false) {
   std::vector<int32_t> owner(static_cast<size_t>(nodes));
   Rng rng(1, "owners");
   const int drawn = idle && parts > 1 ? parts - 1 : parts;
@@ -41,7 +41,7 @@ TEST(RowExchange, ReadsWhatItsOwnersHoldAndAddsBack) {
   constexpr int64_t kNodes = 37, kWidth = 5;
   const at::Tensor table = at::randn({kNodes, kWidth}, at::kDouble);
   for (const int ranks : {1, 2, 3, 4}) {
-    const NodeMap map = Drawn(kNodes, ranks, true);
+    const NodeMap map = DrawnMap(kNodes, ranks, true);
     at::Tensor sums = at::zeros({kNodes, kWidth}, at::kDouble), want = at::zeros_like(sums);
     std::mutex mutex;
     cluster::RunThreads(ranks, [&](cluster::Communicator& comm) {
@@ -81,7 +81,7 @@ TEST(TensorFiles, AnyNumberOfRanksWritesTheSameFileAndLoadsIt) {
   store::WriteSafetensors(folder / "whole",
                           {{"plain", tensor::ToHost(plain)}, {"table", tensor::ToHost(table)}});
   for (const int ranks : {1, 2, 3}) {
-    const auto map = std::make_shared<const NodeMap>(Drawn(kNodes, ranks, true));
+    const auto map = std::make_shared<const NodeMap>(DrawnMap(kNodes, ranks, true));
     cluster::RunThreads(ranks, [&](cluster::Communicator& comm) {
       const nn::Shard shard{map, comm.rank()};
       const at::Tensor own = RowsOf(table, *map, comm.rank());
@@ -102,7 +102,7 @@ TEST(TensorFiles, OtherSizesAreErrors) {
   SaveTensors({{"table", table}}, folder / "file", *self);
   EXPECT_THROW(LoadTensors({{"other", table}}, folder / "file"), Error);
   EXPECT_THROW(LoadTensors({{"table", at::zeros({5, 2})}}, folder / "file"), Error);
-  const auto map = std::make_shared<const NodeMap>(Drawn(5, 2));
+  const auto map = std::make_shared<const NodeMap>(DrawnMap(5, 2));
   const nn::Shard shard{map, 0};
   EXPECT_THROW(
       LoadTensors({{"table", RowsOf(at::zeros({5, 2}), *map, 0), &shard}}, folder / "file"), Error);
@@ -115,7 +115,7 @@ TEST(Shards, InitialValuesAreThoseOfTheTable) {
   nn::FillNormal(whole, "nodes", 3, 0.1);
   EXPECT_NEAR(whole.std().item<double>(), 0.1, 0.002);
   for (const int parts : {1, 3}) {
-    const auto map = std::make_shared<const NodeMap>(Drawn(kNodes, parts));
+    const auto map = std::make_shared<const NodeMap>(DrawnMap(kNodes, parts));
     for (int part = 0; part < parts; ++part) {
       nn::Parameters parameters;
       parameters.Add("nodes", {kNodes, kWidth});

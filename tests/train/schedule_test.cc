@@ -14,18 +14,19 @@
 #include "src/train/checkpoint.h"
 #include "src/train/trainer.h"
 #include "tests/golden/bound.h"
+#include "tests/golden/folder.h"
 #include "tests/store/temporary.h"
 
 namespace whyrec::train {
 namespace {
 
 using config::TrainConfig;
-constexpr int64_t kSteps = 12;
+constexpr int64_t kGoldenSteps = 12;
 constexpr const char* kPaths[] = {"map", "bias", "log_tau"};
 
 const store::TensorMap& Golden() {
-  static const store::TensorMap map = store::ReadSafetensors(
-      std::filesystem::path(WHYREC_SOURCE_DIR) / "tests/golden/optimizer_golden.safetensors");
+  static const store::TensorMap map =
+      store::ReadSafetensors(kGolden / "optimizer_golden.safetensors");
   return map;
 }
 at::Tensor Get(const std::string& name) { return tensor::View(Golden().at(name)); }
@@ -61,16 +62,16 @@ class Given final : public Trainable {
   nn::Parameters parameters_;
 };
 
-struct Case {
+struct ScheduleCase {
   const char* name;
   TrainConfig::Schedule schedule;
   double warmup;
 };
-constexpr Case kCases[] = {{"constant", TrainConfig::CONSTANT, 0},
-                           {"linear", TrainConfig::LINEAR, 0.2},
-                           {"cosine", TrainConfig::COSINE, 0.2}};
+constexpr ScheduleCase kCases[] = {{"constant", TrainConfig::CONSTANT, 0},
+                                   {"linear", TrainConfig::LINEAR, 0.2},
+                                   {"cosine", TrainConfig::COSINE, 0.2}};
 
-TrainConfig ConfigOf(const Case& c) {
+TrainConfig ConfigOf(const ScheduleCase& c) {
   TrainConfig config;
   config.set_epochs(3);
   config.set_learning_rate(0.01);
@@ -84,7 +85,7 @@ TrainConfig ConfigOf(const Case& c) {
 }
 
 // The largest share of a bound.
-double Furthest(const Case& c, at::ScalarType dtype, int ranks) {
+double Furthest(const ScheduleCase& c, at::ScalarType dtype, int ranks) {
   SetProgressMode(ProgressMode::kNone);
   Temporary folder;
   double furthest = 0;
@@ -101,7 +102,7 @@ double Furthest(const Case& c, at::ScalarType dtype, int ranks) {
 }
 
 TEST(Schedule, TrainingEqualsTorch) {
-  for (const Case& c : kCases)
+  for (const ScheduleCase& c : kCases)
     for (const int ranks : {1, 2, 3}) {
       const double wide = Furthest(c, at::kDouble, ranks), narrow = Furthest(c, at::kFloat, ranks);
       std::printf("%s, %d ranks, largest share of a bound: fp64 %.2g, fp32 %.2g\n", c.name, ranks,
@@ -112,10 +113,11 @@ TEST(Schedule, TrainingEqualsTorch) {
 }
 
 TEST(Schedule, FactorsEqualTransformers) {
-  for (const Case& c : kCases) {
+  for (const ScheduleCase& c : kCases) {
     const at::Tensor want = Get(Cat(c.name, ".fp64.factors"));
-    for (int64_t step = 0; step < kSteps; ++step)
-      EXPECT_NEAR(RateFactor(ConfigOf(c), step, kSteps), want[step].item<double>(), 1e-15) << step;
+    for (int64_t step = 0; step < kGoldenSteps; ++step)
+      EXPECT_NEAR(RateFactor(ConfigOf(c), step, kGoldenSteps), want[step].item<double>(), 1e-15)
+          << step;
   }
 }
 
@@ -132,7 +134,7 @@ TEST(ClipGradients, NormsEqualTorch) {
   for (const std::string path : kPaths) parameters.Add(path, Get("start." + path).sizes());
   const at::Tensor want = Get("constant.fp64.norms");
   int64_t clipped = 0;
-  for (int64_t step = 0; step < kSteps; ++step) {
+  for (int64_t step = 0; step < kGoldenSteps; ++step) {
     for (const std::string path : kPaths)
       parameters.Get(path).mutable_grad() = Get("gradient." + path)[step].clone();
     const double norm = ClipGradients(parameters, 1.5, *comm);
@@ -145,7 +147,7 @@ TEST(ClipGradients, NormsEqualTorch) {
       ++clipped;
   }
   EXPECT_GT(clipped, 0);
-  EXPECT_LT(clipped, kSteps);
+  EXPECT_LT(clipped, kGoldenSteps);
 }
 
 TEST(ClipGradients, WithoutGradientsNothingHappens) {

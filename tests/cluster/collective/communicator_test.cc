@@ -8,6 +8,7 @@
 #include <string>
 #include <tuple>
 
+#include "tests/base/error_of.h"
 #include "tests/cluster/collective/conformance.h"
 
 namespace whyrec::cluster {
@@ -74,13 +75,7 @@ INSTANTIATE_TEST_SUITE_P(In, Failure,
                          [](const auto& info) { return info.param; });
 
 std::string MessageOf(int ranks, const std::function<void(Communicator&)>& body) {
-  try {
-    RunThreads(ranks, body);
-  } catch (const Error& e) {
-    EXPECT_EQ(e.code(), Exit::kLaunch);
-    return e.what();
-  }
-  return "nothing thrown";
+  return ErrorOf([&] { RunThreads(ranks, body); }, Exit::kLaunch);
 }
 
 TEST(Thread, DifferentCallsAreAnErrorNotAHang) {

@@ -9,15 +9,15 @@
 namespace whyrec::cluster {
 namespace {
 
-uint64_t Environment(const char* name, uint64_t otherwise) {
+uint64_t NumberFrom(const char* name, uint64_t otherwise) {
   const char* text = std::getenv(name);
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
 
 // WHYREC_LEASE_SCHEDULES: how many; WHYREC_LEASE_SEED: the first. One schedule alone: both.
 TEST(LeaseSimulation, EveryUnitOnceWhateverHappens) {
-  const uint64_t first = Environment("WHYREC_LEASE_SEED", 1);
-  const uint64_t schedules = Environment("WHYREC_LEASE_SCHEDULES", 10'000);
+  const uint64_t first = NumberFrom("WHYREC_LEASE_SEED", 1);
+  const uint64_t schedules = NumberFrom("WHYREC_LEASE_SCHEDULES", 10'000);
   World::Tally sum;
   for (uint64_t seed = first; seed < first + schedules; ++seed) {
     try {

@@ -10,12 +10,11 @@
 #include "src/store/safetensors.h"
 #include "src/tensor/bridge.h"
 #include "tests/golden/bound.h"
+#include "tests/golden/folder.h"
 #include "tests/systems/scoring.h"
 
 namespace whyrec::systems {
 namespace {
-
-const fs::path kGolden = fs::path(WHYREC_SOURCE_DIR) / "tests/golden";
 
 std::vector<int64_t> Ids(const at::Tensor& ids) {
   return {ids.const_data_ptr<int64_t>(), ids.const_data_ptr<int64_t>() + ids.numel()};

@@ -30,7 +30,7 @@ Weights ReadWeights(const fs::path& file) {
   return weights;
 }
 
-double Furthest(const Weights& a, const Weights& b) {
+double FurthestWeight(const Weights& a, const Weights& b) {
   EXPECT_EQ(a.size(), b.size());
   double far = 0;
   for (const auto& [path, values] : a)
@@ -63,7 +63,7 @@ TEST_P(PulseRanks, PartsAndRecomputedLayersGiveTheSameRun) {
   cluster::RunThreads(1, [&](cluster::Communicator& comm) { world.TrainBase(comm); });
   const Weights one = TrainScorer(world, 1);
   const auto same = [&](const PulseWorld& other, int ranks, const char* what) {
-    const double far = Furthest(one, TrainScorer(other, ranks));
+    const double far = FurthestWeight(one, TrainScorer(other, ranks));
     std::printf("%s, %s: weights %.1e\n", GetParam()[0].c_str(), what, far);
     EXPECT_LT(far, 1e-9) << what;
   };
@@ -170,7 +170,7 @@ TEST(PulseBase, RanksGiveTheSameBaseAndItGenerates) {
     if (ranks == 1)
       one = got;
     else
-      EXPECT_LT(Furthest(one, got), 1e-9) << ranks << " ranks";
+      EXPECT_LT(FurthestWeight(one, got), 1e-9) << ranks << " ranks";
     const auto model = lm::LoadLanguageModel(world.folder / "language", {.device = "cpu"});
     EXPECT_EQ(model->context(), 4096);
   }
