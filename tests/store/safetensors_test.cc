@@ -13,7 +13,7 @@
 namespace whyrec::store {
 namespace {
 
-const std::filesystem::path kGolden = kGolden / "small.safetensors";
+const std::filesystem::path kSmall = kGolden / "small.safetensors";
 
 template <typename T>
 std::vector<T> Values(const HostTensor& tensor) {
@@ -44,11 +44,11 @@ void ExpectGolden(const TensorMap& all) {
 }
 
 // Written with the Python library by tests/golden/make_safetensors.py.
-TEST(Safetensors, ReadsAFileOfThePythonLibrary) { ExpectGolden(ReadSafetensors(kGolden)); }
+TEST(Safetensors, ReadsAFileOfThePythonLibrary) { ExpectGolden(ReadSafetensors(kSmall)); }
 
 TEST(Safetensors, RoundTrip) {
   const Temporary folder;
-  const TensorMap all = ReadSafetensors(kGolden);
+  const TensorMap all = ReadSafetensors(kSmall);
   WriteSafetensors(folder / "a.safetensors", all);
   ExpectGolden(ReadSafetensors(folder / "a.safetensors"));
   const std::string text = ReadFile(folder / "a.safetensors");
@@ -63,7 +63,7 @@ TEST(Safetensors, RoundTrip) {
 
 TEST(Safetensors, ChangesStayInMemoryAndOutliveTheMap) {
   const Temporary folder;
-  WriteSafetensors(folder / "a.safetensors", ReadSafetensors(kGolden));
+  WriteSafetensors(folder / "a.safetensors", ReadSafetensors(kSmall));
   HostTensor matrix = ReadSafetensors(folder / "a.safetensors").at("matrix");
   matrix.values<float>()[0] = 42;
   EXPECT_EQ(matrix.values<float>()[0], 42);
@@ -134,7 +134,7 @@ TEST(Safetensors, EveryMalformedFileHasItsOwnMessage) {
 // Every single damage of one byte of the header, and every truncation: an error or a sound result.
 TEST(Safetensors, DamageNeverReadsOutsideTheFile) {
   const Temporary folder;
-  const std::string good = ReadFile(kGolden);
+  const std::string good = ReadFile(kSmall);
   const auto file = folder / "damaged.safetensors";
   int refused = 0;
   const auto attempt = [&](const std::string& bytes) {
@@ -187,7 +187,7 @@ TEST(Safetensors, FolderWithIndex) {
   WriteDurably(folder / "config.json", "{}");
   EXPECT_NE(FolderError(folder.path()).find("it holds: config.json"), std::string::npos);
 
-  const auto all = ReadSafetensors(kGolden);
+  const auto all = ReadSafetensors(kSmall);
   WriteSafetensors(folder / "model-1.safetensors", {{"int", all.at("int")}});
   WriteSafetensors(folder / "model-2.safetensors",
                    {{"byte", all.at("byte")}, {"half", all.at("half")}});
